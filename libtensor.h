@@ -1,0 +1,9 @@
+/* libtensor: tensors, graphs and reverse-mode differentiation in C. The umbrella header. */
+#ifndef LIBTENSOR_H
+#define LIBTENSOR_H
+
+#include "tensor/base.h"
+#include "tensor/context.h"
+#include "tensor/random.h"
+
+#endif

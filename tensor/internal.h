@@ -1,0 +1,28 @@
+/* What the rooms above need from a context and users do not. */
+#ifndef TN_TENSOR_INTERNAL_H
+#define TN_TENSOR_INTERNAL_H
+
+#include "tensor/context.h"
+#include "tensor/kernels/kernels.h"
+
+#include <stdarg.h>
+
+/* The kernels of the context's level. */
+const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx);
+
+tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list args);
+
+/* Like tn_alloc, but the memory is not zeroed and large blocks ask for large pages: arenas. */
+void *tn__alloc_pages(tn_ctx *ctx, size_t size);
+
+/* Marks the context as running a program: false if it already is. */
+bool tn__ctx_enter(tn_ctx *ctx);
+void tn__ctx_leave(tn_ctx *ctx);
+
+/* Cache sizes of this machine in bytes, with sane guesses where it does not tell. */
+typedef struct tn__caches {
+    int64_t l1d, l2, l3;
+} tn__caches;
+tn__caches tn__ctx_caches(const tn_ctx *ctx);
+
+#endif
