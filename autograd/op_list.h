@@ -1,0 +1,8 @@
+/* Every built-in op, one line each: TN_X(name). */
+/* core */
+TN_X(input)
+TN_X(constant)
+TN_X(full)
+TN_X(read)
+TN_X(assign)
+TN_X(copy)
