@@ -5,5 +5,8 @@
 #include "tensor/base.h"
 #include "tensor/context.h"
 #include "tensor/random.h"
+#include "autograd/graph.h"
+#include "autograd/op.h"
+#include "autograd/ops.h"
 
 #endif

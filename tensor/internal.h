@@ -15,6 +15,9 @@ tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list a
 /* Like tn_alloc, but the memory is not zeroed and large blocks ask for large pages: arenas. */
 void *tn__alloc_pages(tn_ctx *ctx, size_t size);
 
+/* Sends a line to the context's log sink, if it has one. */
+void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINTF(3, 4);
+
 /* Marks the context as running a program: false if it already is. */
 bool tn__ctx_enter(tn_ctx *ctx);
 void tn__ctx_leave(tn_ctx *ctx);

@@ -1,0 +1,253 @@
+/* The context: counted memory over the user's allocator or the system's, the first error, and what
+ * a context was made with. Memory and options belong to the thread that uses the context; only
+ * tn_fail and tn__ctx_enter may be called by several threads at once (tasks fail, users err). */
+#include "tensor/internal.h"
+#include "tensor/cpu.h"
+#include "tensor/pool.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined _WIN32
+#  include <malloc.h>
+#else
+#  include <sys/mman.h>
+#  include <unistd.h>
+#endif
+
+enum { ERROR_TEXT = 512, BLOCK_ALIGN = 64 };
+
+#define HUGE_PAGE   ((size_t)2 << 20)
+#define LARGE_BLOCK ((size_t)4 << 20) /* from here on blocks are aligned to large pages */
+
+struct tn_ctx {
+    tn_allocator      allocator;
+    bool              is_system; /* the allocator is ours */
+    uint64_t          seed;
+    size_t            limit, held, peak;
+    uint64_t          allocations;
+    void            (*log)(void *user, tn_log_level level, const char *message);
+    void             *log_user;
+    tn_cpu_level      cpu;
+    const tn_kernels *kernels;
+    tn__caches        caches;
+    tn__pool         *pool;
+    atomic_bool       is_running;
+    atomic_bool       has_failed; /* taken by the first error, before its text is written */
+    atomic_int        status;     /* set when the text is complete */
+    char              error[ERROR_TEXT];
+};
+
+/* ---- the system's allocator -------------------------------------------------------------- */
+
+#if defined _WIN32
+
+static void *system_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    return _aligned_malloc(size, align);
+}
+
+static void system_free(void *user, void *block, size_t size)
+{
+    (void)user, (void)size;
+    _aligned_free(block);
+}
+
+static bool system_is_zeroed(size_t size) { return (void)size, false; }
+
+#else
+
+static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+/* Fresh zeroed pages that start on a large page's boundary: maps too much and trims both ends. */
+static void *map_large(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (size > SIZE_MAX / 2) return NULL;
+    size = round_up(size, page);
+    char *all = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (all == MAP_FAILED) return NULL;
+    size_t head = (HUGE_PAGE - (uintptr_t)all % HUGE_PAGE) % HUGE_PAGE, tail = HUGE_PAGE - head;
+    if (head) munmap(all, head);
+    if (tail) munmap(all + head + size, tail);
+#  if defined MADV_HUGEPAGE
+    madvise(all + head, size, MADV_HUGEPAGE); /* advice only: small pages do as well */
+#  endif
+    return all + head;
+}
+
+static bool system_is_zeroed(size_t size) { return size >= LARGE_BLOCK; }
+
+static void *system_alloc(void *user, size_t size, size_t align)
+{
+    void *block = NULL;
+    (void)user;
+    if (size >= LARGE_BLOCK) return map_large(size);
+    return posix_memalign(&block, align, size) == 0 ? block : NULL;
+}
+
+static void system_free(void *user, void *block, size_t size)
+{
+    (void)user;
+    if (size >= LARGE_BLOCK)
+        munmap(block, round_up(size, (size_t)sysconf(_SC_PAGESIZE)));
+    else
+        free(block);
+}
+
+#endif
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+/* Before each block, in BLOCK_ALIGN bytes: what the allocator was asked for. */
+typedef struct block_head {
+    size_t size;
+} block_head;
+
+static void *alloc_block(tn_ctx *ctx, size_t size, bool want_zeros)
+{
+    if (size > SIZE_MAX - 2 * BLOCK_ALIGN) {
+        tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for", size);
+        return NULL;
+    }
+    size_t total = (size + 2 * BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
+    if (ctx->limit && (total > ctx->limit || ctx->held > ctx->limit - total)) {
+        tn_fail(ctx, TN_ERR_LIMIT, "over the memory limit: %zu bytes held, %zu more needed, "
+                "limit %zu", ctx->held, total, ctx->limit);
+        return NULL;
+    }
+    ctx->allocations++;
+    char *raw = ctx->allocator.alloc(ctx->allocator.user, total,
+                                     total >= LARGE_BLOCK ? HUGE_PAGE : BLOCK_ALIGN);
+    if (!raw) {
+        tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for, %zu held", total,
+                ctx->held);
+        return NULL;
+    }
+    ctx->held += total;
+    if (ctx->held > ctx->peak) ctx->peak = ctx->held;
+    ((block_head *)raw)->size = total;
+    if (want_zeros && !(ctx->is_system && system_is_zeroed(total)))
+        memset(raw + BLOCK_ALIGN, 0, size);
+    return raw + BLOCK_ALIGN;
+}
+
+void *tn_alloc(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, true) : NULL; }
+
+void *tn__alloc_pages(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, false) : NULL; }
+
+void tn_free(tn_ctx *ctx, void *block)
+{
+    if (!ctx || !block) return;
+    char  *raw = (char *)block - BLOCK_ALIGN;
+    size_t total = ((block_head *)raw)->size;
+    ctx->held -= total;
+    if (ctx->allocator.free) ctx->allocator.free(ctx->allocator.user, raw, total);
+}
+
+size_t   tn_ctx_memory(const tn_ctx *ctx) { return ctx ? ctx->held : 0; }
+size_t   tn_ctx_memory_peak(const tn_ctx *ctx) { return ctx ? ctx->peak : 0; }
+uint64_t tn_ctx_allocations(const tn_ctx *ctx) { return ctx ? ctx->allocations : 0; }
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+tn_ctx *tn_ctx_new(const tn_ctx_options *options)
+{
+    tn_ctx_options o = options ? *options : (tn_ctx_options){ 0 };
+    bool           is_system = !o.allocator.alloc;
+    if (is_system) o.allocator = (tn_allocator){ system_alloc, system_free, NULL };
+    tn_ctx *ctx = o.allocator.alloc(o.allocator.user, sizeof *ctx, BLOCK_ALIGN);
+    if (!ctx) return NULL;
+    memset(ctx, 0, sizeof *ctx);
+    ctx->allocator = o.allocator;
+    ctx->is_system = is_system;
+    ctx->seed = o.seed;
+    ctx->limit = o.memory_limit;
+    ctx->log = o.log;
+    ctx->log_user = o.log_user;
+    ctx->cpu = tn__cpu_cap(o.cpu);
+    ctx->kernels = tn__cpu_kernels(ctx->cpu);
+    ctx->caches = tn__cpu_caches();
+    atomic_init(&ctx->is_running, false);
+    atomic_init(&ctx->has_failed, false);
+    atomic_init(&ctx->status, TN_OK);
+    ctx->pool = tn__pool_new(&ctx->allocator, o.threads ? o.threads : tn__cpu_count());
+    if (!ctx->pool) {
+        tn_ctx_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+void tn_ctx_free(tn_ctx *ctx)
+{
+    if (!ctx) return;
+    tn__pool_free(ctx->pool);
+    tn_allocator a = ctx->allocator;
+    if (a.free) a.free(a.user, ctx, sizeof *ctx);
+}
+
+int               tn_ctx_threads(const tn_ctx *ctx) { return ctx ? tn__pool_threads(ctx->pool) : 0; }
+uint64_t          tn_ctx_seed(const tn_ctx *ctx) { return ctx ? ctx->seed : 0; }
+tn_cpu_level      tn_ctx_cpu(const tn_ctx *ctx) { return ctx ? ctx->cpu : TN_CPU_AUTO; }
+const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx) { return ctx->kernels; }
+tn__caches        tn__ctx_caches(const tn_ctx *ctx) { return ctx->caches; }
+tn__pool         *tn__ctx_pool(const tn_ctx *ctx) { return ctx->pool; }
+
+bool tn__ctx_enter(tn_ctx *ctx) { return !atomic_exchange(&ctx->is_running, true); }
+void tn__ctx_leave(tn_ctx *ctx) { atomic_store(&ctx->is_running, false); }
+
+void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...)
+{
+    char    text[ERROR_TEXT];
+    va_list args;
+    if (!ctx || !ctx->log) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ctx->log(ctx->log_user, level, text);
+}
+
+/* ---- errors ------------------------------------------------------------------------------ */
+
+tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list args)
+{
+    if (!ctx || status == TN_OK) return status;
+    if (atomic_exchange(&ctx->has_failed, true)) return status; /* an earlier error stands */
+    if (format)
+        vsnprintf(ctx->error, sizeof ctx->error, format, args);
+    else
+        snprintf(ctx->error, sizeof ctx->error, "%s", tn_status_text(status));
+    atomic_store(&ctx->status, (int)status);
+    return status;
+}
+
+tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tn__vfail(ctx, status, format, args);
+    va_end(args);
+    return status;
+}
+
+tn_status tn_ctx_status(const tn_ctx *ctx)
+{
+    return ctx ? (tn_status)atomic_load(&ctx->status) : TN_ERR_ARG;
+}
+
+const char *tn_error(const tn_ctx *ctx)
+{
+    if (!ctx) return "there is no context (tn_ctx_new gave NULL: no memory, or no threads)";
+    return atomic_load(&ctx->status) == TN_OK ? "" : ctx->error;
+}
+
+void tn_clear_error(tn_ctx *ctx)
+{
+    if (!ctx) return;
+    ctx->error[0] = 0;
+    atomic_store(&ctx->status, TN_OK);
+    atomic_store(&ctx->has_failed, false);
+}

@@ -1,0 +1,118 @@
+/* Instruction sets and caches of the machine at hand. Asked once per context; nothing is kept. */
+#include "tensor/cpu.h"
+
+#include <stdio.h>
+#if !defined _WIN32
+#  include <unistd.h>
+#endif
+#if defined __x86_64__
+#  include <cpuid.h>
+#endif
+
+const char *tn_cpu_level_name(tn_cpu_level level)
+{
+    static const char *const name[] = { "auto", "base", "avx2", "avx512" };
+    return (unsigned)level < TN_N_CPU_LEVELS ? name[level] : "?";
+}
+
+#if defined __x86_64__
+
+/* Bit 29 of ecx of leaf 1. clang does not know "f16c" in __builtin_cpu_supports. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+
+tn_cpu_level tn_cpu_detect(void)
+{
+    __builtin_cpu_init(); /* the answers include whether the OS saves the wide registers */
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi2") || !has_f16c())
+        return TN_CPU_BASE;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return TN_CPU_AVX2;
+    return TN_CPU_AVX512;
+}
+
+const tn_kernels *tn__cpu_kernels(tn_cpu_level level)
+{
+    if (level == TN_CPU_AVX512) return &tn__kernels_avx512;
+    if (level == TN_CPU_AVX2) return &tn__kernels_avx2;
+    return &tn__kernels_base;
+}
+
+#else
+
+tn_cpu_level tn_cpu_detect(void) { return TN_CPU_BASE; }
+
+const tn_kernels *tn__cpu_kernels(tn_cpu_level level)
+{
+    (void)level;
+    return &tn__kernels_base;
+}
+
+#endif
+
+tn_cpu_level tn__cpu_cap(tn_cpu_level wanted)
+{
+    tn_cpu_level has = tn_cpu_detect();
+    return wanted == TN_CPU_AUTO || wanted > has ? has : wanted;
+}
+
+/* ---- caches ------------------------------------------------------------------------------ */
+
+/* Bytes of CPU 0's data or unified cache of a level, from /sys; 0 if it does not tell. */
+static int64_t sys_cache(int level)
+{
+    for (int index = 0; index < 8; index++) {
+        char      path[96], type[16] = "";
+        int       of = 0;
+        long long kib = 0;
+        static const char *const form = "/sys/devices/system/cpu/cpu0/cache/index%d/%s";
+        snprintf(path, sizeof path, form, index, "level");
+        FILE *f = fopen(path, "r");
+        if (!f) return 0;
+        if (fscanf(f, "%d", &of) != 1) of = 0;
+        fclose(f);
+        snprintf(path, sizeof path, form, index, "type");
+        f = fopen(path, "r");
+        if (f) {
+            if (fscanf(f, "%15s", type) != 1) type[0] = 0;
+            fclose(f);
+        }
+        if (of != level || type[0] == 'I' || type[0] == 0) continue; /* Instruction */
+        snprintf(path, sizeof path, form, index, "size");
+        f = fopen(path, "r");
+        if (!f) return 0;
+        if (fscanf(f, "%lldK", &kib) != 1) kib = 0;
+        fclose(f);
+        return kib * 1024;
+    }
+    return 0;
+}
+
+/* The first of: what sysconf says, what /sys says, a guess; kept within [least, most]. */
+static int64_t cache_size(long from_sysconf, int level, int64_t guess, int64_t least, int64_t most)
+{
+    int64_t size = from_sysconf > 0 ? from_sysconf : sys_cache(level);
+    if (size <= 0) size = guess;
+    return size < least ? least : size > most ? most : size;
+}
+
+/* The bounds keep absurd answers out: virtual machines may show the L3 of a whole socket. */
+tn__caches tn__cpu_caches(void)
+{
+    long l1 = 0, l2 = 0, l3 = 0;
+#if defined _SC_LEVEL1_DCACHE_SIZE
+    l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return (tn__caches){
+        .l1d = cache_size(l1, 1, 32 << 10, 16 << 10, 256 << 10),
+        .l2 = cache_size(l2, 2, 512 << 10, 128 << 10, 16 << 20),
+        .l3 = cache_size(l3, 3, 8 << 20, 1 << 20, 64 << 20),
+    };
+}

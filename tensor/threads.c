@@ -1,0 +1,367 @@
+/* Parallel loops on a pool of threads that belongs to one context.
+ *
+ * A loop is opened by an odd epoch and closed by the next even one. A worker enters (inside++), and
+ * only then looks at the epoch: if it is odd, the loop can't end before the worker has left, since
+ * its caller closes the epoch first and then waits for inside == 0. A worker that comes too late
+ * finds an even epoch and leaves without having touched anything. So no loop waits for a worker
+ * that has not woken up yet, and fn, arg and n need not be atomic.
+ *
+ * Waiting is spinning, then yielding, then sleeping; whoever sleeps says so before it looks at what
+ * it waits for a last time, and whoever changes that looks for sleepers after: neither can miss the
+ * other (both orders are sequentially consistent). */
+#if defined __linux__ && !defined _GNU_SOURCE
+#  define _GNU_SOURCE /* sched_getaffinity */
+#endif
+#include "tensor/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#if defined TN_OPENMP
+#  include <omp.h>
+#endif
+#if !defined _WIN32
+#  include <unistd.h>
+#endif
+
+enum { MAX_THREADS = 1024, LINE = 64 };
+
+int tn__cpu_count(void)
+{
+    long n = 0;
+#if defined __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
+#endif
+#if defined _SC_NPROCESSORS_ONLN
+    if (n < 1) n = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
+}
+
+#if defined TN_OPENMP
+
+struct tn__pool {
+    tn_allocator allocator;
+    int          threads;
+    atomic_bool  is_busy;
+};
+
+tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
+{
+    if (threads < 1 || threads > MAX_THREADS) return NULL;
+    tn__pool *p = allocator->alloc(allocator->user, sizeof *p, LINE);
+    if (!p) return NULL;
+    *p = (tn__pool){ .allocator = *allocator, .threads = threads };
+    return p;
+}
+
+void tn__pool_free(tn__pool *p)
+{
+    if (!p) return;
+    tn_allocator a = p->allocator;
+    if (a.free) a.free(a.user, p, sizeof *p);
+}
+
+int tn__pool_threads(const tn__pool *p) { return p ? p->threads : 0; }
+
+void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+{
+    tn__pool *p = tn__ctx_pool(ctx);
+    if (n <= 0) return;
+    if (atomic_exchange(&p->is_busy, true)) { /* from inside a task */
+        int worker = omp_get_thread_num();
+        for (int64_t i = 0; i < n; i++) fn(arg, i, worker);
+        return;
+    }
+    if (n == 1 || p->threads == 1) {
+        for (int64_t i = 0; i < n; i++) fn(arg, i, 0);
+    } else {
+#  pragma omp parallel for schedule(dynamic, 1) num_threads(p->threads)
+        for (int64_t i = 0; i < n; i++) fn(arg, i, omp_get_thread_num());
+    }
+    atomic_store(&p->is_busy, false);
+}
+
+#else
+
+typedef struct pool_worker {
+    tn__pool *pool;
+    pthread_t thread;
+    int       index;
+} pool_worker;
+
+struct tn__pool {
+    tn_allocator    allocator;
+    size_t          size; /* bytes of the pool with its workers */
+    int             threads;
+    pthread_t       caller; /* of the loop that runs: worker 0 */
+    tn_task         fn;
+    void           *arg;
+    int64_t         n;
+    int             n_sleeping; /* of workers; under the lock, as is caller_sleeps */
+    bool            caller_sleeps;
+    pthread_mutex_t lock;
+    pthread_cond_t  opened, emptied;
+    _Alignas(LINE) atomic_uint_fast64_t epoch;
+    atomic_bool     has_sleepers, caller_waits, is_quitting;
+    atomic_bool     is_busy; /* a loop is running: another one comes from inside of it */
+    _Alignas(LINE) atomic_int_fast64_t next; /* the task that is handed out next */
+    _Alignas(LINE) atomic_int inside;        /* workers between entering and leaving */
+    _Alignas(LINE) pool_worker worker[];     /* threads - 1 */
+};
+
+/* ---- waiting ----------------------------------------------------------------------------- */
+
+/* Spinning is timed, since one pause takes 10 to 150 cycles. After SPIN_NS a waiter only yields,
+ * so that a machine with fewer CPUs than threads goes on; after YIELD_NS it sleeps. */
+enum { SPIN_NS = 60000, SPIN_NS_MIN = 2000, YIELD_NS = 200000, PAUSES = 16 };
+
+static void pause_cpu(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb" ::: "memory"); /* yield is a no-op on most cores */
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* True as soon as ready(p, seen) holds; false if it does not after spinning and yielding. */
+static bool wait_awake(tn__pool *p, uint64_t seen, bool (*ready)(tn__pool *, uint64_t),
+                       int64_t spin_ns)
+{
+    for (int i = 0; i < PAUSES; i++) {
+        if (ready(p, seen)) return true;
+        pause_cpu();
+    }
+    for (int64_t start = now_ns(), spent = 0; spent < spin_ns + YIELD_NS; spent = now_ns() - start) {
+        if (spent > spin_ns) sched_yield();
+        for (int i = 0; i < PAUSES; i++) {
+            if (ready(p, seen)) return true;
+            pause_cpu();
+        }
+    }
+    return false;
+}
+
+/* A loop that this worker has not been in, or the end of the pool. */
+static inline bool is_open(tn__pool *p, uint64_t seen)
+{
+    uint64_t e = atomic_load(&p->epoch);
+    return ((e & 1) && e != seen) || atomic_load_explicit(&p->is_quitting, memory_order_relaxed);
+}
+
+static inline bool is_empty(tn__pool *p, uint64_t seen)
+{
+    (void)seen;
+    return atomic_load(&p->inside) == 0;
+}
+
+/* ---- workers ----------------------------------------------------------------------------- */
+
+static void run_tasks(tn__pool *p, int worker)
+{
+    int64_t n = p->n;
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (i >= n) return;
+        p->fn(p->arg, i, worker);
+    }
+}
+
+static void sleep_until_open(tn__pool *p, uint64_t seen)
+{
+    pthread_mutex_lock(&p->lock);
+    p->n_sleeping++;
+    atomic_store(&p->has_sleepers, true);
+    while (!is_open(p, seen)) pthread_cond_wait(&p->opened, &p->lock);
+    p->n_sleeping--;
+    atomic_store(&p->has_sleepers, p->n_sleeping > 0);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void wake_caller(tn__pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->emptied);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *worker_main(void *arg)
+{
+    pool_worker *w = arg;
+    tn__pool    *p = w->pool;
+    uint64_t     seen = 0;
+    int64_t      spin_ns = SPIN_NS;
+    for (;;) {
+        /* A worker that spun in vain spins less the next time, until a loop comes in time. */
+        if (wait_awake(p, seen, is_open, spin_ns)) {
+            spin_ns = SPIN_NS;
+        } else {
+            spin_ns = spin_ns / 2 > SPIN_NS_MIN ? spin_ns / 2 : SPIN_NS_MIN;
+            sleep_until_open(p, seen);
+        }
+        if (atomic_load(&p->is_quitting)) return NULL;
+        atomic_fetch_add(&p->inside, 1);
+        uint64_t e = atomic_load(&p->epoch);
+        if ((e & 1) && e != seen) {
+            run_tasks(p, w->index);
+            seen = e;
+        }
+        if (atomic_fetch_sub(&p->inside, 1) == 1 && atomic_load(&p->caller_waits)) wake_caller(p);
+    }
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+/* Ends and joins the first n workers. */
+static void stop_workers(tn__pool *p, int n)
+{
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->is_quitting, true);
+    pthread_cond_broadcast(&p->opened);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < n; i++) pthread_join(p->worker[i].thread, NULL);
+}
+
+static void free_memory(tn__pool *p)
+{
+    tn_allocator a = p->allocator;
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->opened);
+    pthread_cond_destroy(&p->emptied);
+    if (a.free) a.free(a.user, p, p->size);
+}
+
+/* Starts the workers with all signals blocked: handlers run on the user's threads. */
+static bool start_workers(tn__pool *p)
+{
+    int n = 0;
+#if !defined _WIN32
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+#endif
+    for (; n < p->threads - 1; n++) {
+        pool_worker *w = &p->worker[n];
+        *w = (pool_worker){ .pool = p, .index = n + 1 };
+        if (pthread_create(&w->thread, NULL, worker_main, w) != 0) break;
+    }
+#if !defined _WIN32
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+#endif
+    if (n == p->threads - 1) return true;
+    stop_workers(p, n);
+    return false;
+}
+
+tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
+{
+    if (threads < 1 || threads > MAX_THREADS) return NULL;
+    size_t    size = sizeof(tn__pool) + (size_t)(threads - 1) * sizeof(pool_worker);
+    tn__pool *p = allocator->alloc(allocator->user, size, LINE);
+    if (!p) return NULL;
+    memset(p, 0, size);
+    p->allocator = *allocator;
+    p->size = size;
+    p->threads = threads;
+    atomic_init(&p->epoch, 0);
+    atomic_init(&p->has_sleepers, false);
+    atomic_init(&p->caller_waits, false);
+    atomic_init(&p->is_quitting, false);
+    atomic_init(&p->is_busy, false);
+    atomic_init(&p->next, 0);
+    atomic_init(&p->inside, 0);
+    pthread_mutex_init(&p->lock, NULL); /* these can't fail with default attributes on the */
+    pthread_cond_init(&p->opened, NULL); /* systems that we know */
+    pthread_cond_init(&p->emptied, NULL);
+    if (!start_workers(p)) {
+        free_memory(p);
+        return NULL;
+    }
+    return p;
+}
+
+void tn__pool_free(tn__pool *p)
+{
+    if (!p) return;
+    stop_workers(p, p->threads - 1);
+    free_memory(p);
+}
+
+int tn__pool_threads(const tn__pool *p) { return p ? p->threads : 0; }
+
+/* ---- loops ------------------------------------------------------------------------------- */
+
+/* The worker that this thread is in the running loop. Only nested loops ask. */
+static int worker_of_this_thread(const tn__pool *p)
+{
+    pthread_t self = pthread_self();
+    for (int i = 0; i < p->threads - 1; i++)
+        if (pthread_equal(p->worker[i].thread, self)) return p->worker[i].index;
+    return 0;
+}
+
+static void wake_workers(tn__pool *p, int64_t n)
+{
+    pthread_mutex_lock(&p->lock);
+    if (n >= p->n_sleeping)
+        pthread_cond_broadcast(&p->opened);
+    else
+        for (; n > 0; n--) pthread_cond_signal(&p->opened);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_until_empty(tn__pool *p)
+{
+    if (wait_awake(p, 0, is_empty, SPIN_NS)) return;
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_waits, true);
+    while (!is_empty(p, 0)) pthread_cond_wait(&p->emptied, &p->lock);
+    atomic_store(&p->caller_waits, false);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg)
+{
+    p->fn = fn, p->arg = arg, p->n = n;
+    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    atomic_fetch_add(&p->epoch, 1); /* opens; publishes the lines above */
+    if (atomic_load(&p->has_sleepers)) wake_workers(p, n - 1);
+    run_tasks(p, 0);
+    atomic_fetch_add(&p->epoch, 1); /* closes: from here on nobody enters */
+    wait_until_empty(p);
+}
+
+void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+{
+    tn__pool *p = tn__ctx_pool(ctx);
+    if (n <= 0) return;
+    if (p->threads == 1) {
+        for (int64_t i = 0; i < n; i++) fn(arg, i, 0);
+        return;
+    }
+    if (atomic_load_explicit(&p->is_busy, memory_order_relaxed)) {
+        int worker = worker_of_this_thread(p);
+        for (int64_t i = 0; i < n; i++) fn(arg, i, worker);
+        return;
+    }
+    atomic_store_explicit(&p->is_busy, true, memory_order_relaxed);
+    if (n == 1)
+        fn(arg, 0, 0);
+    else
+        run_parallel(p, n, fn, arg);
+    atomic_store_explicit(&p->is_busy, false, memory_order_relaxed);
+}
+
+#endif
