@@ -98,12 +98,10 @@ struct tn__pool {
     tn_allocator    allocator;
     size_t          size; /* bytes of the pool with its workers */
     int             threads;
-    pthread_t       caller; /* of the loop that runs: worker 0 */
     tn_task         fn;
     void           *arg;
     int64_t         n;
-    int             n_sleeping; /* of workers; under the lock, as is caller_sleeps */
-    bool            caller_sleeps;
+    int             n_sleeping; /* of workers; under the lock */
     pthread_mutex_t lock;
     pthread_cond_t  opened, emptied;
     _Alignas(LINE) atomic_uint_fast64_t epoch;
@@ -116,9 +114,9 @@ struct tn__pool {
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-/* Spinning is timed, since one pause takes 10 to 150 cycles. After SPIN_NS a waiter only yields,
- * so that a machine with fewer CPUs than threads goes on; after YIELD_NS it sleeps. */
-enum { SPIN_NS = 60000, SPIN_NS_MIN = 2000, YIELD_NS = 200000, PAUSES = 16 };
+/* Spinning is timed, since one pause takes 10 to 150 cycles. After SPIN_NS a waiter yields at each
+ * look, so that a machine with fewer CPUs than threads goes on; after YIELD times that it sleeps. */
+enum { SPIN_NS = 60000, SPIN_NS_MIN = 2000, YIELD = 4, PAUSES = 16 };
 
 static void pause_cpu(void)
 {
@@ -137,14 +135,14 @@ static int64_t now_ns(void)
 }
 
 /* True as soon as ready(p, seen) holds; false if it does not after spinning and yielding. */
-static bool wait_awake(tn__pool *p, uint64_t seen, bool (*ready)(tn__pool *, uint64_t),
-                       int64_t spin_ns)
+TN_INLINE bool wait_awake(tn__pool *p, uint64_t seen, bool (*ready)(tn__pool *, uint64_t),
+                          int64_t spin_ns)
 {
     for (int i = 0; i < PAUSES; i++) {
         if (ready(p, seen)) return true;
         pause_cpu();
     }
-    for (int64_t start = now_ns(), spent = 0; spent < spin_ns + YIELD_NS; spent = now_ns() - start) {
+    for (int64_t start = now_ns(), spent = 0; spent < YIELD * spin_ns; spent = now_ns() - start) {
         if (spent > spin_ns) sched_yield();
         for (int i = 0; i < PAUSES; i++) {
             if (ready(p, seen)) return true;
