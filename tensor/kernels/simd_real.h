@@ -1,0 +1,272 @@
+/* The body of simd.h for one dtype: included there twice, never elsewhere. */
+
+#define reg   TN_CAT(reg, TN_REAL)   /* a register of the level, */
+#define quad  TN_CAT(quad, TN_REAL)  /* and the 16 bytes that trees end in */
+
+typedef T reg __attribute__((vector_size(TN__BITS / 8)));
+typedef T quad __attribute__((vector_size(16)));
+
+/* Of one block: lanes, lanes of a register, registers. */
+enum {
+    v_lanes = 64 / sizeof(T),
+    TN_R(reg_lanes) = TN__BITS / 8 / sizeof(T),
+    TN_R(regs) = 512 / TN__BITS
+};
+#define reg_lanes TN_R(reg_lanes)
+#define regs      TN_R(regs)
+
+typedef struct vec {
+    reg r[512 / TN__BITS];
+} vec;
+
+/* ---- one register ------------------------------------------------------------------------- */
+
+TN_INLINE reg TN_R(reg_set)(T x)
+{
+    reg a = { 0 };
+    return a + x;   /* x + 0 is x; -0 becomes 0 */
+}
+
+TN_INLINE reg TN_R(reg_load)(const T *p)
+{
+    reg a;
+    __builtin_memcpy(&a, p, sizeof a);
+    return a;
+}
+
+TN_INLINE void TN_R(reg_store)(T *p, reg a) { __builtin_memcpy(p, &a, sizeof a); }
+
+TN_INLINE reg TN_R(reg_fma)(reg a, reg b, reg c)
+{
+#if defined __FMA__
+    return (reg)TN__MM(fmadd)(a, b, c);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vfma)(c, a, b);
+#else
+    return a * b + c;
+#endif
+}
+
+TN_INLINE reg TN_R(reg_max)(reg a, reg b)
+{
+#if defined __x86_64__
+    return (reg)TN__MM(max)(a, b);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vbsl)(TN__VQ(vcgt)(a, b), a, b);
+#else
+    for (int i = 0; i < reg_lanes; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+#endif
+}
+
+TN_INLINE reg TN_R(reg_min)(reg a, reg b)
+{
+#if defined __x86_64__
+    return (reg)TN__MM(min)(a, b);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vbsl)(TN__VQ(vclt)(a, b), a, b);
+#else
+    for (int i = 0; i < reg_lanes; i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+#endif
+}
+
+TN_INLINE reg TN_R(reg_sqrt)(reg a)
+{
+#if defined __x86_64__
+    return (reg)TN__MM(sqrt)(a);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vsqrt)(a);
+#else
+    for (int i = 0; i < reg_lanes; i++) a[i] = (T)__builtin_sqrt(a[i]);
+    return a;
+#endif
+}
+
+/* The first n lanes of memory (n <= 0: none; n >= reg_lanes: all), fill in the others. */
+TN_INLINE reg TN_R(reg_load_part)(const T *p, int64_t n, reg fill)
+{
+    if (n >= reg_lanes) return TN_R(reg_load)(p);
+    if (n <= 0) return fill;
+#if defined __AVX512F__
+    return (reg)TN__MM(mask_loadu)(fill, (__mmask16)((1u << n) - 1), p);
+#elif defined __AVX2__
+    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    const __m256i        mask = _mm256_loadu_si256(
+        (const __m256i *)(const void *)(on + 8 - n * (int64_t)sizeof(T) / 4));
+    return (reg)TN__MM(blendv)(fill, TN__MM(maskload)(p, mask), TN_CAT(_mm256_castsi256, TN__P)(mask));
+#else
+    for (int i = 0; i < reg_lanes; i++)
+        if (i < n) fill[i] = p[i];
+    return fill;
+#endif
+}
+
+TN_INLINE void TN_R(reg_store_part)(T *p, int64_t n, reg a)
+{
+    if (n >= reg_lanes) {
+        TN_R(reg_store)(p, a);
+        return;
+    }
+    if (n <= 0) return;
+#if defined __AVX512F__
+    TN__MM(mask_storeu)(p, (__mmask16)((1u << n) - 1), a);
+#elif defined __AVX2__
+    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    TN__MM(maskstore)(p, _mm256_loadu_si256(
+        (const __m256i *)(const void *)(on + 8 - n * (int64_t)sizeof(T) / 4)), a);
+#else
+    for (int i = 0; i < n; i++) p[i] = a[i];
+#endif
+}
+
+/* ---- one block ------------------------------------------------------------------------------ */
+
+TN_INLINE vec v_set(T x)
+{
+    vec a;
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_set)(x);
+    return a;
+}
+
+TN_INLINE vec v_load(const T *p)
+{
+    vec a;
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_load)(p + r * reg_lanes);
+    return a;
+}
+
+TN_INLINE vec v_load_part(const T *p, int64_t n, T fill)
+{
+    vec a = v_set(fill);
+    for (int r = 0; r < regs; r++)
+        a.r[r] = TN_R(reg_load_part)(p + r * reg_lanes, n - r * reg_lanes, a.r[r]);
+    return a;
+}
+
+TN_INLINE void v_store(T *p, vec a)
+{
+    for (int r = 0; r < regs; r++) TN_R(reg_store)(p + r * reg_lanes, a.r[r]);
+}
+
+TN_INLINE void v_store_part(T *p, int64_t n, vec a)
+{
+    for (int r = 0; r < regs; r++)
+        TN_R(reg_store_part)(p + r * reg_lanes, n - r * reg_lanes, a.r[r]);
+}
+
+TN_INLINE vec v_add(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] += b.r[r];
+    return a;
+}
+
+TN_INLINE vec v_sub(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] -= b.r[r];
+    return a;
+}
+
+TN_INLINE vec v_mul(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] *= b.r[r];
+    return a;
+}
+
+TN_INLINE vec v_div(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] /= b.r[r];
+    return a;
+}
+
+TN_INLINE vec v_fma(vec a, vec b, vec c)
+{
+    for (int r = 0; r < regs; r++) c.r[r] = TN_R(reg_fma)(a.r[r], b.r[r], c.r[r]);
+    return c;
+}
+
+TN_INLINE vec v_max(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_max)(a.r[r], b.r[r]);
+    return a;
+}
+
+TN_INLINE vec v_min(vec a, vec b)
+{
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_min)(a.r[r], b.r[r]);
+    return a;
+}
+
+TN_INLINE vec v_sqrt(vec a)
+{
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_sqrt)(a.r[r]);
+    return a;
+}
+
+/* The 16 bytes number i of a block. */
+TN_INLINE quad TN_R(quad_of)(vec a, int i)
+{
+    quad q;
+    __builtin_memcpy(&q, (const char *)&a + 16 * i, sizeof q);
+    return q;
+}
+
+/* The same with the 16 bytes that trees end in. */
+TN_INLINE quad TN_R(quad_max)(quad a, quad b)
+{
+#if defined __x86_64__
+    return (quad)TN_CAT(_mm_max, TN__P)(a, b);
+#elif defined __aarch64__
+    return (quad)TN__VQ(vbsl)(TN__VQ(vcgt)(a, b), a, b);
+#else
+    for (int i = 0; i < 16 / (int)sizeof(T); i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+#endif
+}
+
+TN_INLINE quad TN_R(quad_min)(quad a, quad b)
+{
+#if defined __x86_64__
+    return (quad)TN_CAT(_mm_min, TN__P)(a, b);
+#elif defined __aarch64__
+    return (quad)TN__VQ(vbsl)(TN__VQ(vclt)(a, b), a, b);
+#else
+    for (int i = 0; i < 16 / (int)sizeof(T); i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+#endif
+}
+
+/* Lanes half a vector apart are combined until one is left. */
+TN_INLINE T v_sum(vec a)
+{
+    quad q = (TN_R(quad_of)(a, 0) + TN_R(quad_of)(a, 2)) + (TN_R(quad_of)(a, 1) + TN_R(quad_of)(a, 3));
+    enum { half = v_lanes / 8 }; /* of the lanes of a quad */
+    return half == 1 ? q[0] + q[1] : (q[0] + q[half]) + (q[1] + q[2 * half - 1]);
+}
+
+TN_INLINE T TN_R(larger)(T a, T b) { return a > b ? a : b; }
+TN_INLINE T TN_R(smaller)(T a, T b) { return a < b ? a : b; }
+
+TN_INLINE T v_hmax(vec a)
+{
+    quad q = TN_R(quad_max)(TN_R(quad_max)(TN_R(quad_of)(a, 0), TN_R(quad_of)(a, 2)),
+                            TN_R(quad_max)(TN_R(quad_of)(a, 1), TN_R(quad_of)(a, 3)));
+    enum { half = v_lanes / 8 };
+    return half == 1 ? TN_R(larger)(q[0], q[1])
+                     : TN_R(larger)(TN_R(larger)(q[0], q[half]), TN_R(larger)(q[1], q[2 * half - 1]));
+}
+
+TN_INLINE T v_hmin(vec a)
+{
+    quad q = TN_R(quad_min)(TN_R(quad_min)(TN_R(quad_of)(a, 0), TN_R(quad_of)(a, 2)),
+                            TN_R(quad_min)(TN_R(quad_of)(a, 1), TN_R(quad_of)(a, 3)));
+    enum { half = v_lanes / 8 };
+    return half == 1 ? TN_R(smaller)(q[0], q[1])
+                     : TN_R(smaller)(TN_R(smaller)(q[0], q[half]),
+                                     TN_R(smaller)(q[1], q[2 * half - 1]));
+}
+
+#undef reg
+#undef quad
+#undef reg_lanes
+#undef regs
