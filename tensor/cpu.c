@@ -5,9 +5,6 @@
 #if !defined _WIN32
 #  include <unistd.h>
 #endif
-#if defined __x86_64__
-#  include <cpuid.h>
-#endif
 
 const char *tn_cpu_level_name(tn_cpu_level level)
 {
@@ -17,18 +14,19 @@ const char *tn_cpu_level_name(tn_cpu_level level)
 
 #if defined __x86_64__
 
-/* Bit 29 of ecx of leaf 1. clang does not know "f16c" in __builtin_cpu_supports. */
-static bool has_f16c(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
-}
+/* cpuid itself is not asked again: under a hypervisor one cpuid may take 10 us. Compilers that
+ * cannot ask for F16C rely on its being older than AVX2. */
+#  if !defined __clang__ && __GNUC__ >= 11
+#    define HAS_F16C() __builtin_cpu_supports("f16c")
+#  else
+#    define HAS_F16C() 1
+#  endif
 
 tn_cpu_level tn_cpu_detect(void)
 {
     __builtin_cpu_init(); /* the answers include whether the OS saves the wide registers */
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-        !__builtin_cpu_supports("bmi2") || !has_f16c())
+        !__builtin_cpu_supports("bmi2") || !HAS_F16C())
         return TN_CPU_BASE;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))

@@ -6,6 +6,7 @@
 #define TN_TENSOR_KERNELS_H
 
 #include "tensor/base.h"
+#include "tensor/philox.h"
 #include "tensor/random.h"
 
 #define TN_CAT_(a, b)  a##_##b
