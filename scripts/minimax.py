@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Makes tensor/vmath_poly.h: the polynomials of the vector mathematics.
+
+Each one is the minimax fit of a function on an interval, found by the Remez exchange in 60 digits
+and rounded one coefficient at a time, the lowest first; where the argument has one sign, the others
+are fitted again after each, so that they take up its error. Needs Python 3 and mpmath (gmpy2 makes it faster).
+
+    python3 scripts/minimax.py > tensor/vmath_poly.h     all of them
+    python3 scripts/minimax.py --errors exp              those named exp.., only their errors
+"""
+import struct
+import sys
+from mpmath import mp, mpf, matrix, lu_solve, log, exp, expm1, log1p, sin, cos, tan, atan, asin
+from mpmath import sqrt, cbrt, erfc, pi, nstr, frexp, ldexp, nint, taylor
+
+mp.dps = 60
+
+
+def rounded(c, bits):
+    """c to `bits` significant bits, to nearest."""
+    if c == 0:
+        return mpf(0)
+    m, e = frexp(c)
+    return ldexp(nint(ldexp(m, bits)), int(e) - bits)
+
+
+def exchange(error, count):
+    """Indices of `count` alternating extrema of the error, the largest that there are."""
+    runs = []
+    for i, e in enumerate(error):
+        if e == 0:
+            continue
+        if runs and (error[runs[-1]] > 0) == (e > 0):
+            if abs(e) > abs(error[runs[-1]]):
+                runs[-1] = i
+        else:
+            runs.append(i)
+    while len(runs) > count:
+        if len(runs) == count + 1:
+            runs.pop(0 if abs(error[runs[0]]) < abs(error[runs[-1]]) else -1)
+        else:
+            k = min(range(len(runs) - 1),
+                    key=lambda i: min(abs(error[runs[i]]), abs(error[runs[i + 1]])))
+            del runs[k:k + 2]
+    if len(runs) < count:
+        raise ArithmeticError('too few alternations')
+    return runs
+
+
+def remez(values, weights, powers):
+    """c that minimises max |weight * (value - sum_j c_j t^j)|, and that max; powers[i] = t_i^j's."""
+    n, last = len(powers[0]), len(values) - 1
+    at = [last * i // n for i in range(n + 1)]
+    for _ in range(40):
+        a, b = matrix(n + 1, n + 1), matrix(n + 1, 1)
+        for i, p in enumerate(at):
+            for j in range(n):
+                a[i, j] = powers[p][j]
+            a[i, n] = (-1) ** i / weights[p]
+            b[i] = values[p]
+        x = lu_solve(a, b)
+        c = [x[j] for j in range(n)]
+        error = [w * (v - sum(cj * tj for cj, tj in zip(c, t)))
+                 for v, w, t in zip(values, weights, powers)]
+        worst = max(abs(e) for e in error)
+        if worst <= abs(x[n]) * mpf('1.001'):
+            break
+        at = exchange(error, n + 1)
+    return c, worst
+
+
+def fit(poly):
+    """The rounded coefficients of a polynomial and its largest weighted error."""
+    n, lo, hi = poly.degree + 1, mpf(poly.lo), mpf(poly.hi)
+    count = 24 * n
+    points = [(lo + hi) / 2 - (hi - lo) / 2 * cos(pi * (i + mpf(1) / 2) / count) for i in range(count)]
+    points = [lo] + [p for p in points if abs(p) > mpf(10) ** -30] + [hi]
+    if lo == 0:
+        points = points[1:]
+    values = [poly.value(p) for p in points]
+    weights = [abs(poly.weight(p)) for p in points]
+    at = [poly.at(p) for p in points]
+    powers = [[t ** j for j in range(n)] for t in at]
+    done, _ = remez(values, weights, powers)
+    for j in range(n):
+        if at[0] * at[-1] > 0:      # with t = 0 inside, the higher powers alone have no unique best fit
+            rest = [v - sum(cj * tj for cj, tj in zip(done[:j], t)) for v, t in zip(values, powers)]
+            done[j:], _ = remez(rest, weights, [t[j:] for t in powers])
+        done[j] = rounded(done[j], poly.bits)
+    error = max(w * abs(v - sum(cj * tj for cj, tj in zip(done, t)))
+                for v, w, t in zip(values, weights, powers))
+    return done, error
+
+
+class Poly:
+    """value(p) ~ sum c_j at(p)^j for p in [lo, hi], error weighted by weight(p)."""
+
+    def __init__(self, name, text, degree, lo, hi, value, weight, at=lambda p: p,
+                 in_double=False):
+        self.name, self.text, self.degree, self.lo, self.hi = name, text, degree, lo, hi
+        self.value, self.weight, self.at = value, weight, at
+        self.bits = 24 if name.endswith('f32') and not in_double else 53
+
+
+def near_zero(f, terms):
+    """f, or its Taylor sum `terms` (a function) where p is so small that f would lose its digits."""
+    return lambda p: terms(p) if abs(p) < mpf(10) ** -12 else f(p)
+
+
+def square(p):
+    return p * p
+
+
+def erfcx(x):
+    return exp(x * x) * erfc(x)
+
+
+HALF_LN2 = mpf('0.3468')            # a little more than ln(2) / 2, for a rounded quotient
+LOG_LO, LOG_HI = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
+ERFCX_K = mpf('3.75')               # x -> (x - k) / (x + k) takes [0, inf) to [-1, 1)
+
+
+def exp_poly(name, degree):
+    return Poly(name, '(e^r - 1 - r) / r^2, |r| <= ln(2) / 2', degree, -HALF_LN2, HALF_LN2,
+                lambda r: (expm1(r) - r) / r ** 2, lambda r: r ** 2 / expm1(r))
+
+
+def log_poly(name, degree):
+    return Poly(name, '(log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2)', degree,
+                LOG_LO, LOG_HI, lambda f: (log1p(f) - f + f * f / 2) / f ** 3,
+                lambda f: f ** 3 / log1p(f))
+
+
+def atanh_poly(name, degree):
+    hi = mpf('0.1716')
+    return Poly(name, '(log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2)', degree, 0, hi,
+                lambda s: (log((1 + s) / (1 - s)) - 2 * s) / s ** 3,
+                lambda s: s ** 3 / log((1 + s) / (1 - s)), square)
+
+
+def sin_poly(name, degree, hi, text, in_double=False):
+    return Poly(name, '(sin(r) - r) / r^3 in r^2, |r| <= ' + text, degree, 0, hi,
+                lambda r: (sin(r) - r) / r ** 3, lambda r: r ** 3 / sin(r), square, in_double)
+
+
+def cos_poly(name, degree):
+    return Poly(name, '(cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= pi / 4', degree, 0, mpf('0.786'),
+                lambda r: (cos(r) - 1 + r * r / 2) / r ** 4, lambda r: r ** 4 / cos(r), square)
+
+
+def atan_poly(name, degree):
+    return Poly(name, '(atan(t) - t) / t^3 in t^2, |t| <= tan(pi / 8)', degree, 0, mpf('0.4143'),
+                lambda t: (atan(t) - t) / t ** 3, lambda t: t ** 3 / atan(t), square)
+
+
+def asin_poly(name, degree):
+    return Poly(name, '(asin(x) - x) / x^3 in x^2, |x| <= 1/2', degree, 0, mpf('0.5'),
+                lambda x: (asin(x) - x) / x ** 3, lambda x: x ** 3 / asin(x), square)
+
+
+def erf_poly(name, degree, hi):
+    return Poly(name, 'erf(x) / x - 1 in x^2, |x| <= ' + hi, degree, 0, mpf(hi),
+                lambda x: (1 - erfc(x)) / x - 1, lambda x: x / (1 - erfc(x)), square)
+
+
+def erfcx_poly(name, degree, hi):
+    def x_of(t):
+        return ERFCX_K * (1 + t) / (1 - t)
+    return Poly(name, 'e^(x^2) erfc(x) (x + k), t = (x - k) / (x + k), k = 3.75, 0 <= x <= %s' % hi,
+                degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
+                lambda t: erfcx(x_of(t)) * (x_of(t) + ERFCX_K),
+                lambda t: 1 / (erfcx(x_of(t)) * (x_of(t) + ERFCX_K)))
+
+
+POLYS = [
+    exp_poly('exp_f32', 5),
+    exp_poly('exp_f64', 10),
+    log_poly('log_f32', 8),
+    atanh_poly('atanh_f64', 6),
+    sin_poly('sin_f32', 4, mpf('1.5709'), 'pi / 2', in_double=True),
+    sin_poly('sin_f64', 8, mpf('1.5709'), 'pi / 2'),
+    erf_poly('erf_f32', 6, '1'),
+    erf_poly('erf_f64', 13, '1'),
+    erfcx_poly('erfcx_f32', 9, '10.1'),
+    erfcx_poly('erfcx_f64', 23, '27.5'),
+]
+
+HEADER = """\
+/* The polynomials of tensor/vmath.h, minimax fits made by scripts/minimax.py: do not edit. The
+ * bound beside each is that of its largest error relative to the function made from it. */
+#ifndef TN_TENSOR_VMATH_POLY_H
+#define TN_TENSOR_VMATH_POLY_H
+
+#include "tensor/vmath_base.h"
+"""
+
+
+def literal(c, real):
+    return nstr(c, 9, strip_zeros=False, min_fixed=-3, max_fixed=3) + 'f' if real == 'float' else \
+        nstr(c, 17, strip_zeros=False, min_fixed=-3, max_fixed=3)
+
+
+def horner(out, name, real, fma, t, c):
+    out.append('    %s %s = %s;' % (real, name, literal(c[-1], real)))
+    for x in reversed(c[:-1]):
+        out.append('    %s = %s(%s, %s, %s, fused);' % (name, fma, name, t, literal(x, real)))
+
+
+def c_function(poly, c, error):
+    """Horner's rule; from degree 6 on as two chains, of the even and the odd powers."""
+    real = 'float' if poly.bits == 24 else 'double'
+    fma = 'tn__fma_f32' if poly.bits == 24 else 'tn__fma_f64'
+    out = ['', '/* %s; 2^%s */' % (poly.text, nstr(log(error, 2), 3)),
+           'TN_INLINE %s tn__poly_%s(%s t, int fused)' % (real, poly.name, real), '{']
+    if poly.degree < 6:
+        horner(out, 'p', real, fma, 't', c)
+        out.append('    return p;')
+    else:
+        out.append('    const %s u = t * t;' % real)
+        horner(out, 'even', real, fma, 'u', c[0::2])
+        horner(out, 'odd', real, fma, 'u', c[1::2])
+        out.append('    return %s(odd, t, even, fused);' % fma)
+    return '\n'.join(out + ['}'])
+
+
+def main(args):
+    errors_only = args[:1] == ['--errors']
+    names = args[1:] if errors_only else args
+    if not errors_only:
+        print(HEADER, end='')
+    for poly in POLYS:
+        if names and not any(poly.name.startswith(n) for n in names):
+            continue
+        c, error = fit(poly)
+        print('%-12s degree %2d  2^%s' % (poly.name, poly.degree, nstr(log(error, 2), 5)), file=sys.stderr)
+        if not errors_only:
+            print(c_function(poly, c, error))
+    if not errors_only:
+        print('\n#endif')
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
