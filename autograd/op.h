@@ -66,6 +66,7 @@ typedef struct tn_infer {
     int            n_in, n_out;
     const tn_type *in;
     tn_type       *out;
+    const char    *scope;  /* path of the scope being built, "" at the top */
 } tn_infer;
 
 /* Fails with "matmul: [2,3] x [4,5]: <message> (scope)"; returns status. */
@@ -100,14 +101,14 @@ typedef struct tn_vjp {
 } tn_vjp;
 
 /* The composition of other ops that this op equals: fills out from in. */
-typedef struct tn_expand {
+typedef struct tn_expansion {
     tn_graph       *graph;
     const tn_op    *op;
     const void     *attrs;
     int             n_in, n_out;
     tn_node *const *in;
     tn_node       **out;
-} tn_expand;
+} tn_expansion;
 
 /* How a view's input lies in memory (strides and offset in elements), and its output. */
 typedef struct tn_layout {
@@ -155,7 +156,8 @@ typedef enum tn_op_flags {
     TN_CAN_FAIL           = 1 << 3, /* run can fail on its data */
     TN_RANDOM             = 1 << 4, /* has a stream attribute */
     TN_STRIDED_OUT        = 1 << 5, /* run can write outputs whose rows lie apart (last stride 1) */
-    TN_PREFIX_STRIDED     = 1 << 6  /* run takes any strides as long as the last one is 1 */
+    TN_PREFIX_STRIDED     = 1 << 6, /* run takes any strides as long as the last one is 1 */
+    TN_STOPS_GRADIENT     = 1 << 7  /* its output counts as a constant */
 } tn_op_flags;
 
 struct tn_op {
@@ -174,6 +176,7 @@ struct tn_op {
 
     /* How it is computed, one of: */
     const tn_span *span;                             /* elementwise, over broadcast operands */
+    int            span_in;                          /* the operand whose dtype picks the kernel */
     tn_status (*run)(tn_exec *e);                    /* a kernel of its own */
     bool (*view)(const void *attrs, const tn_layout *in, tn_layout *out, int index);
                                                      /* output `index` is a view of in[0]; false: a
@@ -183,7 +186,7 @@ struct tn_op {
 
     /* How it is differentiated: vjp, or the vjp of its expansion, or TN_NOT_DIFFERENTIABLE. */
     void (*vjp)(tn_vjp *c);
-    void (*expand)(tn_expand *c);                    /* also its reference in tests */
+    void (*expand)(tn_expansion *c);                    /* also its reference in tests */
 
     void (*cost)(const tn_infer *c, tn_cost *cost);  /* NULL: one flop per output element */
     void (*ref)(const tn_ref *r);

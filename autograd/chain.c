@@ -1,0 +1,217 @@
+/* Chains: elementwise ops run back to back over blocks that stay in the first-level cache.
+ *
+ * A chain covers the elements of its result in row-major order, block by block. In a block each
+ * instruction is one call of a span kernel on contiguous operands: an input's own memory where it is
+ * contiguous, else a gathered copy; a register (a block of scratch) for what is used only inside; an
+ * output's own memory for what is not. One op alone is a chain of one instruction, so fusing changes
+ * no bit: the same kernels see the same numbers. */
+#include "autograd/program.h"
+
+#include <string.h>
+
+enum { FLAG_BYTES = 64, MIN_BLOCK = 256, MAX_BLOCK = 2048, L1_BUDGET = 20 * 1024, TASK_ELEMENTS = 16384 };
+
+/* ---- laying out ---------------------------------------------------------------------------------- */
+
+/* Registers of values that die are used again by later instructions. */
+static void assign_registers(tn__chain *c)
+{
+    int  last[TN__CHAIN_SLOTS] = { 0 };
+    bool busy[TN__CHAIN_SLOTS] = { false };
+    for (int i = 0; i < c->n_instr; i++)
+        for (int k = 0; k < c->instr[i].n_in; k++) last[c->instr[i].in[k]] = i;
+    c->n_registers = 0;
+    for (int s = 0; s < c->n_slots; s++) {
+        tn__slot *slot = &c->slot[s];
+        slot->reg = -1;
+        if (slot->kind == TN__SLOT_GATHER || slot->kind == TN__SLOT_SCALAR)
+            slot->reg = (int16_t)c->n_registers, busy[c->n_registers++] = true;
+    }
+    for (int i = 0; i < c->n_instr; i++) {
+        tn__instr *in = &c->instr[i];
+        for (int k = 0; k < in->n_out; k++) {
+            tn__slot *slot = &c->slot[in->out[k]];
+            if (slot->kind != TN__SLOT_REGISTER) continue;
+            int r = 0;
+            while (busy[r]) r++;
+            slot->reg = (int16_t)r, busy[r] = true;
+            if (r >= c->n_registers) c->n_registers = r + 1;
+        }
+        for (int k = 0; k < in->n_in; k++) {
+            tn__slot *slot = &c->slot[in->in[k]];
+            if (slot->kind == TN__SLOT_REGISTER && last[in->in[k]] == i) busy[slot->reg] = false;
+        }
+        for (int k = 0; k < in->n_out; k++) { /* an output that nobody reads */
+            tn__slot *slot = &c->slot[in->out[k]];
+            if (slot->kind == TN__SLOT_REGISTER && last[in->out[k]] <= i) busy[slot->reg] = false;
+        }
+    }
+}
+
+void tn__chain_finish(tn__chain *c, int threads)
+{
+    assign_registers(c);
+    int64_t size = 1;
+    for (int s = 0; s < c->n_slots; s++)
+        if (c->slot[s].size > size) size = c->slot[s].size;
+    int64_t block = L1_BUDGET / ((c->n_registers + 2) * size);
+    block = block < MIN_BLOCK ? MIN_BLOCK : block > MAX_BLOCK ? MAX_BLOCK : block;
+    /* blocks that end where rows end: broadcast rows are then read where they lie */
+    int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
+    if (inner >= MIN_BLOCK) {
+        int64_t parts = (inner + block - 1) / block;
+        block = (inner + parts - 1) / parts;
+        block = (block + 63) / 64 * 64;
+    } else if (inner > 0) {
+        block = block / inner * inner;
+    }
+    c->block = block;
+    c->register_bytes = (size_t)(((block + 63) / 64 * 64) * size);
+    c->worker_bytes = FLAG_BYTES + (size_t)c->n_registers * c->register_bytes;
+    (void)threads;
+}
+
+/* ---- running --------------------------------------------------------------------------------------- */
+
+#define COPY_RUN(T)                                                                                \
+    do {                                                                                           \
+        T       *d = (T *)to;                                                                      \
+        const T *s = (const T *)from;                                                              \
+        if (stride == 0) {                                                                         \
+            const T x = *s;                                                                        \
+            for (int64_t i = 0; i < n; i++) d[i] = x;                                              \
+        } else {                                                                                   \
+            for (int64_t i = 0; i < n; i++) d[i] = s[i * stride];                                  \
+        }                                                                                          \
+    } while (0)
+
+/* n elements of a row, `stride` elements apart, next to each other. */
+static void copy_run(void *to, const void *from, int64_t n, int64_t stride, int size)
+{
+    if (stride == 1) {
+        memcpy(to, from, (size_t)(n * size));
+        return;
+    }
+    switch (size) {
+    case 1: COPY_RUN(uint8_t); break;
+    case 2: COPY_RUN(uint16_t); break;
+    case 4: COPY_RUN(uint32_t); break;
+    default: COPY_RUN(uint64_t); break;
+    }
+}
+
+/* Elements [first, first + n) of a strided input: where they lie if they are contiguous there, else
+ * copied into `room`. */
+static const char *gather(const tn__chain *c, const tn__slot *slot, const char *data, int64_t first,
+                          int64_t n, char *room)
+{
+    int64_t index[TN_MAX_RANK], offset = 0, rest = first;
+    for (int d = c->rank - 1; d >= 0; d--) {
+        index[d] = rest % c->dim[d];
+        rest /= c->dim[d];
+        offset += index[d] * slot->stride[d];
+    }
+    int     in = c->rank - 1, size = slot->size;
+    int64_t stride = slot->stride[in], left = c->dim[in] - index[in];
+    if (stride == 1 && n <= left) return data + offset * size;
+    for (char *to = room; n > 0;) {
+        int64_t run = n < left ? n : left;
+        copy_run(to, data + offset * size, run, stride, size);
+        to += run * size, n -= run;
+        offset -= index[in] * stride, index[in] = 0, left = c->dim[in];
+        int d = in - 1;
+        for (; d >= 0; d--) {
+            offset += slot->stride[d];
+            if (++index[d] < c->dim[d]) break;
+            offset -= c->dim[d] * slot->stride[d], index[d] = 0;
+        }
+        if (d < 0) break;
+    }
+    return room;
+}
+
+static void fill_scalars(const tn__chain_run *r, char *scratch)
+{
+    const tn__chain *c = r->chain;
+    for (int s = 0; s < c->n_slots; s++) {
+        const tn__slot *slot = &c->slot[s];
+        if (slot->kind != TN__SLOT_SCALAR) continue;
+        char *room = scratch + FLAG_BYTES + (size_t)slot->reg * c->register_bytes;
+        copy_run(room, r->in[slot->at].data, c->block, 0, slot->size);
+    }
+}
+
+static void run_block(const tn__chain_run *r, int64_t first, int64_t n, char *scratch)
+{
+    const tn__chain *c = r->chain;
+    const char      *at[TN__CHAIN_SLOTS];
+    char            *registers = scratch + FLAG_BYTES;
+    for (int s = 0; s < c->n_slots; s++) {
+        const tn__slot *slot = &c->slot[s];
+        char *room = slot->reg >= 0 ? registers + (size_t)slot->reg * c->register_bytes : NULL;
+        switch (slot->kind) {
+        case TN__SLOT_DIRECT: at[s] = (const char *)r->in[slot->at].data + first * slot->size; break;
+        case TN__SLOT_OUT: at[s] = (const char *)r->out[slot->at].data + first * slot->size; break;
+        case TN__SLOT_GATHER: at[s] = gather(c, slot, r->in[slot->at].data, first, n, room); break;
+        default: at[s] = room; break;
+        }
+    }
+    tn_span_args a = { .n = n, .first = first, .seed = r->seed, .run = r->run };
+    for (int i = 0; i < c->n_instr; i++) {
+        const tn__instr *in = &c->instr[i];
+        for (int k = 0; k < in->n_in; k++) a.in[k] = at[in->in[k]];
+        for (int k = in->n_in; k < TN_SPAN_MAX_IN; k++) a.in[k] = at[in->in[in->op->span_in]];
+        for (int k = 0; k < in->n_out; k++) a.out[k] = (void *)(uintptr_t)at[in->out[k]];
+        a.attrs = in->attrs;
+        in->fn(&a);
+    }
+}
+
+void tn__chain_prepare(const tn__chain_run *r, int threads)
+{
+    for (int w = 0; w < threads; w++) r->scratch[(size_t)w * r->chain->worker_bytes] = 0;
+}
+
+void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker)
+{
+    const tn__chain *c = r->chain;
+    char            *scratch = r->scratch + (size_t)worker * c->worker_bytes;
+    int64_t          inner = c->rank ? c->dim[c->rank - 1] : 1;
+    if (!scratch[0]) {
+        fill_scalars(r, scratch);
+        scratch[0] = 1;
+    }
+    while (n > 0) {
+        int64_t step = n < c->block ? n : c->block;
+        if (inner >= MIN_BLOCK && step > inner - first % inner) step = inner - first % inner;
+        run_block(r, first, step, scratch);
+        first += step, n -= step;
+    }
+}
+
+typedef struct loop {
+    const tn__chain_run *run;
+    int64_t              task;
+} loop;
+
+static void run_task(void *arg, int64_t task, int worker)
+{
+    const loop *l = arg;
+    int64_t     first = task * l->task, n = l->run->chain->n - first;
+    tn__chain_span(l->run, first, n < l->task ? n : l->task, worker);
+}
+
+void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r)
+{
+    const tn__chain *c = r->chain;
+    int              threads = tn_ctx_threads(ctx);
+    if (c->n == 0) return;
+    tn__chain_prepare(r, threads);
+    int64_t task = TASK_ELEMENTS, most = (c->n + 4 * threads - 1) / (4 * threads);
+    if (task < most) task = most;
+    int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
+    int64_t unit = inner >= MIN_BLOCK ? inner : c->block;
+    if (unit < 2 * task) task = (task + unit - 1) / unit * unit;
+    loop l = { r, task };
+    tn_parallel_for(ctx, (c->n + task - 1) / task, run_task, &l);
+}

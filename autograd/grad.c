@@ -1,0 +1,235 @@
+/* Differentiation: reverse mode that appends gradient nodes to the same graph. One walk over the
+ * calls in falling order of id; each op's vjp rule is asked once, with the sum of the cotangents of
+ * its outputs. Broadcasting is undone here, in one place, for all rules. */
+#include "autograd/internal.h"
+
+#include <string.h>
+
+/* What the walk knows about the nodes that there were when it began. */
+typedef struct walk {
+    tn_graph *g;
+    int64_t   n_nodes, first_call, last_call;
+    bool     *depends; /* by node: is or depends on some wrt, through floats */
+    tn_node **cot;     /* by node: the cotangent so far */
+} walk;
+
+static bool carries_gradient(const tn_node *x)
+{
+    tn_dtype d = x->type.dtype;
+    return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16;
+}
+
+static void mark_dependents(walk *w)
+{
+    for (int64_t i = w->first_call; i <= w->last_call; i++) {
+        const tn__call *c = w->g->calls[i];
+        if (c->op->flags & TN_STOPS_GRADIENT) continue;
+        bool any = false;
+        for (int k = 0; k < c->n_in && !any; k++) any = w->depends[c->in[k]->id];
+        for (int k = 0; any && k < c->n_out; k++)
+            if (carries_gradient(&c->out[k])) w->depends[c->out[k].id] = true;
+    }
+}
+
+static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_op *op)
+{
+    if (!dx) return tn_ctx_status(w->g->ctx);
+    dx = tn__as_value(w->g, dx);
+    if (!dx) return tn_ctx_status(w->g->ctx);
+    if (dx->type.dtype != x->type.dtype)
+        return tn_fail(w->g->ctx, TN_ERR_GRAD, "gradient of %s: the rule gave %s, not %s", op->name,
+                       tn_dtype_name(dx->type.dtype), tn_dtype_name(x->type.dtype));
+    if (!tn_shape_equal(&dx->type.shape, &x->type.shape)) dx = tn_sum_to(dx, x->type.shape);
+    tn_node **sum = &w->cot[x->id];
+    *sum = *sum ? tn_add(*sum, dx) : dx;
+    return *sum ? TN_OK : tn_ctx_status(w->g->ctx);
+}
+
+/* din of an op that has no rule but an expansion: the expansion is built on aliases of the inputs,
+ * which stand for them as independent variables, and differentiated. */
+static tn_status expansion_vjp(tn_vjp *v)
+{
+    tn_graph *g = v->graph;
+    tn_node **room = tn_alloc(g->ctx, (size_t)(v->n_in + v->n_out) * sizeof *room);
+    if (!room) return TN_ERR_MEMORY;
+    tn_node **in = room, **out = room + v->n_in;
+    for (int i = 0; i < v->n_in; i++) in[i] = tn__alias(v->in[i]);
+    v->op->expand(&(tn_expansion){ .graph = g, .op = v->op, .attrs = v->attrs, .n_in = v->n_in,
+                                .n_out = v->n_out, .in = in, .out = out });
+    tn_status s = tn_ctx_status(g->ctx);
+    for (int i = 0; s == TN_OK && i < v->n_out; i++)
+        if (out[i]) out[i] = tn__as_value(g, out[i]);
+    if (s == TN_OK) s = tn__backward(g, out, v->dout, v->n_out, in, v->n_in, v->din, NULL);
+    tn_free(g->ctx, room);
+    return s;
+}
+
+static tn_status differentiate_call(walk *w, tn__call *c)
+{
+    tn_graph *g = w->g;
+    bool      any = false;
+    for (int k = 0; k < c->n_out && !any; k++) any = w->cot[c->out[k].id] != NULL;
+    if (!any) return TN_OK;
+
+    int       n = c->n_in + c->n_out;
+    tn_node **room = tn_alloc(g->ctx, (size_t)(2 * n + 1) * sizeof *room);
+    bool     *want = tn_alloc(g->ctx, (size_t)c->n_in + 1);
+    tn_status s = room && want ? TN_OK : TN_ERR_MEMORY;
+    if (s == TN_OK) {
+        tn_node **out = room, **dout = room + c->n_out, **din = room + 2 * c->n_out;
+        bool      wanted = false;
+        for (int k = 0; k < c->n_out; k++) out[k] = &c->out[k], dout[k] = w->cot[c->out[k].id];
+        for (int k = 0; k < c->n_in; k++)
+            wanted |= want[k] = w->depends[c->in[k]->id] && carries_gradient(c->in[k]);
+        tn_vjp v = { .graph = g, .op = c->op, .attrs = c->attrs, .n_in = c->n_in, .n_out = c->n_out,
+                     .in = c->in, .out = out, .dout = dout, .want = want, .din = din };
+        if (!wanted) {
+            /* a leaf that is differentiated with respect to, or nothing asked */
+        } else if (c->op->flags & TN_NOT_DIFFERENTIABLE) {
+            s = tn_fail(g->ctx, TN_ERR_GRAD, "%s is not differentiable%s%s", c->op->name,
+                        *c->scope ? ", in " : "", c->scope);
+        } else if (c->op->vjp) {
+            c->op->vjp(&v);
+            s = tn_ctx_status(g->ctx);
+        } else if (c->op->expand) {
+            s = expansion_vjp(&v);
+        } else {
+            s = tn_fail(g->ctx, TN_ERR_GRAD, "%s has neither a vjp rule nor an expansion nor the mark",
+                        c->op->name);
+        }
+        for (int k = 0; wanted && s == TN_OK && k < c->n_in; k++)
+            if (want[k]) s = add_cotangent(w, c->in[k], din[k], c->op);
+    }
+    tn_free(g->ctx, room), tn_free(g->ctx, want);
+    return s;
+}
+
+tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n_y,
+                       tn_node *const *wrt, int n, tn_node **grad, bool *depends)
+{
+    walk w = { .g = g, .n_nodes = g->n_nodes, .first_call = INT64_MAX, .last_call = -1 };
+    for (int i = 0; i < n; i++) grad[i] = NULL;
+    w.depends = tn_alloc(g->ctx, (size_t)w.n_nodes + 1);
+    w.cot = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.cot + 1);
+    tn_status s = w.depends && w.cot ? TN_OK : TN_ERR_MEMORY;
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        if (!wrt[i]) continue;
+        w.depends[wrt[i]->id] = true;
+        if (wrt[i]->call->id < w.first_call) w.first_call = wrt[i]->call->id;
+    }
+    for (int i = 0; s == TN_OK && i < n_y; i++) {
+        if (!y[i] || !dy[i]) continue;
+        s = add_cotangent(&w, y[i], dy[i], y[i]->call->op);
+        if (y[i]->call->id > w.last_call) w.last_call = y[i]->call->id;
+    }
+    if (s == TN_OK) {
+        mark_dependents(&w);
+        int depth = tn_scope_depth(g);
+        tn_scope_push(g, "grad");
+        for (int64_t i = w.last_call; s == TN_OK && i >= w.first_call; i--) {
+            tn__call *c = g->calls[i];
+            s = differentiate_call(&w, c);
+        }
+        tn_scope_restore(g, depth);
+    }
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        if (!wrt[i]) continue;
+        grad[i] = w.cot[wrt[i]->id];
+        if (!depends) continue;
+        depends[i] = false;
+        for (int k = 0; k < n_y && !depends[i]; k++) depends[i] = y[k] && dy[k] && w.depends[y[k]->id];
+    }
+    tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
+    return s;
+}
+
+/* Does y depend on x through ops that carry gradients? A walk forward from x. */
+static bool depends_on(tn_graph *g, const tn_node *y, const tn_node *x, bool *marks)
+{
+    memset(marks, 0, (size_t)g->n_nodes);
+    walk w = { .g = g, .n_nodes = g->n_nodes, .first_call = x->call->id, .last_call = y->call->id,
+               .depends = marks };
+    marks[x->id] = true;
+    mark_dependents(&w);
+    return marks[y->id];
+}
+
+static const char *label(const tn_node *x)
+{
+    if (x->call && x->call->op == &tn_op_read)
+        return tn_variable_name(((const read_attrs *)x->call->attrs)->variable);
+    if (x->call && x->call->op == &tn_op_input) return ((const input_attrs *)x->call->attrs)->name;
+    return x->call ? x->call->op->name : "?";
+}
+
+static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn_node **grad,
+                         bool none_is_error)
+{
+    for (int i = 0; grad && i < n; i++) grad[i] = NULL;
+    tn_ctx *ctx = y ? tn_node_ctx(y) : n > 0 && wrt && wrt[0] ? tn_node_ctx(wrt[0]) : NULL;
+    if (ctx && tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
+    if (!y || !y->graph) return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
+    tn_graph *g = y->graph;
+    if (!carries_gradient(y))
+        return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float", tn_dtype_name(y->type.dtype));
+    if (!dy) {
+        if (tn_shape_size(&y->type.shape) != 1)
+            return tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent",
+                           (long long)tn_shape_size(&y->type.shape));
+        dy = tn_full(g, y->type.dtype, y->type.shape, 1);
+    }
+    tn_node **at = tn_alloc(ctx, (size_t)(n + 1) * sizeof *at);
+    bool     *marks = NULL;
+    tn_status s = at && dy ? TN_OK : tn_ctx_status(ctx);
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        if (!wrt[i]) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is NULL", i);
+        else if (!(at[i] = tn__as_value(g, wrt[i]))) s = tn_ctx_status(ctx);
+        else if (at[i]->graph != g) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
+    }
+    if (s == TN_OK && !tn_shape_equal(&dy->type.shape, &y->type.shape))
+        s = tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent's shape is not y's");
+    if (s == TN_OK) s = tn__backward(g, &y, &dy, 1, at, n, grad, NULL);
+    for (int i = 0; s == TN_OK && none_is_error && i < n; i++) {
+        if (grad[i]) continue;
+        if (!marks) marks = tn_alloc(ctx, (size_t)(g->n_nodes + n) + 1);
+        if (!marks) s = TN_ERR_MEMORY;
+        else if (!depends_on(g, y, at[i], marks))
+            s = tn_fail(ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y), label(at[i]));
+        else if (!(grad[i] = tn_full(g, at[i]->type.dtype, at[i]->type.shape, 0))) s = tn_ctx_status(ctx);
+    }
+    for (int i = 0; s != TN_OK && i < n; i++) grad[i] = NULL;
+    tn_free(ctx, at), tn_free(ctx, marks);
+    return s;
+}
+
+tn_status tn_grad(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn_node **grad)
+{
+    return grad_of(y, dy, wrt, n, grad, true);
+}
+
+tn_status tn_grad_or_none(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn_node **grad)
+{
+    return grad_of(y, dy, wrt, n, grad, false);
+}
+
+/* Forward mode by reverse mode twice: y's vjp is linear in its cotangent u, and the transpose of
+ * that linear map is the Jacobian: jvp = d/du <vjp(u), dx>. */
+tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
+{
+    if (!y || !y->graph || n < 1) return NULL;
+    tn_graph *g = y->graph;
+    tn_node  *u = tn__alias(tn_full(g, y->type.dtype, y->type.shape, 0)), *sum = NULL, *out = NULL;
+    tn_node **grad = tn_alloc(g->ctx, (size_t)n * sizeof *grad);
+    if (u && grad && tn_grad_or_none(y, u, x, n, grad) == TN_OK) {
+        for (int i = 0; i < n; i++) {
+            if (!grad[i] || !dx[i]) continue;
+            tn_node *term = tn_sum_all(tn_mul(grad[i], dx[i]));
+            sum = sum ? tn_add(sum, term) : term;
+        }
+        if (!sum) out = tn_full(g, y->type.dtype, y->type.shape, 0);
+        else if (tn_grad_or_none(sum, NULL, &u, 1, &out) == TN_OK && !out)
+            out = tn_full(g, y->type.dtype, y->type.shape, 0);
+    }
+    tn_free(g->ctx, grad);
+    return out;
+}

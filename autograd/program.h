@@ -1,0 +1,213 @@
+/* A compiled program from inside: what compile.c, fuse.c and plan.c make and program.c runs.
+ *
+ * Values are what the steps read and write: a type, and a layout over a buffer. Several values may
+ * share a buffer (views). A step runs one op's kernel, or a chain: elementwise ops run back to back
+ * over blocks that stay in the first-level cache, alone or behind a matrix product. */
+#ifndef TN_AUTOGRAD_PROGRAM_H
+#define TN_AUTOGRAD_PROGRAM_H
+
+#include "autograd/internal.h"
+
+typedef enum tn__buffer_kind {
+    TN__ARENA,    /* an intermediate: planned */
+    TN__INPUT,    /* fed by the host */
+    TN__CONSTANT, /* numbers of the program's own */
+    TN__VARIABLE, /* a slot */
+    TN__OUTPUT    /* fetched by the host */
+} tn__buffer_kind;
+
+typedef struct tn__buffer {
+    tn__buffer_kind kind;
+    size_t          bytes;
+    size_t          offset;      /* ARENA: planned */
+    int             first, last; /* ARENA: steps between which it is needed */
+    int             alias;       /* ARENA: shares this buffer's memory; -1: has its own */
+    int             slot;        /* VARIABLE: which */
+    void           *data;        /* all but ARENA: where it is */
+} tn__buffer;
+
+typedef struct tn__value {
+    tn_type   type;
+    tn_layout layout;
+    int       buffer;
+} tn__value;
+
+/* ---- chains ------------------------------------------------------------------------------------ */
+
+enum { TN__CHAIN_IN = 24, TN__CHAIN_OUT = 12, TN__CHAIN_INSTR = 32, TN__CHAIN_SLOTS = 96 };
+
+typedef enum tn__slot_kind {
+    TN__SLOT_DIRECT,   /* an input that is contiguous: the block is where it lies */
+    TN__SLOT_GATHER,   /* an input of other strides: the block may have to be gathered */
+    TN__SLOT_SCALAR,   /* an input that is one number everywhere: a block filled once */
+    TN__SLOT_REGISTER, /* a value between two ops: a block of scratch */
+    TN__SLOT_OUT       /* a value that is written out */
+} tn__slot_kind;
+
+typedef struct tn__slot {
+    tn__slot_kind kind;
+    uint8_t       size; /* bytes of an element */
+    int16_t       at;   /* position among the chain's inputs or outputs */
+    int16_t       reg;  /* block of scratch, or -1 */
+    int64_t       stride[TN_MAX_RANK]; /* GATHER: over the chain's dims */
+} tn__slot;
+
+typedef struct tn__instr {
+    const tn_op *op;
+    const void  *attrs;
+    tn_span_fn   fn;
+    int          n_in, n_out;
+    int16_t      in[TN_SPAN_MAX_IN], out[TN_SPAN_MAX_OUT]; /* slots */
+} tn__instr;
+
+typedef struct tn__chain {
+    int       n_instr, n_slots, n_registers;
+    int       rank;                /* dims of the result, merged where every input allows */
+    int64_t   dim[TN_MAX_RANK];
+    int64_t   n;                   /* elements of the result */
+    int64_t   block;               /* elements at a time */
+    size_t    register_bytes;      /* of one block of scratch */
+    size_t    worker_bytes;        /* scratch of one worker: a flag (64 bytes), then the registers */
+    tn__slot  slot[TN__CHAIN_SLOTS];
+    tn__instr instr[TN__CHAIN_INSTR];
+} tn__chain;
+
+/* A chain that is being run: the step's tensors and scratch beside it. */
+typedef struct tn__chain_run {
+    const tn__chain *chain;
+    const tn_tensor *in, *out;
+    char            *scratch;
+    uint64_t         seed, run;
+} tn__chain_run;
+
+/* Lays out registers and blocks once slots, instructions and dims are there. */
+void tn__chain_finish(tn__chain *c, int threads);
+void tn__chain_prepare(const tn__chain_run *r, int threads); /* before the blocks of a run */
+void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker); /* [first, first + n) */
+void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r);
+
+/* What is fused behind a matrix product (tn_exec.epilogue points here). */
+typedef struct tn__epilogue {
+    tn__chain_run run;
+    int64_t       m, n; /* of one product of the batch */
+} tn__epilogue;
+
+/* ---- steps --------------------------------------------------------------------------------------- */
+
+typedef struct tn__operand {
+    int       value;
+    tn_tensor tensor; /* data is set when the program is bound to its memory */
+} tn__operand;
+
+typedef struct tn__step {
+    const tn_op *op;      /* of the kernel; of the first instruction if there is only a chain */
+    const void  *attrs;
+    const char  *scope;
+    int          n_in, n_out;             /* the kernel's */
+    int          n_chain_in, n_chain_out; /* the chain's follow */
+    tn_tensor   *tensors;                 /* in, out, chain in, chain out */
+    int         *values;                  /* likewise */
+    tn__chain   *chain;                   /* NULL: a kernel alone */
+    bool         kernel;                  /* false: a chain alone */
+    int          scratch;                 /* buffer, or -1 */
+    int          chain_scratch;
+    double       flops, bytes;
+    int          n_calls;
+    char         note[48];                /* of the dump: why it was not fused */
+    double       seconds;                 /* profile */
+    int64_t      runs;
+} tn__step;
+
+TN_INLINE int tn__step_tensors(const tn__step *s)
+{
+    return s->n_in + s->n_out + s->n_chain_in + s->n_chain_out;
+}
+
+/* At commit: copy a value into its variable. In-place updates are steps of the commit phase. */
+typedef struct tn__commit {
+    int value, slot;
+    int output; /* position among the outputs if the assign is one, or -1 */
+} tn__commit;
+
+typedef struct tn__program_input {
+    const tn_node *node;
+    char          *name;
+    tn_type        type;
+    int            buffer;
+} tn__program_input;
+
+typedef struct tn__program_output {
+    const tn_node *node;
+    tn_type        type;
+    int            value; /* -1: an assign, whose value is its variable's */
+    int            slot;
+} tn__program_output;
+
+struct tn_arena {
+    tn_ctx  *ctx;
+    void    *data;
+    size_t   bytes;
+    uint64_t version; /* changes when data moves */
+};
+
+struct tn_program {
+    tn_ctx             *ctx;
+    tn__block          *blocks; /* everything small lives here */
+    tn__value          *values;
+    int64_t             n_values, cap_values;
+    tn__buffer         *buffers;
+    int64_t             n_buffers, cap_buffers;
+    tn__step           *steps;  /* first those that compute, then those that commit */
+    int64_t             n_steps, cap_steps, n_compute;
+    tn__commit         *commits;
+    int64_t             n_commits, cap_commits;
+    tn_node           **slots;  /* variables */
+    int64_t             n_slots, cap_slots;
+    tn__program_input  *inputs;
+    int64_t             n_inputs;
+    tn__program_output *outputs;
+    int64_t             n_outputs;
+    int                 guard;  /* value, or -1 */
+    tn_node            *run_counter;
+    uint64_t            run;    /* without a counter */
+    tn_arena           *arena;
+    bool                owns_arena, is_bound, profiling, has_run;
+    uint64_t            arena_version;
+    size_t              arena_bytes, no_reuse_bytes;
+    int64_t             n_calls;
+};
+
+void *tn__program_alloc(tn_program *p, size_t size);
+int   tn__value_new(tn_program *p, tn_type type, const tn_layout *layout, int buffer); /* -1: memory */
+int   tn__buffer_new(tn_program *p, tn__buffer_kind kind, size_t bytes);
+int   tn__slot_of(tn_program *p, tn_node *variable);
+bool  tn__layout_is_contiguous(const tn_layout *l);
+tn_layout tn__layout_of(const tn_shape *s);
+
+/* ---- between the passes of compile ------------------------------------------------------------------ */
+
+/* A call after lowering: its inputs and outputs are values. */
+typedef struct tn__item {
+    const tn_op *op;
+    const void  *attrs;
+    const char  *scope;
+    int          n_in, n_out;
+    int         *in, *out;
+    int          group; /* fuse.c: which chain it is in; -1: alone */
+    const char  *note;
+} tn__item;
+
+typedef struct tn__lowered {
+    tn_program *p;
+    tn__item   *items;
+    int64_t     n, cap;
+    int        *assign_value, *assign_slot; /* assigns, in order */
+    int64_t     n_assigns;
+    bool       *is_output; /* by value: must be materialized as it is */
+    bool        no_fusion, no_reuse;
+} tn__lowered;
+
+tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
+tn_status tn__plan(tn_program *p, bool no_reuse); /* lifetimes, aliases, offsets */
+
+#endif

@@ -1,0 +1,83 @@
+/* Variables: state that outlives a run. A variable is a leaf node with memory of its own. */
+#include "autograd/internal.h"
+
+#include <string.h>
+
+tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
+{
+    if (!ctx) return NULL;
+    if (!name || !*name || tn_dtype_size(dtype) == 0 || shape.rank < 0 || shape.rank > TN_MAX_RANK) {
+        tn_fail(ctx, TN_ERR_ARG, "variable %s: bad name, dtype or rank", name ? name : "(null)");
+        return NULL;
+    }
+    for (int i = 0; i < shape.rank; i++) {
+        if (shape.dim[i] >= 0 && shape.dim[i] < ((int64_t)1 << 40)) continue;
+        tn_fail(ctx, TN_ERR_SHAPE, "variable %s: dimension %d is %lld", name, i,
+                (long long)shape.dim[i]);
+        return NULL;
+    }
+    tn__variable *v = tn_alloc(ctx, sizeof *v);
+    if (!v) return NULL;
+    v->ctx = ctx;
+    v->leaf.type = (tn_type){ dtype, shape };
+    v->bytes = (size_t)tn_shape_size(&shape) * tn_dtype_size(dtype);
+    v->name = tn_alloc(ctx, strlen(name) + 1);
+    v->data = tn_alloc(ctx, v->bytes ? v->bytes : 1);
+    if (!v->name || !v->data) {
+        tn_variable_free(&v->leaf);
+        return NULL;
+    }
+    strcpy(v->name, name);
+    return &v->leaf;
+}
+
+static tn__variable *variable_of(const tn_node *x)
+{
+    return tn_is_variable(x) ? (tn__variable *)(uintptr_t)x : NULL;
+}
+
+void tn_variable_free(tn_node *variable)
+{
+    tn__variable *v = variable_of(variable);
+    if (!v) return;
+    tn_ctx *ctx = v->ctx;
+    tn_free(ctx, v->name), tn_free(ctx, v->data), tn_free(ctx, v);
+}
+
+bool tn_is_variable(const tn_node *x) { return x && !x->graph; }
+
+const char *tn_variable_name(const tn_node *x) { return variable_of(x) ? variable_of(x)->name : ""; }
+void       *tn_variable_data(const tn_node *x) { return variable_of(x) ? variable_of(x)->data : NULL; }
+size_t      tn_variable_bytes(const tn_node *x) { return variable_of(x) ? variable_of(x)->bytes : 0; }
+
+tn_status tn_variable_set(tn_node *variable, const void *data, size_t bytes)
+{
+    tn__variable *v = variable_of(variable);
+    if (!v) return variable ? tn_fail(tn_node_ctx(variable), TN_ERR_ARG, "tn_variable_set: not a variable")
+                            : TN_ERR_ARG;
+    if (bytes != v->bytes || (!data && bytes))
+        return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %zu bytes given, it has %zu", v->name, bytes,
+                       v->bytes);
+    if (bytes) memcpy(v->data, data, bytes);
+    return TN_OK;
+}
+
+tn_status tn_variable_fill(tn_node *variable, double value)
+{
+    tn__variable *v = variable_of(variable);
+    if (!v) return TN_ERR_ARG;
+    int64_t n = tn_shape_size(&v->leaf.type.shape);
+    for (int64_t i = 0; i < n; i++) {
+        switch (v->leaf.type.dtype) {
+        case TN_F32: ((float *)v->data)[i] = (float)value; break;
+        case TN_F64: ((double *)v->data)[i] = value; break;
+        case TN_I32: ((int32_t *)v->data)[i] = (int32_t)value; break;
+        case TN_I64: ((int64_t *)v->data)[i] = (int64_t)value; break;
+        case TN_U8:
+        case TN_BOOL: ((uint8_t *)v->data)[i] = (uint8_t)value; break;
+        default: return tn_fail(v->ctx, TN_ERR_DTYPE, "variable %s: cannot fill %s", v->name,
+                                tn_dtype_name(v->leaf.type.dtype));
+        }
+    }
+    return TN_OK;
+}
