@@ -56,6 +56,7 @@ enum { tn__fused = 0 };
 #define v_max        TN_CAT(v_max, TN_REAL)        /* a > b ? a : b, so b if either is NaN */
 #define v_min        TN_CAT(v_min, TN_REAL)        /* a < b ? a : b */
 #define v_sqrt       TN_CAT(v_sqrt, TN_REAL)
+#define v_exp        TN_CAT(v_exp, TN_REAL)        /* e^x, made for x <= 0: see simd_real.h */
 #define v_sum        TN_CAT(v_sum, TN_REAL)        /* lanes i + i + 8, then 4, 2, 1 apart (f64: from 4) */
 #define v_hmax       TN_CAT(v_hmax, TN_REAL)       /* the largest lane, by the same tree */
 #define v_hmin       TN_CAT(v_hmin, TN_REAL)
@@ -77,18 +78,22 @@ typedef double real_f64;
 
 #define TN_REAL f32
 #define TN__P   ps
+#define TN__INT int32_t
 #define TN__VQ(name) name##q_f32
 #include "tensor/kernels/simd_real.h"
 #undef TN_REAL
 #undef TN__P
+#undef TN__INT
 #undef TN__VQ
 
 #define TN_REAL f64
 #define TN__P   pd
+#define TN__INT int64_t
 #define TN__VQ(name) name##q_f64
 #include "tensor/kernels/simd_real.h"
 #undef TN_REAL
 #undef TN__P
+#undef TN__INT
 #undef TN__VQ
 
 #endif

@@ -1,9 +1,11 @@
 /* The body of simd.h for one dtype: included there twice, never elsewhere. */
 
 #define reg   TN_CAT(reg, TN_REAL)   /* a register of the level, */
+#define bits  TN_CAT(bits, TN_REAL)  /* the same as integers, */
 #define quad  TN_CAT(quad, TN_REAL)  /* and the 16 bytes that trees end in */
 
 typedef T reg __attribute__((vector_size(TN__BITS / 8)));
+typedef TN__INT bits __attribute__((vector_size(TN__BITS / 8)));
 typedef T quad __attribute__((vector_size(16)));
 
 /* Of one block: lanes, lanes of a register, registers. */
@@ -120,6 +122,42 @@ TN_INLINE void TN_R(reg_store_part)(T *p, int64_t n, reg a)
 #endif
 }
 
+/* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than e^88.3
+ * (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as tn__exp.
+ *
+ * x = n ln 2 + r, |r| <= ln(2) / 2: adding `round` leaves n and the exponent's bias in the low bits,
+ * ln 2 is in two parts so short that n times the first is exact, and e^r = 1 + r + r^2 q(r) with a
+ * minimax q (error 5e-9 in f32, 2e-17 in f64). NaN stays NaN. */
+TN_INLINE reg TN_R(reg_exp)(reg x0)
+{
+    static const T q32[] = { (T)0x1.6bbc16p-10, (T)0x1.12424p-7, (T)0x1.555754p-5, (T)0x1.555486p-3,
+                             (T)0x1.fffffcp-2 };
+    static const T q64[] = { (T)0x1.af38d53857513p-26, (T)0x1.2891a8c1d838dp-22,
+                             (T)0x1.71de0d9c145d0p-19, (T)0x1.a019b8ef67c6cp-16,
+                             (T)0x1.a01a01a7c8d47p-13, (T)0x1.6c16c17893833p-10,
+                             (T)0x1.11111111109adp-7,  (T)0x1.5555555553d4fp-5,
+                             (T)0x1.5555555555556p-3,  (T)0x1.0000000000001p-1 };
+    enum { f64 = sizeof(T) == 8, degree = f64 ? 9 : 4 };
+    const T *c = f64 ? q64 : q32;
+    const T  least = f64 ? (T)-708.39 : (T)-87.33, most = f64 ? (T)709.4 : (T)88.3;
+    const T  round = f64 ? (T)(0x1.8p52 + 1023) : (T)(0x1.8p23 + 127);
+    const T  hi = f64 ? (T)0.69314718055989033 : (T)0.693145752;
+    const T  lo = f64 ? (T)5.4979230187083712e-14 : (T)1.42860677e-6;
+    reg      x = TN_R(reg_max)(TN_R(reg_set)(least), TN_R(reg_min)(TN_R(reg_set)(most), x0));
+    reg      t = TN_R(reg_fma)(x, TN_R(reg_set)((T)1.44269504088896341), TN_R(reg_set)(round));
+    reg      n = t - TN_R(reg_set)(round);
+    reg      r = TN_R(reg_fma)(n, TN_R(reg_set)(-lo), TN_R(reg_fma)(n, TN_R(reg_set)(-hi), x));
+    reg      q = TN_R(reg_set)(c[0]);
+    for (int i = 1; i <= degree; i++) q = TN_R(reg_fma)(q, r, TN_R(reg_set)(c[i]));
+    reg power = (reg)((bits)t << (f64 ? 52 : 23));
+    q = TN_R(reg_fma)(TN_R(reg_fma)(r * r, q, r), power, power);
+#if defined __AVX512F__
+    return (reg)TN__MM(maskz_mov)(TN_CAT(TN__MM(cmp), mask)(x0, TN_R(reg_set)(least), _CMP_NLT_UQ), q);
+#else
+    return (reg)((bits)q & ~(bits)(x0 < TN_R(reg_set)(least)));
+#endif
+}
+
 /* ---- one block ------------------------------------------------------------------------------ */
 
 TN_INLINE vec v_set(T x)
@@ -197,6 +235,12 @@ TN_INLINE vec v_min(vec a, vec b)
     return a;
 }
 
+TN_INLINE vec v_exp(vec a)
+{
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_exp)(a.r[r]);
+    return a;
+}
+
 TN_INLINE vec v_sqrt(vec a)
 {
     for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_sqrt)(a.r[r]);
@@ -267,6 +311,7 @@ TN_INLINE T v_hmin(vec a)
 }
 
 #undef reg
+#undef bits
 #undef quad
 #undef reg_lanes
 #undef regs
