@@ -120,7 +120,11 @@ TN_INLINE void fill_range(const tn__draw *d, int64_t per_group, size_t size, fil
 {
     enum { GROUPS = 16 };
     uint32_t w[GROUPS * TN_GROUP_WORDS];
-    uint64_t v[TN_GROUP_WORDS]; /* room for any type */
+    union {
+        float    f32[TN_GROUP_WORDS];
+        double   f64[TN_GROUP_U64S];
+        uint16_t two[TN_GROUP_WORDS];
+    } v;
     char    *out = (char *)d->out;
     uint64_t group = d->first / (uint64_t)per_group;
     int64_t  skip = (int64_t)(d->first % (uint64_t)per_group), left = d->n;
@@ -130,8 +134,8 @@ TN_INLINE void fill_range(const tn__draw *d, int64_t per_group, size_t size, fil
         TN_K(philox_row)(d->key, d->run, group, groups, w);
         for (int64_t g = 0; g < groups; g++, skip = 0) {
             int64_t take = per_group - skip < left ? per_group - skip : left;
-            fill(d, w + g * TN_GROUP_WORDS, v);
-            memcpy(out, (char *)v + (size_t)skip * size, (size_t)take * size);
+            fill(d, w + g * TN_GROUP_WORDS, &v);
+            memcpy(out, (char *)&v + (size_t)skip * size, (size_t)take * size);
             out += (size_t)take * size, left -= take;
         }
         group += (uint64_t)groups;
