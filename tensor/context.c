@@ -136,7 +136,10 @@ static void *alloc_block(tn_ctx *ctx, size_t size, bool want_zeros)
 
 void *tn_alloc(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, true) : NULL; }
 
-void *tn__alloc_pages(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, false) : NULL; }
+void *tn__alloc_pages(tn_ctx *ctx, size_t size)
+{
+    return ctx ? alloc_block(ctx, size, false) : NULL;
+}
 
 void tn_free(tn_ctx *ctx, void *block)
 {
@@ -189,7 +192,7 @@ void tn_ctx_free(tn_ctx *ctx)
     if (a.free) a.free(a.user, ctx, sizeof *ctx);
 }
 
-int               tn_ctx_threads(const tn_ctx *ctx) { return ctx ? tn__pool_threads(ctx->pool) : 0; }
+int               tn_ctx_threads(const tn_ctx *c) { return c ? tn__pool_threads(c->pool) : 0; }
 uint64_t          tn_ctx_seed(const tn_ctx *ctx) { return ctx ? ctx->seed : 0; }
 tn_cpu_level      tn_ctx_cpu(const tn_ctx *ctx) { return ctx ? ctx->cpu : TN_CPU_AUTO; }
 const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx) { return ctx->kernels; }

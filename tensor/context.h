@@ -49,9 +49,9 @@ TN_API void tn_ctx_free(tn_ctx *ctx);
 TN_API int          tn_ctx_threads(const tn_ctx *ctx);
 TN_API uint64_t     tn_ctx_seed(const tn_ctx *ctx);
 TN_API tn_cpu_level tn_ctx_cpu(const tn_ctx *ctx);
-TN_API size_t       tn_ctx_memory(const tn_ctx *ctx);      /* bytes held now */
-TN_API size_t       tn_ctx_memory_peak(const tn_ctx *ctx); /* most bytes held so far */
-TN_API uint64_t     tn_ctx_allocations(const tn_ctx *ctx); /* calls of the allocator so far */
+TN_API size_t       tn_ctx_memory(const tn_ctx *ctx);      /* bytes that its blocks hold now */
+TN_API size_t       tn_ctx_memory_peak(const tn_ctx *ctx); /* the most so far */
+TN_API uint64_t     tn_ctx_allocations(const tn_ctx *ctx); /* blocks asked for so far */
 TN_API const char  *tn_cpu_level_name(tn_cpu_level level);  /* "base", "avx2", "avx512" */
 TN_API tn_cpu_level tn_cpu_detect(void);                    /* the highest level that this CPU has */
 
@@ -61,7 +61,8 @@ TN_API tn_status   tn_ctx_status(const tn_ctx *ctx); /* of the first error since
 TN_API const char *tn_error(const tn_ctx *ctx);      /* its message; "" if there is none */
 TN_API void        tn_clear_error(tn_ctx *ctx);
 
-/* Keeps this error if it is the first, and returns status. Never allocates. */
+/* Keeps this error if it is the first, and returns status. Never allocates. Tasks of a parallel loop
+ * may call it at the same time: one whole message stays. */
 TN_API tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...) TN_PRINTF(3, 4);
 
 /* ---- memory ------------------------------------------------------------------------------ */

@@ -42,7 +42,7 @@ TN_INLINE uint32_t tn__threshold16(double p)
     return p >= 1 ? 65536 : p > 0 ? (uint32_t)(p * 65536 + 0.5) : 0;
 }
 
-/* Philox 4x32-10: ten rounds of two 32 x 32 -> 64 bit products (Salmon et al. 2011, section 3.3). */
+/* Philox 4x32-10: ten rounds of two 32 x 32 -> 64 bit products (Salmon et al. 2011, 3.3). */
 TN_INLINE void tn__philox4x32(uint32_t c[4], uint32_t k0, uint32_t k1)
 {
     uint32_t c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3];
@@ -58,7 +58,10 @@ TN_INLINE void tn__philox4x32(uint32_t c[4], uint32_t k0, uint32_t k1)
 }
 
 /* The 16-bit elements of a row of words made by philox_row: half(w, e) = H[128 group + e]. */
-TN_INLINE uint32_t tn__half(const uint32_t *w, int64_t e) { return w[e >> 1] >> 16 * (e & 1) & 0xffff; }
+TN_INLINE uint32_t tn__half(const uint32_t *w, int64_t e)
+{
+    return w[e >> 1] >> 16 * (e & 1) & 0xffff;
+}
 
 /* One request to a random_* kernel: elements [first, first + n) of a sequence into out. a and b are
  * lo and hi, mean and standard deviation, or the probability. */

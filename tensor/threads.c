@@ -114,9 +114,10 @@ struct tn__pool {
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-/* Spinning is timed, since one pause takes 10 to 150 cycles. After SPIN_NS a waiter yields at each
- * look, so that a machine with fewer CPUs than threads goes on; after YIELD times that it sleeps. */
-enum { SPIN_NS = 60000, SPIN_NS_MIN = 2000, YIELD = 4, PAUSES = 16 };
+/* Waiting is timed, since one pause takes 10 to 150 cycles. A waiter spins for SPIN_NS; then it
+ * yields at each look, so that a machine with fewer CPUs than threads goes on; then it sleeps. Waking
+ * one takes 15 to 50 us, more than most loops last, hence the long time awake. */
+enum { SPIN_NS = 60000, AWAKE_NS = 1000000, AWAKE_NS_MIN = 20000, PAUSES = 16 };
 
 static void pause_cpu(void)
 {
@@ -134,16 +135,16 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* True as soon as ready(p, seen) holds; false if it does not after spinning and yielding. */
+/* True as soon as ready(p, seen) holds; false if it does not within awake_ns. */
 TN_INLINE bool wait_awake(tn__pool *p, uint64_t seen, bool (*ready)(tn__pool *, uint64_t),
-                          int64_t spin_ns)
+                          int64_t awake_ns)
 {
     for (int i = 0; i < PAUSES; i++) {
         if (ready(p, seen)) return true;
         pause_cpu();
     }
-    for (int64_t start = now_ns(), spent = 0; spent < YIELD * spin_ns; spent = now_ns() - start) {
-        if (spent > spin_ns) sched_yield();
+    for (int64_t start = now_ns(), spent = 0; spent < awake_ns; spent = now_ns() - start) {
+        if (spent > SPIN_NS) sched_yield();
         for (int i = 0; i < PAUSES; i++) {
             if (ready(p, seen)) return true;
             pause_cpu();
@@ -190,9 +191,20 @@ static void sleep_until_open(tn__pool *p, uint64_t seen)
 
 static void wake_caller(tn__pool *p)
 {
-    pthread_mutex_lock(&p->lock);
-    pthread_cond_signal(&p->emptied);
+    pthread_mutex_lock(&p->lock); /* past this, a caller that said it would sleep is asleep */
     pthread_mutex_unlock(&p->lock);
+    pthread_cond_signal(&p->emptied);
+}
+
+/* Waits for a loop. Returns how long to stay awake the next time: the full time if the loop came
+ * within it, asleep or not; otherwise staying awake was in vain, and half as long will do. */
+static int64_t wait_for_loop(tn__pool *p, uint64_t seen, int64_t awake_ns)
+{
+    if (wait_awake(p, seen, is_open, awake_ns)) return AWAKE_NS;
+    int64_t start = now_ns();
+    sleep_until_open(p, seen);
+    if (now_ns() - start + awake_ns < AWAKE_NS) return AWAKE_NS;
+    return awake_ns / 2 > AWAKE_NS_MIN ? awake_ns / 2 : AWAKE_NS_MIN;
 }
 
 static void *worker_main(void *arg)
@@ -200,15 +212,9 @@ static void *worker_main(void *arg)
     pool_worker *w = arg;
     tn__pool    *p = w->pool;
     uint64_t     seen = 0;
-    int64_t      spin_ns = SPIN_NS;
+    int64_t      awake_ns = AWAKE_NS;
     for (;;) {
-        /* A worker that spun in vain spins less the next time, until a loop comes in time. */
-        if (wait_awake(p, seen, is_open, spin_ns)) {
-            spin_ns = SPIN_NS;
-        } else {
-            spin_ns = spin_ns / 2 > SPIN_NS_MIN ? spin_ns / 2 : SPIN_NS_MIN;
-            sleep_until_open(p, seen);
-        }
+        awake_ns = wait_for_loop(p, seen, awake_ns);
         if (atomic_load(&p->is_quitting)) return NULL;
         atomic_fetch_add(&p->inside, 1);
         uint64_t e = atomic_load(&p->epoch);
@@ -312,17 +318,18 @@ static int worker_of_this_thread(const tn__pool *p)
 
 static void wake_workers(tn__pool *p, int64_t n)
 {
-    pthread_mutex_lock(&p->lock);
-    if (n >= p->n_sleeping)
+    pthread_mutex_lock(&p->lock); /* past this, a worker that said it would sleep is asleep */
+    int64_t sleeping = p->n_sleeping;
+    pthread_mutex_unlock(&p->lock);
+    if (n >= sleeping)
         pthread_cond_broadcast(&p->opened);
     else
         for (; n > 0; n--) pthread_cond_signal(&p->opened);
-    pthread_mutex_unlock(&p->lock);
 }
 
 static void wait_until_empty(tn__pool *p)
 {
-    if (wait_awake(p, 0, is_empty, SPIN_NS)) return;
+    if (wait_awake(p, 0, is_empty, AWAKE_NS)) return;
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->caller_waits, true);
     while (!is_empty(p, 0)) pthread_cond_wait(&p->emptied, &p->lock);

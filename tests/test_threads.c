@@ -28,6 +28,11 @@
 #  define HAS_SANITIZER 0
 #endif
 
+static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads });
+}
+
 enum { MAX_N = 300, MAX_WORKERS = 8 };
 
 /* Hits are plain ints: two workers on one index would be a race that the sanitizer sees. */
@@ -78,12 +83,13 @@ static bool run_once(loop *l, int64_t n)
 TEST(parallel, each_index_once)
 {
     for (int threads = 1; threads <= 4; threads++) {
-        loop l = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads }), .threads = threads };
+        loop l = { .ctx = new_ctx(threads), .threads = threads };
         REQUIRE(l.ctx);
         CHECK_INT(tn_ctx_threads(l.ctx), threads);
         for (int64_t n = 0; n <= MAX_N; n += n < 20 ? 1 : 70)
             for (int repeat = 0; repeat < 20; repeat++)
-                CHECK_MSG(run_once(&l, n), "%d threads, n = %d: not each index once", threads, (int)n);
+                CHECK_MSG(run_once(&l, n), "%d threads, n = %d: not each index once", threads,
+                          (int)n);
         CHECK(run_once(&l, 0));
         tn_parallel_for(l.ctx, -5, hit, &l); /* nothing to do */
         CHECK_INT(atomic_load(&l.bad), 0);
@@ -96,13 +102,14 @@ TEST(parallel, workers_rest_and_wake)
 {
     static const int gaps_us[] = { 0, 20, 100, 400, 2000 }, tasks_us[] = { 0, 5, 600 };
     for (int threads = 2; threads <= 4; threads += 2) {
-        loop l = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads }), .threads = threads };
+        loop l = { .ctx = new_ctx(threads), .threads = threads };
         REQUIRE(l.ctx);
         for (int g = 0; g < 5; g++)
             for (int t = 0; t < 3; t++)
                 for (int repeat = 0; repeat < 15; repeat++) {
                     l.busy_ns = tasks_us[t] * 1000;
-                    CHECK_MSG(run_once(&l, threads + 1), "gap %d us, tasks of %d us", gaps_us[g], tasks_us[t]);
+                    CHECK_MSG(run_once(&l, threads + 1), "gap %d us, tasks of %d us", gaps_us[g],
+                              tasks_us[t]);
                     if (gaps_us[g]) rest(gaps_us[g]);
                 }
         tn_ctx_free(l.ctx);
@@ -119,7 +126,7 @@ static void late_task(void *arg, int64_t i, int worker)
 /* The caller runs out of tasks, sleeps, and is woken by the last worker. */
 TEST(parallel, caller_sleeps_for_a_slow_task)
 {
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
+    tn_ctx *ctx = new_ctx(2);
     REQUIRE(ctx);
     for (int repeat = 0; repeat < 40; repeat++) {
         int done[2] = { 0 };
@@ -163,7 +170,7 @@ TEST(parallel, nested_runs_on_its_worker)
 {
     for (int threads = 1; threads <= 4; threads++)
         for (int rows = 1; rows <= 20; rows += 19) { /* a loop of one task counts as a loop */
-            nest n = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads }) };
+            nest n = { .ctx = new_ctx(threads) };
             REQUIRE(n.ctx);
             for (int repeat = 1; repeat <= 10; repeat++) {
                 tn_parallel_for(n.ctx, rows, outer_task, &n);
@@ -181,7 +188,7 @@ static void *own_context(void *arg)
 {
     int *ok = arg;
     for (int round = 0; round < 5; round++) {
-        loop l = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 }), .threads = 2 };
+        loop l = { .ctx = new_ctx(2), .threads = 2 };
         if (!l.ctx) return NULL;
         for (int n = 0; n < 150; n++)
             if (!run_once(&l, n)) return NULL;
@@ -222,8 +229,8 @@ static void outer_of_other(void *arg, int64_t i, int worker)
 /* A loop of one context inside a task of another is not nested: contexts do not know each other. */
 TEST(parallel, a_context_inside_a_task_of_another)
 {
-    tn_ctx *outer = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
-    across  a = { { tn_ctx_new(&(tn_ctx_options){ .threads = 2 }), tn_ctx_new(&(tn_ctx_options){ .threads = 2 }) }, { { 0 } } };
+    tn_ctx *outer = new_ctx(2);
+    across  a = { { new_ctx(2), new_ctx(2) }, { { 0 } } };
     REQUIRE(outer && a.ctx[0] && a.ctx[1]);
     for (int repeat = 1; repeat <= 20; repeat++) {
         tn_parallel_for(outer, 2, outer_of_other, &a);
@@ -241,7 +248,7 @@ static void fail_task(void *arg, int64_t i, int worker)
 /* Tasks may fail: one whole message stays. */
 TEST(parallel, tasks_fail)
 {
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 4 });
+    tn_ctx *ctx = new_ctx(4);
     REQUIRE(ctx);
     for (int repeat = 0; repeat < 50; repeat++) {
         int row = -1;
@@ -258,7 +265,7 @@ TEST(parallel, many_contexts_come_and_go)
 {
     for (int i = 0; i < 100; i++) {
         loop l = { .threads = 1 + i % 4 };
-        l.ctx = tn_ctx_new(&(tn_ctx_options){ .threads = l.threads });
+        l.ctx = new_ctx(l.threads);
         REQUIRE(l.ctx);
         if (i % 3) CHECK(run_once(&l, i));
         tn_ctx_free(l.ctx);
@@ -282,7 +289,7 @@ TEST(threads, default_is_the_affinity_mask)
     ctx = tn_ctx_new(NULL);
     CHECK(ctx && tn_ctx_threads(ctx) == 1);
     tn_ctx_free(ctx);
-    loop l = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 4 }), .threads = 4, .busy_ns = 1000 };
+    loop l = { .ctx = new_ctx(4), .threads = 4, .busy_ns = 1000 };
     REQUIRE(l.ctx); /* four threads on one CPU still get along */
     for (int n = 0; n < 60; n++) CHECK(run_once(&l, n));
     tn_ctx_free(l.ctx);
@@ -304,8 +311,8 @@ TEST(threads, creation_fails_cleanly)
     if (child == 0) {
         struct rlimit limit = { (rlim_t)2 << 30, (rlim_t)2 << 30 };
         if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
-        if (tn_ctx_new(&(tn_ctx_options){ .threads = 1000 })) _exit(3);
-        loop l = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 4 }), .threads = 4 };
+        if (new_ctx(1000)) _exit(3);
+        loop l = { .ctx = new_ctx(4), .threads = 4 };
         if (!l.ctx) _exit(4);
         bool ok = run_once(&l, 100);
         tn_ctx_free(l.ctx);

@@ -106,7 +106,8 @@ void TN_K(philox_row)(uint64_t key, uint64_t run, uint64_t group, int64_t n, uin
 {
     for (int64_t i = 0; i < n; i++, w += TN_GROUP_WORDS)
         for (uint64_t j = 0; j < 16; j += 2 * LANES)
-            blocks((group + (uint64_t)i) * 16 + j, run, (uint32_t)key, (uint32_t)(key >> 32), w + j);
+            blocks((group + (uint64_t)i) * 16 + j, run, (uint32_t)key, (uint32_t)(key >> 32),
+                   w + j);
 }
 
 /* ---- draws ------------------------------------------------------------------------------- */
@@ -142,7 +143,10 @@ TN_INLINE void fill_range(const tn__draw *d, int64_t per_group, size_t size, fil
     }
 }
 
-TN_INLINE uint64_t u64_of(const uint32_t *w, int i) { return w[2 * i] | (uint64_t)w[2 * i + 1] << 32; }
+TN_INLINE uint64_t u64_of(const uint32_t *w, int i)
+{
+    return w[2 * i] | (uint64_t)w[2 * i + 1] << 32;
+}
 
 TN_INLINE float float_of(uint32_t bits)
 {
@@ -192,7 +196,7 @@ TN_INLINE void uniform_f64(const tn__draw *d, const uint32_t *w, void *v)
     }
 }
 
-/* Box and Muller 1958: r = sqrt(-2 log u) at a uniform angle has two independent normal coordinates.
+/* Box and Muller 1958: r = sqrt(-2 log u) at a uniform angle has independent normal coordinates.
  * They go to elements i and i + 16 of the group's 32 (f64: 32 elements; f32: twice 32).
  *
  * log u = e log 2 + 2 atanh(s), s = (m - 1) / (m + 1), u = 2^e m, m in [1/sqrt 2, sqrt 2).
