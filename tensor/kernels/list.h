@@ -3,8 +3,10 @@
     TN_KERNELS_GEMM(X)                                                                             \
     TN_KERNELS_RANDOM(X)
 
-/* gemm.c: the micro-kernels and packing of tensor/gemm.h */
-#define TN_KERNELS_GEMM(X)
+/* gemm_f32.c, gemm_f64.c: the micro-kernels and packing of tensor/gemm.h */
+#define TN_KERNELS_GEMM(X)                                                                         \
+    X(gemm_f32, const struct tn__gemm_kernels *, (void))                                           \
+    X(gemm_f64, const struct tn__gemm_kernels *, (void))
 
 /* random.c: words [64 group, 64 (group + n)) of the sequence of tensor/philox.h, and the draws */
 #define TN_KERNELS_RANDOM(X)                                                                       \

@@ -1,0 +1,423 @@
+/* The matrix product: planning, blocking and threads; the kernels do the arithmetic.
+ *
+ * C is cut in rectangles, each computed by one task: for every block of kc values of k, A's rows
+ * are packed (or used where they lie) for L2, B's columns come in panels for L1, and the epilogue
+ * runs on the rectangle after the last block. Large products pack B first, shared by all tasks, in
+ * superblocks of kb x nb; small ones pack what they need by themselves. Each element of C is one
+ * chain over k whatever the cut, so plans differ in speed only. */
+#include "tensor/gemm.h"
+
+#include "tensor/internal.h"
+#include "tensor/kernels/gemm_kernels.h"
+
+#include <string.h>
+
+enum { LINE = 64, PAGE = 4096 };
+
+typedef struct plan {
+    tn_gemm                 g; /* as computed: folded and flipped forms of what was asked for */
+    const tn__gemm_kernels *kernels;
+    size_t                  size;       /* of an element */
+    double                  a_scale, b_scale;
+    bool                    is_flipped; /* computes C^T = B^T A^T */
+    int64_t                 fold;       /* rows of one product where a batch was folded into m */
+    int64_t                 n_batch, width;
+    bool                    is_shared, a_direct, b_direct;
+    int64_t                 kc, mt, nt; /* block of k; rectangle of a task */
+    int64_t                 kb, nb;     /* superblock of B that is packed for all */
+    int64_t                 n_rows, n_cols; /* rectangles down and across (of a superblock) */
+    size_t                  shared_bytes, own_bytes, a_bytes;
+} plan;
+
+/* What a worker keeps packed, so that its next task may use it again. */
+typedef struct worker_state {
+    int64_t a_key, b_key;
+} worker_state;
+
+typedef struct run {
+    const plan *p;
+    char       *shared, *own;
+    int64_t     batch, j0, j1, k0, k1; /* the superblock at hand (shared), else of all */
+} run;
+
+/* ---- arithmetic -------------------------------------------------------------------------- */
+
+static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t cuts(int64_t n, int64_t size) { return n <= 0 ? 0 : (n + size - 1) / size; }
+static int64_t up(int64_t n, int64_t unit) { return cuts(n, unit) * unit; }
+
+/* The size of equal cuts of n, none over `most`, in whole units. */
+static int64_t even(int64_t n, int64_t most, int64_t unit)
+{
+    if (n <= most) return n;
+    return up(cuts(n, cuts(n, max(most / unit * unit, unit))), unit);
+}
+
+static const void *at(const void *p, int64_t element, size_t size)
+{
+    return (const char *)p + element * (int64_t)size;
+}
+
+/* ---- planning ---------------------------------------------------------------------------- */
+
+/* Drops batch dimensions of size 1, and makes rows of the last ones where one B serves them all and
+ * A's and C's rows go on from one product to the next. */
+static void fold_batch(plan *p)
+{
+    tn_gemm *g = &p->g;
+    int      rank = 0;
+    p->fold = g->m;
+    for (int i = 0; i < g->batch_rank; i++) {
+        if (g->batch_dim[i] == 1) continue;
+        g->batch_dim[rank] = g->batch_dim[i];
+        g->a_batch[rank] = g->a_batch[i];
+        g->b_batch[rank] = g->b_batch[i];
+        g->c_batch[rank++] = g->c_batch[i];
+    }
+    for (; rank > 0; rank--) {
+        int i = rank - 1;
+        if (g->b_batch[i] != 0 || g->a_batch[i] != g->m * g->a_row ||
+            g->c_batch[i] != g->m * g->c_row)
+            break;
+        g->m *= g->batch_dim[i];
+    }
+    g->batch_rank = rank;
+}
+
+/* A single column that lies like a row is computed as one. */
+static void flip(plan *p)
+{
+    tn_gemm *g = &p->g, old = p->g;
+    if (g->n != 1 || g->m == 1 || g->c_row != 1) return;
+    p->is_flipped = true;
+    g->m = 1, g->n = old.m;
+    g->a = old.b, g->a_row = old.b_col, g->a_col = old.b_row;
+    g->b = old.a, g->b_row = old.a_col, g->b_col = old.a_row;
+    g->c_row = old.m;
+    memcpy(g->a_batch, old.b_batch, sizeof g->a_batch);
+    memcpy(g->b_batch, old.a_batch, sizeof g->b_batch);
+    p->a_scale = 1;
+    p->b_scale = g->alpha;
+}
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t r = a % b;
+        a = b, b = r;
+    }
+    return a;
+}
+
+/* Whether n rows, `stride` elements apart, spread well over the sets of an L1 whose ways are a page
+ * each: no more than four of them at one place. */
+static bool is_spread(const plan *p, int64_t stride, int64_t n)
+{
+    int64_t bytes = stride * (int64_t)p->size;
+    return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 4 * PAGE;
+}
+
+static void choose_direct(plan *p, const tn__caches *caches)
+{
+    const tn_gemm          *g = &p->g;
+    const tn__gemm_kernels *kn = p->kernels;
+    const int64_t           size = (int64_t)p->size, half_l2 = caches->l2 / 2;
+    bool fits = g->k * min(g->m, 4 * kn->mr) * size <= half_l2;
+    p->a_direct = p->a_scale == 1 && fits && g->a_row != 0 && g->a_col != 0 &&
+                  (g->a_row == 1 || (g->a_col == 1 && p->width <= kn->nr &&
+                                     (is_spread(p, g->a_row, kn->mr) || g->n <= 2 * p->width)));
+    p->b_direct = p->b_scale == 1 && g->b_col == 1 && g->b_row != 0 &&
+                  (g->n % kn->lanes == 0 || kn->has_part_loads) &&
+                  (g->m <= 2 * kn->mr || is_spread(p, g->b_row, min(g->k, p->kc)));
+}
+
+/* Small products: what a task needs, it packs itself. Halves rectangles until there is enough for
+ * all threads, or they are no longer worth the handing out. */
+static void plan_own(plan *p, const tn__caches *caches, int threads)
+{
+    enum { WORK = 1 << 20 }; /* floating-point operations */
+    const tn_gemm *g = &p->g;
+    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size;
+    const int64_t  k = max(g->k, 1);
+    p->mt = even(g->m, max(caches->l2 / 4 / (p->kc + 1) / size, 4 * mr), mr);
+    p->nt = even(g->n, max(caches->l2 / 4 / (p->kc + 1) / size, 2 * p->width), p->width);
+    for (;;) {
+        int64_t tasks = p->n_batch * cuts(g->m, p->mt) * cuts(g->n, p->nt);
+        if (threads == 1 || tasks >= 4 * threads || 2 * p->mt * p->nt * k < 2 * WORK) break;
+        bool can_m = p->mt >= 4 * mr, can_n = p->nt >= 2 * p->width && p->nt >= 128;
+        if (!can_m && !can_n) break;
+        bool by_cols = can_n && (!can_m || (p->b_direct ? p->nt > 2 * p->mt : !p->a_direct ? p->nt > p->mt : true));
+        if (by_cols)
+            p->nt = even(g->n, (p->nt + 1) / 2, p->width);
+        else
+            p->mt = even(g->m, (p->mt + 1) / 2, mr);
+    }
+    p->n_rows = cuts(g->m, p->mt);
+    p->n_cols = cuts(g->n, p->nt);
+}
+
+/* Large products: B's superblock fits the last cache, a rectangle of C and a block of A fit L2. */
+static void plan_shared(plan *p, const tn__caches *caches, int threads)
+{
+    enum { K_MOST = 1024, BYTES_MOST = 4 << 20, BYTES_LEAST = 1 << 20 };
+    const tn_gemm *g = &p->g;
+    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size;
+    const int64_t  most = min(max(caches->l3 / 4, BYTES_LEAST), BYTES_MOST) / size;
+    p->is_shared = true;
+    p->a_direct = p->b_direct = false;
+    p->kb = even(g->k, max(K_MOST, most / g->n), p->kc);
+    p->nb = even(g->n, max(most / p->kb, 4 * p->width), p->width);
+    p->mt = even(g->m, min(max(caches->l2 / 4 / p->kc / size, 2 * mr), 280), mr);
+    p->nt = even(p->nb, max(caches->l2 / 4 / p->mt / size, 2 * p->width), p->width);
+    while (threads > 1 && cuts(g->m, p->mt) * cuts(p->nb, p->nt) < 4 * threads) {
+        if (p->mt >= 8 * mr && (p->mt >= p->nt || p->nt < 256))
+            p->mt = even(g->m, (p->mt + 1) / 2, mr);
+        else if (p->nt >= 256)
+            p->nt = even(p->nb, (p->nt + 1) / 2, p->width);
+        else
+            break;
+    }
+    p->n_rows = cuts(g->m, p->mt);
+    p->n_cols = cuts(p->nb, p->nt);
+    p->shared_bytes = (size_t)up(p->kb * up(p->nb, p->kernels->lanes) * size, LINE);
+}
+
+static bool is_large(const plan *p, const tn__caches *caches, int threads)
+{
+    const tn_gemm *g = &p->g;
+    if (g->m <= 2 * p->kernels->mr) return false; /* nothing to share B with */
+    if (p->b_direct && g->k <= p->kc) return false;
+    if (g->k * g->n * (int64_t)p->size > caches->l2 / 4) return true;
+    return p->n_batch < threads && g->m * g->n * g->k >= (1 << 22);
+}
+
+static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
+{
+    const tn_kernels *kernels = tn__ctx_kernels(ctx);
+    const tn__caches  caches = tn__ctx_caches(ctx);
+    const int         threads = tn_ctx_threads(ctx);
+    *p = (plan){ .g = *g, .size = tn_dtype_size(g->dtype), .a_scale = g->alpha, .b_scale = 1 };
+    p->kernels = g->dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
+    fold_batch(p);
+    flip(p);
+    p->n_batch = 1;
+    for (int i = 0; i < p->g.batch_rank; i++) p->n_batch *= p->g.batch_dim[i];
+    if (p->n_batch == 0 || p->g.m == 0 || p->g.n == 0) return;
+
+    const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
+    p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
+    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (nr * size), 64), 384), 4);
+    choose_direct(p, &caches);
+    if (is_large(p, &caches, threads))
+        plan_shared(p, &caches, threads);
+    else
+        plan_own(p, &caches, threads);
+
+    size_t a = p->a_direct ? 0 : (size_t)up(p->mt * p->kc * size, LINE) + LINE;
+    size_t b = p->is_shared || p->b_direct
+                   ? 0
+                   : (size_t)up(up(p->nt, p->kernels->lanes) * p->kc * size, LINE);
+    p->a_bytes = a;
+    p->own_bytes = LINE + a + b;
+}
+
+/* ---- tasks ------------------------------------------------------------------------------- */
+
+/* The epilogue in the caller's terms: flips back, and cuts folded rows into their products. */
+static void emit(const plan *p, int64_t batch, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                 int worker)
+{
+    const tn_gemm *g = &p->g;
+    if (!g->epilogue) return;
+    if (p->is_flipped) {
+        g->epilogue(g->epilogue_arg, batch, j0, j1, i0, i1, worker);
+        return;
+    }
+    const int64_t folded = g->m / p->fold;
+    for (int64_t i = i0, end; i < i1; i = end) {
+        int64_t n = i / p->fold;
+        end = min(i1, (n + 1) * p->fold);
+        g->epilogue(g->epilogue_arg, batch * folded + n, i - n * p->fold, end - n * p->fold, j0, j1,
+                    worker);
+    }
+}
+
+/* The operands of product number `batch`. */
+static void operands(const plan *p, int64_t batch, const void **a, const void **b, void **c)
+{
+    const tn_gemm *g = &p->g;
+    int64_t        ao = 0, bo = 0, co = 0;
+    for (int i = g->batch_rank - 1; i >= 0; i--) {
+        int64_t x = batch % g->batch_dim[i];
+        batch /= g->batch_dim[i];
+        ao += x * g->a_batch[i], bo += x * g->b_batch[i], co += x * g->c_batch[i];
+    }
+    *a = at(g->a, ao, p->size), *b = at(g->b, bo, p->size);
+    *c = (void *)at(g->c, co, p->size);
+}
+
+static void pack_a(const plan *p, char *dst, const void *a, int64_t m, int64_t k)
+{
+    const tn_gemm *g = &p->g;
+    const int64_t  n = tn__gemm_strips(m, p->kernels->mr);
+    for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
+        end = tn__gemm_strip(m, n, s + 1);
+        p->kernels->pack(dst + i * k * (int64_t)p->size, at(a, i * g->a_row, p->size), g->a_row,
+                         g->a_col, end - i, end - i, k, p->a_scale);
+    }
+}
+
+static void pack_b(const plan *p, char *dst, const void *b, int64_t n, int64_t k)
+{
+    const tn_gemm *g = &p->g;
+    for (int64_t j = 0; j < n; j += p->width) {
+        int64_t w = min(n - j, p->width);
+        p->kernels->pack(dst + j * k * (int64_t)p->size, at(b, j * g->b_col, p->size), g->b_col,
+                         g->b_row, w, up(w, p->kernels->lanes), k, p->b_scale);
+    }
+}
+
+static worker_state *state_of(const run *r, int worker)
+{
+    return (worker_state *)(r->own + (size_t)worker * r->p->own_bytes);
+}
+
+/* Puts A's rows [i0, i0 + x->m) at k0 in x: where they lie, or packed unless they still are. */
+static void use_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t batch,
+                  int64_t i0, int64_t k0)
+{
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    worker_state  *state = state_of(r, worker);
+    const int64_t  key = 1 + (batch * g->m + i0) * (g->k + 1) + k0;
+    x->a = at(a, i0 * g->a_row + k0 * g->a_col, p->size);
+    x->a_row = g->a_row, x->a_col = g->a_col;
+    if (p->a_direct) return;
+    char *own = (char *)state + LINE;
+    if (state->a_key != key) pack_a(p, own, x->a, x->m, x->k);
+    state->a_key = key;
+    x->a = own, x->a_row = x->k, x->a_col = 0;
+}
+
+/* The same for B's columns [j0, j0 + x->n), which may also be packed for all. */
+static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t batch,
+                  int64_t j0, int64_t k0)
+{
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    worker_state  *state = state_of(r, worker);
+    x->b_row = 0, x->b_col = x->k;
+    if (p->is_shared) {
+        const int64_t width = up(r->j1 - r->j0, p->kernels->lanes);
+        x->b = at(r->shared, (k0 - r->k0) * width + (j0 - r->j0) * x->k, p->size);
+        return;
+    }
+    const void *from = at(b, k0 * g->b_row + j0 * g->b_col, p->size);
+    if (p->b_direct) {
+        x->b = from, x->b_row = g->b_row, x->b_col = 1;
+        return;
+    }
+    const int64_t key = 1 + (batch * g->n + j0) * (g->k + 1) + k0;
+    char         *own = (char *)state + LINE + p->a_bytes;
+    if (state->b_key != key) pack_b(p, own, from, x->n, x->k);
+    state->b_key = key;
+    x->b = own;
+}
+
+/* One rectangle of C over the k of the run: rows i0.., columns j0... */
+static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int worker)
+{
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    const void    *a, *b;
+    void          *c;
+    operands(p, batch, &a, &b, &c);
+    tn__gemm_block x = { .m = min(p->mt, g->m - i0), .n = min(p->nt, r->j1 - j0),
+                         .c_row = g->c_row, .width = p->width };
+    x.c = (void *)at(c, i0 * g->c_row + j0, p->size);
+    int64_t k0 = r->k0;
+    do {
+        x.k = min(p->kc, r->k1 - k0);
+        x.beta = k0 == 0 ? g->beta : 1;
+        use_a(r, &x, worker, a, batch, i0, k0);
+        use_b(r, &x, worker, b, batch, j0, k0);
+        p->kernels->block(&x);
+        k0 += x.k;
+    } while (k0 < r->k1);
+    if (k0 == g->k) emit(p, batch, i0, i0 + x.m, j0, j0 + x.n, worker);
+}
+
+static void own_task(void *arg, int64_t task, int worker)
+{
+    const run    *r = arg;
+    const plan   *p = r->p;
+    const int64_t each = p->n_rows * p->n_cols, rest = task % each;
+    /* rows fastest where B is packed, so that the next task has the same of it */
+    const int64_t i = p->b_direct ? rest / p->n_cols : rest % p->n_rows;
+    const int64_t j = p->b_direct ? rest % p->n_cols : rest / p->n_rows;
+    rectangle(r, task / each, i * p->mt, j * p->nt, worker);
+}
+
+static void shared_task(void *arg, int64_t task, int worker)
+{
+    const run    *r = arg;
+    const int64_t n_cols = cuts(r->j1 - r->j0, r->p->nt);
+    rectangle(r, r->batch, task / n_cols * r->p->mt, r->j0 + task % n_cols * r->p->nt, worker);
+}
+
+/* One panel of the superblock, over all of its blocks of k. */
+static void pack_task(void *arg, int64_t task, int worker)
+{
+    const run     *r = arg;
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes), j = r->j0 + task * p->width;
+    const int64_t  n = min(p->width, r->j1 - j);
+    const void    *a, *b;
+    void          *c;
+    (void)worker;
+    operands(p, r->batch, &a, &b, &c);
+    for (int64_t k0 = r->k0, k; k0 < r->k1; k0 += k) {
+        k = min(p->kc, r->k1 - k0);
+        pack_b(p, (char *)at(r->shared, (k0 - r->k0) * width + (j - r->j0) * k, p->size),
+               at(b, k0 * g->b_row + j * g->b_col, p->size), n, k);
+    }
+}
+
+static void run_shared(tn_ctx *ctx, run *r)
+{
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    for (r->batch = 0; r->batch < p->n_batch; r->batch++)
+        for (r->j0 = 0; r->j0 < g->n; r->j0 = r->j1)
+            for (r->k0 = 0; r->k0 < g->k; r->k0 = r->k1) {
+                r->j1 = min(g->n, r->j0 + p->nb);
+                r->k1 = min(g->k, r->k0 + p->kb);
+                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width), pack_task, r);
+                tn_parallel_for(ctx, p->n_rows * cuts(r->j1 - r->j0, p->nt), shared_task, r);
+            }
+}
+
+/* ---- the library's functions ------------------------------------------------------------- */
+
+size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g)
+{
+    plan p;
+    make_plan(&p, ctx, g);
+    return p.shared_bytes + p.own_bytes * (size_t)tn_ctx_threads(ctx);
+}
+
+void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
+{
+    plan p;
+    make_plan(&p, ctx, g);
+    if (p.n_batch == 0 || p.g.m == 0 || p.g.n == 0) return;
+    run r = { .p = &p, .shared = scratch, .own = (char *)scratch + p.shared_bytes,
+              .j1 = p.g.n, .k1 = p.g.k };
+    for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(&r, w) = (worker_state){ 0, 0 };
+    if (p.is_shared)
+        run_shared(ctx, &r);
+    else
+        tn_parallel_for(ctx, p.n_batch * p.n_rows * p.n_cols, own_task, &r);
+}
