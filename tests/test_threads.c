@@ -321,6 +321,7 @@ TEST(threads, creation_fails_cleanly)
     int status = 0;
     waitpid(child, &status, 0);
     CHECK_MSG(WIFEXITED(status), "the child died of signal %d", WTERMSIG(status));
+    if (WEXITSTATUS(status) == 3) SKIP("the limit does nothing: all 1000 threads were created");
     CHECK_INT(WEXITSTATUS(status), 0);
 }
 
