@@ -99,7 +99,7 @@ class Poly:
                  in_double=False):
         self.name, self.text, self.degree, self.lo, self.hi = name, text, degree, lo, hi
         self.value, self.weight, self.at = value, weight, at
-        self.bits = 24 if name.endswith('f32') and not in_double else 53
+        self.bits = 24 if 'f32' in name and not in_double else 53
 
 
 def near_zero(f, terms):
@@ -120,9 +120,9 @@ LOG_LO, LOG_HI = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
 ERFCX_K = mpf('3.75')               # x -> (x - k) / (x + k) takes [0, inf) to [-1, 1)
 
 
-def exp_poly(name, degree):
+def exp_poly(name, degree, in_double=False):
     return Poly(name, '(e^r - 1 - r) / r^2, |r| <= ln(2) / 2', degree, -HALF_LN2, HALF_LN2,
-                lambda r: (expm1(r) - r) / r ** 2, lambda r: r ** 2 / expm1(r))
+                lambda r: (expm1(r) - r) / r ** 2, lambda r: r ** 2 / expm1(r), in_double=in_double)
 
 
 def log_poly(name, degree):
@@ -131,11 +131,18 @@ def log_poly(name, degree):
                 lambda f: f ** 3 / log1p(f))
 
 
-def atanh_poly(name, degree):
+def atanh_poly(name, degree, in_double=False):
     hi = mpf('0.1716')
     return Poly(name, '(log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2)', degree, 0, hi,
                 lambda s: (log((1 + s) / (1 - s)) - 2 * s) / s ** 3,
-                lambda s: s ** 3 / log((1 + s) / (1 - s)), square)
+                lambda s: s ** 3 / log((1 + s) / (1 - s)), square, in_double)
+
+
+def atanh5_poly(name, degree):
+    return Poly(name, '(log((1 + s) / (1 - s)) - 2 s - 2 s^3 / 3) / s^5 in s^2, |s| <= 3 - 2 sqrt(2)',
+                degree, 0, mpf('0.1716'),
+                lambda s: (log((1 + s) / (1 - s)) - 2 * s - 2 * s ** 3 / 3) / s ** 5,
+                lambda s: s ** 5 / log((1 + s) / (1 - s)), square)
 
 
 def sin_poly(name, degree, hi, text, in_double=False):
@@ -143,19 +150,24 @@ def sin_poly(name, degree, hi, text, in_double=False):
                 lambda r: (sin(r) - r) / r ** 3, lambda r: r ** 3 / sin(r), square, in_double)
 
 
-def cos_poly(name, degree):
-    return Poly(name, '(cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= pi / 4', degree, 0, mpf('0.786'),
-                lambda r: (cos(r) - 1 + r * r / 2) / r ** 4, lambda r: r ** 4 / cos(r), square)
+def cos_poly(name, degree, in_double=False):
+    return Poly(name, '(cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= 0.8', degree, 0, mpf('0.8'),
+                lambda r: (cos(r) - 1 + r * r / 2) / r ** 4, lambda r: r ** 4 / cos(r), square, in_double)
 
 
 def atan_poly(name, degree):
-    return Poly(name, '(atan(t) - t) / t^3 in t^2, |t| <= tan(pi / 8)', degree, 0, mpf('0.4143'),
+    return Poly(name, '(atan(t) - t) / t^3 in t^2, |t| <= 1/2', degree, 0, mpf('0.5'),
                 lambda t: (atan(t) - t) / t ** 3, lambda t: t ** 3 / atan(t), square)
 
 
 def asin_poly(name, degree):
     return Poly(name, '(asin(x) - x) / x^3 in x^2, |x| <= 1/2', degree, 0, mpf('0.5'),
                 lambda x: (asin(x) - x) / x ** 3, lambda x: x ** 3 / asin(x), square)
+
+
+def icbrt_poly(name, degree):
+    return Poly(name, 'y^(-1/3), 1/2 <= y <= 4', degree, mpf('0.5'), 4,
+                lambda y: 1 / cbrt(y), lambda y: cbrt(y))
 
 
 def erf_poly(name, degree, hi):
@@ -175,14 +187,61 @@ def erfcx_poly(name, degree, hi):
 POLYS = [
     exp_poly('exp_f32', 5),
     exp_poly('exp_f64', 10),
+    exp_poly('exp_f32_wide', 6, in_double=True),
     log_poly('log_f32', 8),
     atanh_poly('atanh_f64', 6),
-    sin_poly('sin_f32', 4, mpf('1.5709'), 'pi / 2', in_double=True),
-    sin_poly('sin_f64', 8, mpf('1.5709'), 'pi / 2'),
+    atanh_poly('atanh_f32_wide', 3, in_double=True),
+    atanh5_poly('atanh5_f64', 6),
+    sin_poly('sin_f32_wide', 4, mpf('1.6'), '1.6', in_double=True),
+    sin_poly('sin_f64', 8, mpf('1.6'), '1.6'),
+    sin_poly('sin_quarter_f32_wide', 3, mpf('0.8'), '0.8', in_double=True),
+    sin_poly('sin_quarter_f64', 6, mpf('0.8'), '0.8'),
+    cos_poly('cos_quarter_f32_wide', 3, in_double=True),
+    cos_poly('cos_quarter_f64', 6),
+    atan_poly('atan_f32', 4),
+    atan_poly('atan_f64', 12),
+    asin_poly('asin_f32', 5),
+    asin_poly('asin_f64', 12),
+    icbrt_poly('icbrt_f32', 5),
+    icbrt_poly('icbrt_f64', 5),
     erf_poly('erf_f32', 6, '1'),
     erf_poly('erf_f64', 13, '1'),
     erfcx_poly('erfcx_f32', 9, '10.1'),
     erfcx_poly('erfcx_f64', 23, '27.5'),
+]
+
+
+def parts(c, *bits):
+    """c as a sum of numbers of so many bits each."""
+    out = []
+    for b in bits:
+        out.append(rounded(c, b))
+        c -= out[-1]
+    return out
+
+
+LOG10E, LOG10_2 = 1 / log(10), log(2) / log(10)
+
+# (what, names, parts in f32, parts in f64). A short first part is one whose product with the integer
+# exponent, or with the upper half of a mantissa, is exact.
+CONSTANTS = [
+    ('ln(2), the first part short', ['LN2_HI', 'LN2_LO'], parts(log(2), 15, 24), parts(log(2), 42, 53)),
+    ('1 / ln(2), the first part short', ['LOG2E_HI', 'LOG2E_LO'], parts(1 / log(2), 12, 24), parts(1 / log(2), 26, 53)),
+    ('1 / ln(10), the first part short', ['LOG10E_HI', 'LOG10E_LO'], parts(LOG10E, 12, 24), parts(LOG10E, 26, 53)),
+    ('log10(2), the first part short', ['LOG10_2_HI', 'LOG10_2_LO'], parts(LOG10_2, 15, 24), parts(LOG10_2, 42, 53)),
+    ('1 / ln(2)', ['LOG2E', 'LOG2E_REST'], parts(1 / log(2), 24, 24), parts(1 / log(2), 53, 53)),
+    ('ln(2)', ['LN2', 'LN2_REST'], parts(log(2), 24, 24), parts(log(2), 53, 53)),
+    ('pi / 2', ['HALF_PI', 'HALF_PI_REST'], parts(pi / 2, 24, 24), parts(pi / 2, 53, 53)),
+    ('pi / 4, the first part short', ['QUARTER_PI_HI', 'QUARTER_PI_LO'], parts(pi / 4, 21, 24), parts(pi / 4, 50, 53)),
+    ('sqrt(1/2)', ['ROOT_HALF'], parts(sqrt(mpf(1) / 2), 24), parts(sqrt(mpf(1) / 2), 53)),
+    ('1 / sqrt(2 pi)', ['INV_ROOT_2PI'], parts(1 / sqrt(2 * pi), 24), parts(1 / sqrt(2 * pi), 53)),
+    ('sqrt(8 / pi)', ['ROOT_8_PI'], parts(sqrt(8 / pi), 24), parts(sqrt(8 / pi), 53)),
+    ('0.044715 sqrt(8 / pi)', ['GELU_CUBE'], parts(mpf('0.044715') * sqrt(8 / pi), 24), parts(mpf('0.044715') * sqrt(8 / pi), 53)),
+    ('k of the erfcx polynomials, and k sqrt(2)', ['ERFCX_K', 'ERFCX_K_ROOT2'],
+     [ERFCX_K, rounded(ERFCX_K * sqrt(2), 24)], [ERFCX_K, rounded(ERFCX_K * sqrt(2), 53)]),
+    ('1 / pi', ['INV_PI'], None, parts(1 / pi, 53)),
+    ('2 / pi', ['TWO_OVER_PI'], None, parts(2 / pi, 53)),
+    ('pi / 2 in three parts, two of them of 50 bits', ['HALF_PI_1', 'HALF_PI_2', 'HALF_PI_3'], None, parts(pi / 2, 50, 50, 53)),
 ]
 
 HEADER = """\
@@ -223,16 +282,33 @@ def c_function(poly, c, error):
     return '\n'.join(out + ['}'])
 
 
+def c_constants():
+    for what, names, f32, f64 in CONSTANTS:
+        yield '/* %s */' % what
+        for i, name in enumerate(names):
+            if f32:
+                yield '#define TN__%s_F32 %s' % (name, literal(f32[i], 'float'))
+            yield '#define TN__%s_F64 %s' % (name, literal(f64[i], 'double'))
+    with mp.workprec(1400):
+        bits = int(mp.floor(ldexp(2 / +pi, 1280)))
+    words = [bits >> (64 * i) & (1 << 64) - 1 for i in range(19, -1, -1)]
+    yield '/* 2 / pi in binary, from the first bit after the point; a word of zeros before it */'
+    yield '#define TN__TWO_OVER_PI_BITS \\'
+    yield '    0, ' + ', \\\n    '.join(', '.join('0x%016x' % w for w in words[i:i + 3])
+                                       for i in range(0, 20, 3))
+
+
 def main(args):
     errors_only = args[:1] == ['--errors']
     names = args[1:] if errors_only else args
     if not errors_only:
-        print(HEADER, end='')
+        print(HEADER)
+        print('\n'.join(c_constants()))
     for poly in POLYS:
         if names and not any(poly.name.startswith(n) for n in names):
             continue
         c, error = fit(poly)
-        print('%-12s degree %2d  2^%s' % (poly.name, poly.degree, nstr(log(error, 2), 5)), file=sys.stderr)
+        print('%-20s degree %2d  2^%s' % (poly.name, poly.degree, nstr(log(error, 2), 5)), file=sys.stderr)
         if not errors_only:
             print(c_function(poly, c, error))
     if not errors_only:

@@ -5,6 +5,81 @@
 
 #include "tensor/vmath_base.h"
 
+/* ln(2), the first part short */
+#define TN__LN2_HI_F32 0.693145752f
+#define TN__LN2_HI_F64 0.69314718055989033
+#define TN__LN2_LO_F32 1.42860677e-6f
+#define TN__LN2_LO_F64 5.4979230187083712e-14
+/* 1 / ln(2), the first part short */
+#define TN__LOG2E_HI_F32 1.44287109f
+#define TN__LOG2E_HI_F64 1.4426950514316559
+#define TN__LOG2E_LO_F32 -1.76052854e-4f
+#define TN__LOG2E_LO_F64 -1.0542692476429138e-8
+/* 1 / ln(10), the first part short */
+#define TN__LOG10E_HI_F32 0.434326172f
+#define TN__LOG10E_HI_F64 0.43429448455572128
+#define TN__LOG10E_LO_F32 -3.16899714e-5f
+#define TN__LOG10E_LO_F64 -2.6524694553078553e-9
+/* log10(2), the first part short */
+#define TN__LOG10_2_HI_F32 0.301025391f
+#define TN__LOG10_2_HI_F64 0.30102999566395283
+#define TN__LOG10_2_LO_F32 4.60503907e-6f
+#define TN__LOG10_2_LO_F64 2.8363394551044964e-14
+/* 1 / ln(2) */
+#define TN__LOG2E_F32 1.44269502f
+#define TN__LOG2E_F64 1.4426950408889634
+#define TN__LOG2E_REST_F32 1.92596303e-8f
+#define TN__LOG2E_REST_F64 2.0355273740931033e-17
+/* ln(2) */
+#define TN__LN2_F32 0.693147182f
+#define TN__LN2_F64 0.69314718055994529
+#define TN__LN2_REST_F32 -1.90465421e-9f
+#define TN__LN2_REST_F64 2.3190468138462996e-17
+/* pi / 2 */
+#define TN__HALF_PI_F32 1.57079637f
+#define TN__HALF_PI_F64 1.5707963267948966
+#define TN__HALF_PI_REST_F32 -4.37113883e-8f
+#define TN__HALF_PI_REST_F64 6.1232339957367660e-17
+/* pi / 4, the first part short */
+#define TN__QUARTER_PI_HI_F32 0.785398006f
+#define TN__QUARTER_PI_HI_F64 0.78539816339744828
+#define TN__QUARTER_PI_LO_F32 1.56958237e-7f
+#define TN__QUARTER_PI_LO_F64 3.0616169978683830e-17
+/* sqrt(1/2) */
+#define TN__ROOT_HALF_F32 0.707106769f
+#define TN__ROOT_HALF_F64 0.70710678118654757
+/* 1 / sqrt(2 pi) */
+#define TN__INV_ROOT_2PI_F32 0.398942292f
+#define TN__INV_ROOT_2PI_F64 0.39894228040143270
+/* sqrt(8 / pi) */
+#define TN__ROOT_8_PI_F32 1.59576917f
+#define TN__ROOT_8_PI_F64 1.5957691216057308
+/* 0.044715 sqrt(8 / pi) */
+#define TN__GELU_CUBE_F32 0.0713548139f
+#define TN__GELU_CUBE_F64 0.071354816272600249
+/* k of the erfcx polynomials, and k sqrt(2) */
+#define TN__ERFCX_K_F32 3.75000000f
+#define TN__ERFCX_K_F64 3.7500000000000000
+#define TN__ERFCX_K_ROOT2_F32 5.30330086f
+#define TN__ERFCX_K_ROOT2_F64 5.3033008588991066
+/* 1 / pi */
+#define TN__INV_PI_F64 0.31830988618379069
+/* 2 / pi */
+#define TN__TWO_OVER_PI_F64 0.63661977236758138
+/* pi / 2 in three parts, two of them of 50 bits */
+#define TN__HALF_PI_1_F64 1.5707963267948966
+#define TN__HALF_PI_2_F64 6.1232339957367673e-17
+#define TN__HALF_PI_3_F64 -1.3823336548937480e-32
+/* 2 / pi in binary, from the first bit after the point; a word of zeros before it */
+#define TN__TWO_OVER_PI_BITS \
+    0, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, \
+    0xfe5163abdebbc561, 0xb7246e3a424dd2e0, 0x06492eea09d1921c, \
+    0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, \
+    0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f, \
+    0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d, \
+    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, \
+    0x56033046fc7b6bab, 0xf0cfbc209af4361d
+
 /* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-28.7 */
 TN_INLINE float tn__poly_exp_f32(float t, int fused)
 {
@@ -32,6 +107,20 @@ TN_INLINE double tn__poly_exp_f64(double t, int fused)
     odd = tn__fma_f64(odd, u, 1.9841269886114647e-4, fused);
     odd = tn__fma_f64(odd, u, 8.3333333333216394e-3, fused);
     odd = tn__fma_f64(odd, u, 0.16666666666666677, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-37.5 */
+TN_INLINE double tn__poly_exp_f32_wide(double t, int fused)
+{
+    const double u = t * t;
+    double even = 2.4796473194984509e-5;
+    even = tn__fma_f64(even, u, 1.3888985132412262e-3, fused);
+    even = tn__fma_f64(even, u, 0.041666665953591267, fused);
+    even = tn__fma_f64(even, u, 0.50000000001051026, fused);
+    double odd = 1.9904926761556203e-4;
+    odd = tn__fma_f64(odd, u, 8.3332890305295310e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.16666666754202011, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
 
@@ -65,31 +154,190 @@ TN_INLINE double tn__poly_atanh_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= pi / 2; 2^-34.9 */
-TN_INLINE double tn__poly_sin_f32(double t, int fused)
+/* (log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-37.6 */
+TN_INLINE double tn__poly_atanh_f32_wide(double t, int fused)
 {
-    double p = -2.3888762699513914e-8;
-    p = tn__fma_f64(p, t, 2.7525382006168860e-6, fused);
-    p = tn__fma_f64(p, t, -1.9840868207153436e-4, fused);
-    p = tn__fma_f64(p, t, 8.3333311091086416e-3, fused);
-    p = tn__fma_f64(p, t, -0.16666666626184892, fused);
+    double p = 0.23581748644662209;
+    p = tn__fma_f64(p, t, 0.28537336090158344, fused);
+    p = tn__fma_f64(p, t, 0.40000334640633473, fused);
+    p = tn__fma_f64(p, t, 0.66666665648398671, fused);
     return p;
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= pi / 2; 2^-61.7 */
+/* (log((1 + s) / (1 - s)) - 2 s - 2 s^3 / 3) / s^5 in s^2, |s| <= 3 - 2 sqrt(2); 2^-66.2 */
+TN_INLINE double tn__poly_atanh5_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 0.13196295957917298;
+    even = tn__fma_f64(even, u, 0.15386756588671427, fused);
+    even = tn__fma_f64(even, u, 0.22222222519584953, fused);
+    even = tn__fma_f64(even, u, 0.40000000000002250, fused);
+    double odd = 0.13256827930707846;
+    odd = tn__fma_f64(odd, u, 0.18181784390046635, fused);
+    odd = tn__fma_f64(odd, u, 0.28571428570101870, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (sin(r) - r) / r^3 in r^2, |r| <= 1.6; 2^-35.0 */
+TN_INLINE double tn__poly_sin_f32_wide(double t, int fused)
+{
+    double p = -2.3845460944555653e-8;
+    p = tn__fma_f64(p, t, 2.7522931413527701e-6, fused);
+    p = tn__fma_f64(p, t, -1.9840820787586579e-4, fused);
+    p = tn__fma_f64(p, t, 8.3333307500795244e-3, fused);
+    p = tn__fma_f64(p, t, -0.16666666617799902, fused);
+    return p;
+}
+
+/* (sin(r) - r) / r^3 in r^2, |r| <= 1.6; 2^-60.5 */
 TN_INLINE double tn__poly_sin_f64(double t, int fused)
 {
     const double u = t * t;
-    double even = -1.3550538467371370e-18;
-    even = tn__fma_f64(even, u, -7.6436473121268195e-13, fused);
-    even = tn__fma_f64(even, u, -2.5052107098996118e-8, fused);
-    even = tn__fma_f64(even, u, -1.9841269841218165e-4, fused);
+    double even = -3.0032462052805477e-18;
+    even = tn__fma_f64(even, u, -7.6443466502835415e-13, fused);
+    even = tn__fma_f64(even, u, -2.5052107287471113e-8, fused);
+    even = tn__fma_f64(even, u, -1.9841269841222443e-4, fused);
     even = tn__fma_f64(even, u, -0.16666666666666666, fused);
-    double odd = 2.7357698805336951e-15;
-    odd = tn__fma_f64(odd, u, 1.6058955632977547e-10, fused);
-    odd = tn__fma_f64(odd, u, 2.7557319213032405e-6, fused);
-    odd = tn__fma_f64(odd, u, 8.3333333333332153e-3, fused);
+    double odd = 2.7525469595282125e-15;
+    odd = tn__fma_f64(odd, u, 1.6058970964157795e-10, fused);
+    odd = tn__fma_f64(odd, u, 2.7557319214308143e-6, fused);
+    odd = tn__fma_f64(odd, u, 8.3333333333332205e-3, fused);
     return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-37.2 */
+TN_INLINE double tn__poly_sin_quarter_f32_wide(double t, int fused)
+{
+    double p = 2.7167134124226696e-6;
+    p = tn__fma_f64(p, t, -1.9839162568790632e-4, fused);
+    p = tn__fma_f64(p, t, 8.3333288334363747e-3, fused);
+    p = tn__fma_f64(p, t, -0.16666666636681457, fused);
+    return p;
+}
+
+/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-62.8 */
+TN_INLINE double tn__poly_sin_quarter_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = -7.4224861285335142e-13;
+    even = tn__fma_f64(even, u, -2.5052074971436771e-8, fused);
+    even = tn__fma_f64(even, u, -1.9841269840980324e-4, fused);
+    even = tn__fma_f64(even, u, -0.16666666666666666, fused);
+    double odd = 1.6054908168746798e-10;
+    odd = tn__fma_f64(odd, u, 2.7557319086661447e-6, fused);
+    odd = tn__fma_f64(odd, u, 8.3333333333330505e-3, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= 0.8; 2^-42.6 */
+TN_INLINE double tn__poly_cos_quarter_f32_wide(double t, int fused)
+{
+    double p = -2.7192437630103531e-7;
+    p = tn__fma_f64(p, t, 2.4799295366040241e-5, fused);
+    p = tn__fma_f64(p, t, -1.3888882860087592e-3, fused);
+    p = tn__fma_f64(p, t, 0.041666666611856425, fused);
+    return p;
+}
+
+/* (cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= 0.8; 2^-68.8 */
+TN_INLINE double tn__poly_cos_quarter_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 4.6210390752773793e-14;
+    even = tn__fma_f64(even, u, 2.0876726375734531e-9, fused);
+    even = tn__fma_f64(even, u, 2.4801587301208193e-5, fused);
+    even = tn__fma_f64(even, u, 0.041666666666666664, fused);
+    double odd = -1.1467429938613023e-11;
+    odd = tn__fma_f64(odd, u, -2.7557319076635846e-7, fused);
+    odd = tn__fma_f64(odd, u, -1.3888888888888406e-3, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-27.4 */
+TN_INLINE float tn__poly_atan_f32(float t, int fused)
+{
+    float p = -0.0513022132f;
+    p = tn__fma_f32(p, t, 0.101579584f, fused);
+    p = tn__fma_f32(p, t, -0.141744256f, fused);
+    p = tn__fma_f32(p, t, 0.199941665f, fused);
+    p = tn__fma_f32(p, t, -0.333332330f, fused);
+    return p;
+}
+
+/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-60.4 */
+TN_INLINE double tn__poly_atan_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = -8.2290509298212772e-3;
+    even = tn__fma_f64(even, u, -0.036982696528439891, fused);
+    even = tn__fma_f64(even, u, -0.052287770888543868, fused);
+    even = tn__fma_f64(even, u, -0.066662033980301599, fused);
+    even = tn__fma_f64(even, u, -0.090909076408552961, fused);
+    even = tn__fma_f64(even, u, -0.14285714284983422, fused);
+    even = tn__fma_f64(even, u, -0.33333333333333315, fused);
+    double odd = 0.023448920001638840;
+    odd = tn__fma_f64(odd, u, 0.045842929811926295, fused);
+    odd = tn__fma_f64(odd, u, 0.058776126746085990, fused);
+    odd = tn__fma_f64(odd, u, 0.076922761405827447, fused);
+    odd = tn__fma_f64(odd, u, 0.11111111068509749, fused);
+    odd = tn__fma_f64(odd, u, 0.19999999999993776, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-31.5 */
+TN_INLINE float tn__poly_asin_f32(float t, int fused)
+{
+    float p = 0.0376489535f;
+    p = tn__fma_f32(p, t, 0.0143404370f, fused);
+    p = tn__fma_f32(p, t, 0.0318349451f, fused);
+    p = tn__fma_f32(p, t, 0.0445135608f, fused);
+    p = tn__fma_f32(p, t, 0.0750052184f, fused);
+    p = tn__fma_f32(p, t, 0.166666597f, fused);
+    return p;
+}
+
+/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-59.6 */
+TN_INLINE double tn__poly_asin_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 0.032678778062172988;
+    even = tn__fma_f64(even, u, 0.021744865907707748, fused);
+    even = tn__fma_f64(even, u, 0.010782515646947474, fused);
+    even = tn__fma_f64(even, u, 0.013980840729699434, fused);
+    even = tn__fma_f64(even, u, 0.022372215002692614, fused);
+    even = tn__fma_f64(even, u, 0.044642857174577354, fused);
+    even = tn__fma_f64(even, u, 0.16666666666666760, fused);
+    double odd = -0.021065309210025356;
+    odd = tn__fma_f64(odd, u, 3.6946230657318472e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.011398640281744981, fused);
+    odd = tn__fma_f64(odd, u, 0.017351611150261279, fused);
+    odd = tn__fma_f64(odd, u, 0.030381942708237318, fused);
+    odd = tn__fma_f64(odd, u, 0.074999999999708661, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* y^(-1/3), 1/2 <= y <= 4; 2^-8.38 */
+TN_INLINE float tn__poly_icbrt_f32(float t, int fused)
+{
+    float p = -5.61986770e-3f;
+    p = tn__fma_f32(p, t, 0.0745025203f, fused);
+    p = tn__fma_f32(p, t, -0.389160752f, fused);
+    p = tn__fma_f32(p, t, 1.02720428f, fused);
+    p = tn__fma_f32(p, t, -1.50351751f, fused);
+    p = tn__fma_f32(p, t, 1.79526424f, fused);
+    return p;
+}
+
+/* y^(-1/3), 1/2 <= y <= 4; 2^-8.38 */
+TN_INLINE double tn__poly_icbrt_f64(double t, int fused)
+{
+    double p = -5.6198666808714801e-3;
+    p = tn__fma_f64(p, t, 0.074502476651859079, fused);
+    p = tn__fma_f64(p, t, -0.38916061675550406, fused);
+    p = tn__fma_f64(p, t, 1.0272040875931296, fused);
+    p = tn__fma_f64(p, t, -1.5035173907186454, fused);
+    p = tn__fma_f64(p, t, 1.7952642175481717, fused);
+    return p;
 }
 
 /* erf(x) / x - 1 in x^2, |x| <= 1; 2^-29.4 */

@@ -1,18 +1,21 @@
 /* The functions of tensor/vmath.h that read the same in f32 and f64. vmath.h includes this file
  * once for each, with
- *   R, U     float and uint32_t, or double and uint64_t
- *   M(name)  tn__name_f32 or tn__name_f64
- *   PICK(a, b)  a in f32, b in f64
- *   MANTISSA, BIAS   stored bits of the mantissa and bias of the exponent
+ *   R, U             float and uint32_t, or double and uint64_t
+ *   M(name)          tn__name_f32 or tn__name_f64
+ *   PICK(a, b)       a in f32, b in f64
+ *   MANTISSA, BIAS   stored bits of the mantissa, bias of the exponent
  * No guard: it is a template. */
 
 #define FMA(a, b, c) M(fma)(a, b, c, fused)
 #define PAIR         PICK(tn__pair_f32, tn__pair_f64)
+#define C(name)      PICK(TN__##name##_F32, TN__##name##_F64)
 #define INF          PICK(__builtin_inff(), __builtin_inf())
 #define NOT_A_NUMBER PICK(__builtin_nanf(""), __builtin_nan(""))
 #define SIGN_BIT     ((U)1 << PICK(31, 63))
 #define SMALLEST     PICK(0x1p-126f, 0x1p-1022) /* of the normal numbers */
+#define INTEGERS     PICK(0x1p23f, 0x1p52)      /* from here on there are only integers */
 #define MAGIC        PICK(0x1.8p23f, 0x1.8p52)  /* x + MAGIC rounds x to an integer, in its low bits */
+#define TINY         PICK((R)0x1p-13, (R)0x1p-28) /* its square is nothing beside 1 */
 
 /* ---- sign, order, classes ---------------------------------------------------------------- */
 
@@ -23,29 +26,33 @@ TN_INLINE R M(copysign)(R x, R y)
     return M(of_bits)((M(bits)(x) & ~SIGN_BIT) | (M(bits)(y) & SIGN_BIT));
 }
 
-/* -1, 0 or 1; NaN of NaN. */
 TN_INLINE R M(sign)(R x)
 {
     const R s = x > 0 ? (R)1 : (R)-1;
-    return x < 0 || x > 0 ? s : x + 0;
+    return x < 0 || x > 0 ? s : x;
 }
 
-/* NaN if either is; of zeros, any. */
 TN_INLINE R M(min)(R x, R y) { return x <= y || x != x ? x : y; }
 TN_INLINE R M(max)(R x, R y) { return x >= y || x != x ? x : y; }
 
-TN_INLINE int M(isnan)(R x) { return (U)(M(bits)(x) << 1) > (U)(M(bits)(INF) << 1); }
-TN_INLINE int M(isinf)(R x) { return (U)(M(bits)(x) << 1) == (U)(M(bits)(INF) << 1); }
-TN_INLINE int M(isfinite)(R x) { return (U)(M(bits)(x) << 1) < (U)(M(bits)(INF) << 1); }
+/* x within [lo, hi]; NaN of NaN. */
+TN_INLINE R M(clamp)(R x, R lo, R hi)
+{
+    const R y = x > hi ? hi : x;
+    return y < lo ? lo : y;
+}
+
+TN_INLINE int M(isnan)(R x) { return x != x; }
+TN_INLINE int M(isinf)(R x) { return M(abs)(x) == INF; }
+TN_INLINE int M(isfinite)(R x) { return M(abs)(x) < INF; }
 
 /* ---- to integers ------------------------------------------------------------------------- */
 
-/* Half to even. */
 TN_INLINE R M(round)(R x, int fused)
 {
     if (fused) return PICK(__builtin_rintf, __builtin_rint)(x);
-    const R big = PICK(0x1p23f, 0x1p52), a = M(abs)(x), r = (a + big) - big;
-    return M(copysign)(a < big ? r : a, x);
+    const R a = M(abs)(x), r = (a + INTEGERS) - INTEGERS;
+    return M(copysign)(a < INTEGERS ? r : a, x);
 }
 
 TN_INLINE R M(floor)(R x, int fused)
@@ -74,25 +81,83 @@ TN_INLINE R M(trunc)(R x, int fused)
 TN_INLINE R M(sqrt)(R x) { return PICK(__builtin_sqrtf, __builtin_sqrt)(x); }
 TN_INLINE R M(rsqrt)(R x) { return 1 / M(sqrt)(x); }
 
+/* sqrt(x + dx) as a pair, for x in the middle of the range; the second part is 0 for x = 0. */
+TN_INLINE PAIR M(sqrt_pair)(R x, R dx, int fused)
+{
+    const R    s = M(sqrt)(x);
+    const PAIR q = M(two_prod)(s, s, fused);
+    const R    ds = (((x - q.hi) - q.lo) + dx) / (s + s);
+    return (PAIR){ s, s > 0 ? ds : 0 };
+}
+
+/* n as R, for an exponent field n. */
+TN_INLINE R M(of_small)(U n)
+{
+    return M(of_bits)(n | M(bits)(INTEGERS)) - INTEGERS;
+}
+
+/* x = 2^e y with 1 <= y < 2, for 0 < x < inf. */
+typedef struct M(exponent_parts) {
+    R e, y;
+} M(exponent_parts);
+
+TN_INLINE M(exponent_parts) M(exponent_split)(R x)
+{
+    const int is_subnormal = x < SMALLEST;
+    const U   u = M(bits)(is_subnormal ? x * (2 * INTEGERS) : x), one = (U)BIAS << MANTISSA;
+    const R   e = M(of_small)(u >> MANTISSA) - (is_subnormal ? BIAS + MANTISSA + 1 : BIAS);
+    return (M(exponent_parts)){ e, M(of_bits)((u & (((U)1 << MANTISSA) - 1)) | one) };
+}
+
+/* 2^n for an integer n that keeps it normal. */
+TN_INLINE R M(pow2)(R n) { return M(of_bits)((M(bits)(n + MAGIC) + BIAS) << MANTISSA); }
+
+/* With x = 2^(3 q) y, 1/2 <= y < 4: r = y^(-1/3) from a polynomial and one step of third order (and,
+ * in f64, one of first), then y r^2 with its own error made up for. */
+TN_INLINE R M(cbrt)(R x, int fused)
+{
+    const R a = M(abs)(x);
+    const M(exponent_parts) p = M(exponent_split)(a);
+    const R q = FMA(p.e, (R)0.3333333333333333, MAGIC) - MAGIC, y = p.y * M(pow2)(p.e - 3 * q);
+    R r = M(poly_icbrt)(y, fused), h = FMA(-y * r, r * r, (R)1);
+    r = FMA(r * h, FMA(h, FMA(h, (R)0.1728395061728395, (R)0.2222222222222222), (R)0.3333333333333333), r);
+    if (MANTISSA > 23) {
+        h = FMA(-y * r, r * r, (R)1);
+        r = FMA(r * h, (R)0.3333333333333333, r);
+    }
+    const R    c = y * r * r;
+    const PAIR c2 = M(two_prod)(c, c, fused), c3 = M(two_prod)(c2.hi, c, fused);
+    const R    rest = ((y - c3.hi) - c3.lo) - c2.lo * c;
+    const R    s = FMA(rest * (R)0.3333333333333333, r * r, c) * M(pow2)(q);
+    return a > 0 && a < INF ? M(copysign)(s, x) : x;
+}
+
+TN_INLINE R M(hypot)(R x, R y, int fused)
+{
+    const R    a = M(abs)(x), b = M(abs)(y), big = a > b ? a : b, small = a > b ? b : a;
+    const R    up = PICK(0x1p70f, 0x1p600), down = PICK(0x1p-70f, 0x1p-600);
+    const R    to = big > PICK(0x1p50f, 0x1p400) ? down : big < PICK(0x1p-30f, 0x1p-400) ? up : 1;
+    const R    back = big > PICK(0x1p50f, 0x1p400) ? up : big < PICK(0x1p-30f, 0x1p-400) ? down : 1;
+    const PAIR p = M(two_prod)(big * to, big * to, fused), q = M(two_prod)(small * to, small * to, fused);
+    const PAIR s = M(fast_sum)(p.hi, q.hi), r = M(sqrt_pair)(s.hi, s.lo + (p.lo + q.lo), fused);
+    const R    h = a == INF || b == INF ? INF : (r.hi + r.lo) * back;
+    return big + small > 0 ? h : a + b;                 /* both 0, or a NaN */
+}
+
 /* ---- exponentials ------------------------------------------------------------------------ */
 
-/* e^(x + dx) = 2^n (1 + r + tail) with |r| <= ln(2) / 2: Cody and Waite's reduction, whose first
- * part of ln(2) is so short that n times it is exact on every level. */
+/* e^(x + dx) = 2^n (1 + r + tail) with |r| <= ln(2) / 2 (Cody and Waite 1980). */
 typedef struct M(exp_parts) {
     R n, r, tail;
 } M(exp_parts);
 
 TN_INLINE M(exp_parts) M(exp_split)(R x, R dx, int fused)
 {
-    const R n = FMA(x, PICK(1.44269504f, 1.4426950408889634), MAGIC) - MAGIC;
-    const R a = FMA(n, -PICK(LN2_HI_F32, LN2_HI_F64), x);
-    const R b = FMA(n, -PICK(LN2_LO_F32, LN2_LO_F64), dx);
+    const R    n = FMA(x, C(LOG2E), MAGIC) - MAGIC;
+    const R    a = FMA(n, -C(LN2_HI), x), b = FMA(n, -C(LN2_LO), dx);   /* n LN2_HI is exact */
     const PAIR r = M(fast_sum)(a, b);
     return (M(exp_parts)){ n, r.hi, FMA(r.hi * r.hi, M(poly_exp)(r.hi, fused), r.lo) };
 }
-
-/* 2^n for an integer n that keeps it normal. */
-TN_INLINE R M(pow2)(R n) { return M(of_bits)((M(bits)(n + MAGIC) + BIAS) << MANTISSA); }
 
 /* x 2^n, rounded once, for |n| up to twice the largest exponent. */
 TN_INLINE R M(scale)(R x, R n, int fused)
@@ -101,57 +166,85 @@ TN_INLINE R M(scale)(R x, R n, int fused)
     return x * M(pow2)(half) * M(pow2)(n - half);
 }
 
-/* x within [lo, hi]; NaN of NaN. */
-TN_INLINE R M(clamp)(R x, R lo, R hi)
+/* e^x for x in [-104, 89] (f32), [-746, 710] (f64): the whole range. */
+TN_INLINE R M(exp_inside)(R x, int fused)
 {
-    const R y = x > hi ? hi : x;
-    return y < lo ? lo : y;
+    const M(exp_parts) e = M(exp_split)(x, 0, fused);
+    return M(scale)(1 + (e.r + e.tail), e.n, fused);
 }
 
 TN_INLINE R M(exp)(R x, int fused)
 {
-    const R c = M(clamp)(x, PICK(-104, -746), PICK(89, 710));
-    const M(exp_parts) e = M(exp_split)(c, 0, fused);
-    return M(scale)(1 + (e.r + e.tail), e.n, fused);
+    return M(exp_inside)(M(clamp)(x, PICK(-104, -746), PICK(89, 710)), fused);
 }
 
-/* (e^x - 1) / 2 as a pair, for x in [-40, 710] (f64) or [-20, 89.5] (f32). */
-TN_INLINE PAIR M(half_expm1)(R x, int fused)
+/* e^x for x <= 0. */
+TN_INLINE R M(exp_negative)(R x, int fused)
+{
+    return M(exp_inside)(x < PICK(-104, -746) ? PICK(-104, -746) : x, fused);
+}
+
+TN_INLINE R M(exp2)(R x, int fused)
+{
+    const R c = M(clamp)(x, PICK(-151, -1076), PICK(129, 1025));
+    const R n = (c + MAGIC) - MAGIC, f = c - n, r = f * C(LN2);
+    const R dr = FMA(f, C(LN2_REST), fused ? FMA(f, C(LN2), -r) : 0);
+    return M(scale)(1 + (r + FMA(r * r, M(poly_exp)(r, fused), dr)), n, fused);
+}
+
+/* (e^x - 1) / 2^shift as a pair, for |x| where 2^(n - shift) is a normal number. */
+TN_INLINE PAIR M(expm1_pair)(R x, int shift, int fused)
 {
     const M(exp_parts) e = M(exp_split)(x, 0, fused);
-    const R s = M(pow2)(e.n - 1);
-    const PAIR h = M(fast_sum)(s - (R)0.5, s * e.r);    /* exact: |2^n - 1| >= |2^n r| unless n = 0 */
+    const R    unit = shift == 2 ? (R)0.25 : shift == 1 ? (R)0.5 : 1, s = M(pow2)(e.n - shift);
+    const PAIR h = M(fast_sum)(s - unit, s * e.r);      /* n = 0 or |2^n - 1| > |2^n r| */
     return (PAIR){ h.hi, FMA(s, e.tail, h.lo) };
 }
 
 TN_INLINE R M(expm1)(R x, int fused)
 {
-    const PAIR h = M(half_expm1)(M(clamp)(x, PICK(-20, -40), PICK(89, 710)), fused);
-    const R    y = (h.hi + h.lo) * 2;
-    return M(abs)(x) < PICK(1e-8f, 1e-17) ? x : y;
+    const R    c = M(clamp)(x, PICK(-20, -40), PICK(89, 710));
+    const PAIR h = M(expm1_pair)(c, 1, fused);
+    return M(abs)(x) < TINY * TINY ? x : (h.hi + h.lo) * 2;
 }
 
-/* expm1(2 |x|) = h: tanh = h / (h + 2). */
+/* With m = e^|x| - 1: sinh = (m + m / (m + 1)) / 2, cosh = (m + 1 + 1 / (m + 1)) / 2, and with
+ * m = e^(2 |x|) - 1: tanh = m / (m + 2). */
+TN_INLINE R M(sinh)(R x, int fused)
+{
+    const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
+    const PAIR h = M(expm1_pair)(c, 2, fused);
+    const R    m = h.hi + h.lo, y = (h.hi + (m / FMA(m, (R)4, (R)1) + h.lo)) * 2;
+    return a < TINY ? x : M(copysign)(y, x);
+}
+
+TN_INLINE R M(cosh)(R x, int fused)
+{
+    const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
+    const PAIR h = M(expm1_pair)(c, 2, fused), e = M(two_sum)(h.hi, (R)0.25);
+    return (e.hi + ((R)0.0625 / e.hi + (e.lo + h.lo))) * 2;
+}
+
 TN_INLINE R M(tanh)(R x, int fused)
 {
     const R    a = M(abs)(x), c = a > PICK(10, 20) ? PICK(10, 20) : a;
-    const PAIR h = M(half_expm1)(2 * c, fused);
-    const R    y = h.hi + h.lo;
-    return a < PICK(1e-5f, 1e-9) ? x : M(copysign)(y / (1 + y), x);
+    const PAIR h = M(expm1_pair)(2 * c, 0, fused);
+    const R    m = h.hi + h.lo;
+    return a < TINY ? x : M(copysign)(m / (m + 2), x);
 }
 
-/* 1 / (1 + e^-x), from e^-|x| so that both tails keep their digits. */
-TN_INLINE R M(sigmoid)(R x, int fused)
+/* s = 1 / (1 + e^-x) and 1 - s, from e^-|x| so that both tails keep their digits. */
+TN_INLINE PAIR M(sigmoid_both)(R x, int fused)
 {
-    const R e = M(exp)(-M(abs)(x), fused);
-    return (x < 0 ? e : 1) / (1 + e);
+    const R e = M(exp_negative)(-M(abs)(x), fused), d = 1 + e;
+    return (PAIR){ (x < 0 ? e : 1) / d, (x < 0 ? 1 : e) / d };
 }
 
-TN_INLINE R M(silu)(R x, int fused) { return x * M(sigmoid)(x, fused); }
+TN_INLINE R M(sigmoid)(R x, int fused) { return M(sigmoid_both)(x, fused).hi; }
 
 /* ---- logarithms -------------------------------------------------------------------------- */
 
-/* log(x) = k ln(2) + (f + tail), for 0 < x < inf, with sqrt(1/2) <= 1 + f <= sqrt(2). */
+/* log(x) = k ln(2) + (f + tail) with sqrt(1/2) <= 1 + f <= sqrt(2). */
 typedef struct M(log_parts) {
     R k, f, tail;
 } M(log_parts);
@@ -162,24 +255,26 @@ TN_INLINE R M(log_tail)(R f, int fused)
 #if MANTISSA == 23
     return FMA(f * f * f, M(poly_log)(f, fused), f * f * (R)-0.5);
 #else
-    const R s = f / (2 + f), z = s * s, h = f * f * (R)0.5;  /* f = 2 s + s f, and s f = h - s h */
+    const R s = f / (2 + f), z = s * s, h = f * f * (R)0.5;     /* f = 2 s + s f, s f = h - s h */
     return FMA(s, FMA(z, M(poly_atanh)(z, fused), h), -h);
 #endif
 }
 
+/* k as an exponent field and 1 + f, of a positive normal number. */
+#define ROOT_HALF_BITS PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu)
+#define LOG_FIELD(x)   (M(bits)(x) + (((U)BIAS << MANTISSA) - ROOT_HALF_BITS))
+#define LOG_NEAR_1(u)  M(of_bits)(((u) & (((U)1 << MANTISSA) - 1)) + ROOT_HALF_BITS)
+
 TN_INLINE M(log_parts) M(log_split)(R x, int fused)
 {
-    const U root_half = PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu), one = (U)BIAS << MANTISSA;
-    const R tiny = x < SMALLEST;
-    const R y = tiny ? x * PICK(0x1p23f, 0x1p52) : x;
-    const U u = M(bits)(y) + (one - root_half), n = u >> MANTISSA;
-    const R f = M(of_bits)((u & (((U)1 << MANTISSA) - 1)) + root_half) - 1;
-    const R k = M(of_bits)(n | M(bits)(PICK(0x1p23f, 0x1p52))) -
-                (PICK(0x1p23f, 0x1p52) + BIAS + (tiny ? MANTISSA : 0));
+    const int is_subnormal = x < SMALLEST;
+    const U   u = LOG_FIELD(is_subnormal ? x * INTEGERS : x);
+    const R   k = M(of_small)(u >> MANTISSA) - (is_subnormal ? BIAS + MANTISSA : BIAS);
+    const R   f = LOG_NEAR_1(u) - 1;
     return (M(log_parts)){ k, f, M(log_tail)(f, fused) };
 }
 
-/* y = log of x > 0 made from a finite x; here 0, negative x, infinity and NaN get theirs. */
+/* y, the logarithm of x made as if 0 < x < inf; 0, negative x, infinity and NaN get theirs. */
 TN_INLINE R M(log_special)(R x, R y)
 {
     const R a = x < INF ? y : x, bad = x == 0 ? -INF : NOT_A_NUMBER;
@@ -189,13 +284,185 @@ TN_INLINE R M(log_special)(R x, R y)
 TN_INLINE R M(log)(R x, int fused)
 {
     const M(log_parts) p = M(log_split)(x, fused);
-    const R lo = FMA(p.k, PICK(LN2_LO_F32, LN2_LO_F64), p.tail);
-    return M(log_special)(x, FMA(p.k, PICK(LN2_HI_F32, LN2_HI_F64), lo + p.f));
+    const R lo = FMA(p.k, C(LN2_LO), p.tail);
+    return M(log_special)(x, FMA(p.k, C(LN2_HI), lo + p.f));
+}
+
+/* c log(x) with c ln(2) = k_hi + k_lo and c = c_hi + c_lo. */
+TN_INLINE R M(log_scaled)(R x, R k_hi, R k_lo, R c_hi, R c_lo, int fused)
+{
+    const M(log_parts) p = M(log_split)(x, fused);
+    const R    h = M(upper)(p.f), l = (p.f - h) + p.tail;
+    const PAIR s = M(fast_sum)(p.k * k_hi, h * c_hi);            /* both products exact */
+    const R    lo = FMA(p.k, k_lo, FMA(l, c_hi, FMA(p.f + p.tail, c_lo, s.lo)));
+    return M(log_special)(x, s.hi + lo);
+}
+
+TN_INLINE R M(log2)(R x, int fused)
+{
+    return M(log_scaled)(x, 1, 0, C(LOG2E_HI), C(LOG2E_LO), fused);
+}
+
+TN_INLINE R M(log10)(R x, int fused)
+{
+    return M(log_scaled)(x, C(LOG10_2_HI), C(LOG10_2_LO), C(LOG10E_HI), C(LOG10E_LO), fused);
+}
+
+/* log(1 + x + dx) for -1 < x < inf: 1 + f = 2^-k (1 + x), without the rounding of 1 + x. */
+TN_INLINE R M(log1p_pair)(R x, R dx, int fused)
+{
+    const U    u = LOG_FIELD(1 + x), n = u >> MANTISSA;
+    const R    k = M(of_small)(n) - BIAS, s = M(of_bits)(((U)(2 * BIAS) - n) << MANTISSA);
+    const PAIR near = M(two_sum)(x * s, s - 1);
+    const int  is_big = x > 64 * INTEGERS;
+    const R    f = is_big ? LOG_NEAR_1(u) - 1 : near.hi, df = is_big ? 0 : FMA(dx, s, near.lo);
+    const R    tail = M(log_tail)(f, fused) + FMA(-f, df, df);
+    return FMA(k, C(LN2_HI), FMA(k, C(LN2_LO), tail) + f);
+}
+
+TN_INLINE R M(log1p)(R x, int fused)
+{
+    const R y = M(log_special)(1 + x, M(log1p_pair)(x, 0, fused));
+    return M(abs)(x) < TINY * TINY ? x : y;
+}
+
+/* log(1 + e^x), from e^-|x| so that nothing overflows; log_sigmoid(x) = -softplus(-x). */
+TN_INLINE R M(softplus)(R x, int fused)
+{
+    const R e = M(exp_negative)(-M(abs)(x), fused);
+    const R y = M(log1p_pair)(e, 0, fused);
+    return (x > 0 ? x : 0) + (e < TINY * TINY ? e : y);
+}
+
+TN_INLINE R M(log_sigmoid)(R x, int fused) { return -M(softplus)(-x, fused); }
+
+TN_INLINE R M(logaddexp)(R x, R y, int fused)
+{
+    const R d = x == y ? 0 : -M(abs)(x - y), e = M(exp_negative)(d, fused);
+    const R l = M(log1p_pair)(e, 0, fused);
+    return M(max)(x, y) + (e < TINY * TINY ? e : l);
+}
+
+/* asinh(a) = log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2 a) where a^2 is all. */
+TN_INLINE R M(asinh)(R x, int fused)
+{
+    const R    a = M(abs)(x), b = a > 1 / TINY ? 1 : a;
+    const R    w = b * b / (1 + M(sqrt)(FMA(b, b, (R)1)));
+    const PAIR t = M(fast_sum)(b, w);
+    const int  is_big = a > 1 / TINY;
+    const R    y = M(log1p_pair)(is_big ? a : t.hi, is_big ? 0 : t.lo, fused) + (is_big ? C(LN2) : 0);
+    const R    z = M(copysign)(y, x);
+    return a > TINY && a < INF ? z : x;
+}
+
+/* acosh(x) = log1p(t + sqrt(t (t + 2))), t = x - 1; log(2 x) where x^2 is all. */
+TN_INLINE R M(acosh)(R x, int fused)
+{
+    const int  is_big = x > 1 / TINY;
+    const R    t = is_big ? 1 : x - 1;                  /* exact where it matters */
+    const PAIR v = M(two_prod)(t, t + 2, fused), s = M(sqrt_pair)(v.hi, v.lo, fused);
+    const PAIR h = M(two_sum)(t, s.hi);
+    const R    l = M(log1p_pair)(is_big ? x : h.hi, is_big ? 0 : h.lo + s.lo, fused);
+    const R    y = x < INF ? l + (is_big ? C(LN2) : 0) : x;
+    return x >= 1 ? y : NOT_A_NUMBER;
+}
+
+/* atanh(a) = log1p(2 a / (1 - a)) / 2 */
+TN_INLINE R M(atanh)(R x, int fused)
+{
+    const R    a = M(abs)(x);
+    const PAIR d = M(fast_sum)((R)1, -a);
+    const R    q = 2 * a / d.hi;
+    const PAIR p = M(two_prod)(q, d.hi, fused);
+    const R    dq = (((2 * a - p.hi) - p.lo) - q * d.lo) / d.hi;
+    const R    y = M(copysign)(M(log1p_pair)(q, dq, fused) / 2, x);
+    const R    edge = a == 1 ? M(copysign)(INF, x) : NOT_A_NUMBER;
+    return a < TINY ? x : a < 1 ? y : edge;
+}
+
+/* ---- inverse trigonometric functions ----------------------------------------------------- */
+
+/* asin of a in [0, 1/2]: x + tail; else pi / 2 - 2 asin(s), s = sqrt((1 - a) / 2). */
+typedef struct M(asin_parts) {
+    R s, tail;
+} M(asin_parts);
+
+TN_INLINE M(asin_parts) M(asin_split)(R a, int fused)
+{
+    const int  is_small = a < (R)0.5;
+    const R    z = is_small ? a * a : (1 - a) * (R)0.5;
+    const PAIR root = M(sqrt_pair)(z, 0, fused);
+    const R    s = is_small ? a : root.hi;
+    return (M(asin_parts)){ s, FMA(s * z, M(poly_asin)(z, fused), is_small ? 0 : root.lo) };
+}
+
+TN_INLINE R M(asin)(R x, int fused)
+{
+    const R a = M(abs)(x);
+    const M(asin_parts) p = M(asin_split)(a, fused);
+    const PAIR h = M(fast_sum)(C(HALF_PI), -2 * p.s);
+    const R    big = h.hi + (h.lo + FMA(p.tail, (R)-2, C(HALF_PI_REST)));
+    return M(copysign)(a < (R)0.5 ? p.s + p.tail : big, x);
+}
+
+TN_INLINE R M(acos)(R x, int fused)
+{
+    const R a = M(abs)(x);
+    const M(asin_parts) p = M(asin_split)(a, fused);
+    const R    sx = M(copysign)(p.s, x), tail = M(copysign)((R)1, x) * p.tail;
+    const PAIR h = M(fast_sum)(C(HALF_PI), -sx);
+    const R    middle = h.hi + (h.lo + (C(HALF_PI_REST) - tail));
+    const R    right = 2 * (p.s + p.tail);
+    const PAIR g = M(fast_sum)(2 * C(HALF_PI), -2 * p.s);
+    const R    left = g.hi + (g.lo + 2 * (C(HALF_PI_REST) - p.tail));
+    return a < (R)0.5 ? middle : x < 0 ? left : right;
+}
+
+/* pi / 4 times m, plus or minus atan(t), for |t| <= 1/2. */
+TN_INLINE R M(atan_sum)(R m, R t, int fused)
+{
+    const R    z = t * t, tail = t * z * M(poly_atan)(z, fused);
+    const PAIR s = M(fast_sum)(m * C(QUARTER_PI_HI), t);
+    return s.hi + (s.lo + FMA(m, C(QUARTER_PI_LO), tail));
+}
+
+TN_INLINE R M(atan)(R x, int fused)
+{
+    const R   a = M(abs)(x);
+    const int is_small = a < (R)0.5, is_big = a > 2;
+    const R   p = is_small ? a : is_big ? -1 : a - 1, q = is_small ? 1 : is_big ? a : a + 1;
+    const R   y = M(atan_sum)(is_small ? 0 : is_big ? 2 : 1, p / q, fused);
+    return M(copysign)(y, x);
+}
+
+/* The angle of (x, y): of min / max, then turned back to its octant. */
+TN_INLINE R M(atan2)(R y, R x, int fused)
+{
+    const R   a = M(abs)(y), b = M(abs)(x);
+    const R   down = a > INTEGERS || b > INTEGERS ? (R)0.25 : 1;
+    const R   big = (a > b ? a : b) * down, small = (a > b ? b : a) * down;
+    const int is_middle = small + small > big || small == INF;
+    const R   p = is_middle ? small - big : small, q = is_middle ? small + big : big;
+    const R   t = small == big ? 0 : p / q;
+    const R   m1 = is_middle ? 1 : 0, s1 = 1;
+    const R   m2 = a > b ? 2 - m1 : m1, s2 = a > b ? -s1 : s1;
+    const R   is_left = M(copysign)((R)1, x);
+    const R   m3 = is_left < 0 ? 4 - m2 : m2, s3 = is_left < 0 ? -s2 : s2;
+    const R   r = M(copysign)(M(atan_sum)(m3, s3 * t, fused), y);
+    return x != x || y != y ? x + y : r;
 }
 
 /* ---- error function ---------------------------------------------------------------------- */
 
-/* e^(x^2) erfc(x) for x >= 0, with x times scale given. */
+/* e^(-x^2) and e^(-x^2 / 2) need the square of x exactly: with h the upper half of x, it is h^2 and
+ * (x - h) (x + h), the first exact. The scaled function e^(x^2) erfc(x) (x + k) is a polynomial in
+ * t = (x - k) / (x + k) on the whole half-line (Shepherd and Laframboise 1981). */
+TN_INLINE M(exp_parts) M(gauss_split)(R x, R minus_half_or_one, int fused)
+{
+    const R h = M(upper)(x);
+    return M(exp_split)(minus_half_or_one * h * h, minus_half_or_one * ((x - h) * (x + h)), fused);
+}
+
 TN_INLINE R M(erfcx)(R x, R k, int fused)
 {
     const R s = 1 / (x + k), t = (x - k) * s;
@@ -205,70 +472,98 @@ TN_INLINE R M(erfcx)(R x, R k, int fused)
 /* erfc(a) for a >= 0. */
 TN_INLINE R M(erfc_tail)(R a, int fused)
 {
-    const R c = a > PICK((R)10.1, (R)27.5) ? PICK((R)10.1, (R)27.5) : a, h = M(upper)(c);
-    const M(exp_parts) e = M(exp_split)(-h * h, -(c - h) * (c + h), fused);
-    const R g = M(erfcx)(c, (R)3.75, fused);
+    const R c = a > PICK((R)10.1, (R)27.5) ? PICK((R)10.1, (R)27.5) : a;
+    const M(exp_parts) e = M(gauss_split)(c, -1, fused);
+    const R g = M(erfcx)(c, C(ERFCX_K), fused);
     return M(scale)(FMA(g, e.r + e.tail, g), e.n, fused);
 }
 
 TN_INLINE R M(erf)(R x, int fused)
 {
-    const R a = M(abs)(x), z = x * x;
-    const R tail = 1 - M(erfc_tail)(a, fused);
-    return a < 1 ? FMA(x, M(poly_erf)(z, fused), x) : M(copysign)(tail, x);
+    const R a = M(abs)(x), near = FMA(x, M(poly_erf)(x * x, fused), x);
+    const R far = M(copysign)(1 - M(erfc_tail)(a, fused), x);
+    return a < 1 ? near : far;
 }
 
 TN_INLINE R M(erfc)(R x, int fused)
 {
-    const R a = M(abs)(x), t = M(erfc_tail)(a, fused), z = x * x;
-    const R small = 1 - FMA(x, M(poly_erf)(z, fused), x);
-    return a < (R)0.5 ? small : x < 0 ? 2 - t : t;
+    const R a = M(abs)(x), t = M(erfc_tail)(a, fused);
+    const R near = 1 - FMA(x, M(poly_erf)(x * x, fused), x);
+    return a < (R)0.5 ? near : x < 0 ? 2 - t : t;
 }
 
 /* The normal distribution: its density, and P(X <= x) = erfc(-x / sqrt(2)) / 2. */
 TN_INLINE R M(norm_pdf)(R x, int fused)
 {
-    const R c = M(clamp)(x, -PICK(15, 40), PICK(15, 40)), h = M(upper)(c);
-    const M(exp_parts) e = M(exp_split)((R)-0.5 * h * h, (R)-0.5 * (c - h) * (c + h), fused);
-    const R g = PICK(0.398942280f, 0.39894228040143268);
-    return M(scale)(FMA(g, e.r + e.tail, g), e.n, fused);
+    const R c = M(clamp)(x, PICK(-15, -40), PICK(15, 40));
+    const M(exp_parts) e = M(gauss_split)(c, (R)-0.5, fused);
+    return M(scale)(FMA(C(INV_ROOT_2PI), e.r + e.tail, C(INV_ROOT_2PI)), e.n, fused);
 }
 
 TN_INLINE R M(norm_cdf)(R x, int fused)
 {
-    const R a = M(abs)(x), c = a > PICK((R)14.5, (R)38.6) ? PICK((R)14.5, (R)38.6) : a, h = M(upper)(c);
-    const M(exp_parts) e = M(exp_split)((R)-0.5 * h * h, (R)-0.5 * (c - h) * (c + h), fused);
-    const R s = 1 / (c + PICK(5.30330086f, 5.3033008588991066)); /* 3.75 sqrt(2) */
-    const R t = (c - PICK(5.30330086f, 5.3033008588991066)) * s;
-    const R g = M(poly_erfcx)(t, fused) * s * PICK(0.707106781f, 0.70710678118654752);
+    const R a = M(abs)(x), c = a > PICK((R)14.2, (R)38.6) ? PICK((R)14.2, (R)38.6) : a;
+    const M(exp_parts) e = M(gauss_split)(c, (R)-0.5, fused);
+    const R g = M(erfcx)(c, C(ERFCX_K_ROOT2), fused) * C(ROOT_HALF);
     const R y = M(scale)(FMA(g, e.r + e.tail, g), e.n, fused);
     return x > 0 ? 1 - y : y;
 }
 
-/* x P(X <= x), and its derivative. */
+/* ---- activations ------------------------------------------------------------------------- */
+
+/* x sigmoid(x), and its derivative s (1 + x (1 - s)). */
+TN_INLINE R M(silu)(R x, int fused)
+{
+    const R y = x * M(sigmoid)(x, fused);
+    return x < PICK(-104, -746) ? (R)-0.0 : y;
+}
+
+TN_INLINE R M(silu_grad)(R x, int fused)
+{
+    const R    c = M(clamp)(x, PICK(-110, -760), PICK(110, 760));
+    const PAIR s = M(sigmoid_both)(c, fused);
+    return FMA(c * s.hi, s.lo, s.hi);
+}
+
+/* x P(X <= x) of the normal distribution, and its derivative. */
 TN_INLINE R M(gelu)(R x, int fused)
 {
     const R y = x * M(norm_cdf)(x, fused);
-    return x < PICK((R)-14.5, (R)-38.6) ? (R)-0.0 : y;
+    return x < PICK(-15, -39) ? (R)-0.0 : y;
 }
 
 TN_INLINE R M(gelu_grad)(R x, int fused)
 {
-    return FMA(M(clamp)(x, -PICK(15, 40), PICK(15, 40)), M(norm_pdf)(x, fused), M(norm_cdf)(x, fused));
+    const R c = M(clamp)(x, PICK(-15, -40), PICK(15, 40));
+    return FMA(c, M(norm_pdf)(c, fused), M(norm_cdf)(c, fused));
 }
 
-/* x sigmoid(2 u) = x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3). */
+/* x (1 + tanh(u / 2)) / 2 = x sigmoid(u) with u = sqrt(8 / pi) (x + 0.044715 x^3), and its derivative
+ * s + x s (1 - s) du/dx. */
 TN_INLINE R M(gelu_tanh)(R x, int fused)
 {
-    const R c = M(clamp)(x, PICK(-30, -100), PICK(30, 100)), z = c * c;
-    const R u = c * FMA(z, PICK(0.0713548163f, 0.071354816272600252), PICK(1.59576912f, 1.5957691216057308));
-    return x * M(sigmoid)(u, fused);
+    const R c = M(clamp)(x, PICK(-12, -24), PICK(12, 24));
+    const R s = M(sigmoid)(c * FMA(c * c, C(GELU_CUBE), C(ROOT_8_PI)), fused);
+    return x < PICK(-12, -24) ? (R)-0.0 : x * s;
+}
+
+TN_INLINE R M(gelu_tanh_grad)(R x, int fused)
+{
+    const R c = M(clamp)(x, PICK(-12, -24), PICK(12, 24)), z = c * c;
+    const PAIR s = M(sigmoid_both)(c * FMA(z, C(GELU_CUBE), C(ROOT_8_PI)), fused);
+    return FMA(c * s.hi * s.lo, FMA(z, 3 * C(GELU_CUBE), C(ROOT_8_PI)), s.hi);
 }
 
 #undef FMA
 #undef PAIR
+#undef C
 #undef INF
 #undef NOT_A_NUMBER
 #undef SIGN_BIT
 #undef SMALLEST
+#undef INTEGERS
 #undef MAGIC
+#undef TINY
+#undef ROOT_HALF_BITS
+#undef LOG_FIELD
+#undef LOG_NEAR_1

@@ -1,72 +1,207 @@
-/* sin, cos and tan: the argument is reduced by multiples of pi / 2 held in three parts. */
+/* sin, cos and tan. Near: |x| <= 2^45, branch-free; n pi / 2 is taken from x with pi / 2 in three parts
+ * (Cody and Waite 1980), the first product exact. Far: one at a time, with 1280 bits of 2 / pi (Payne
+ * and Hanek 1983). f32 is computed in f64. */
 #ifndef TN_TENSOR_VMATH_TRIG_H
 #define TN_TENSOR_VMATH_TRIG_H
 
 #include "tensor/vmath_poly.h"
 
-/* pi / 2 = P1 + P2 + P3; P1 and P2 are of 50 bits, so that an integer times them splits exactly. */
-TN_INLINE double tn__sin_reduced_f64(double r, double dr, int fused)
-{
-    const double z = r * r, s = tn__poly_sin_f64(z, fused);
-    return r + tn__fma_f64(r * z, s, dr, fused);
-}
+#define TN__TRIG_NEAR 0x1p45
 
-/* x - n pi / 2 as a pair, for an integer |n| < 2^49. */
+/* x - n pi / 2 as a pair, for an integer |n| <= 2^46 that leaves less than 2. */
 TN_INLINE tn__pair_f64 tn__less_half_pi_f64(double x, double n, int fused)
 {
-    const double       p1 = 0x1.921fb54442d18p+0, p2 = 0x1.1a62633145c08p-54, p3 = -0x1.1f1976b7ed8fcp-106;
-    const tn__pair_f64 a = tn__two_prod_f64(n, p1, fused), b = tn__two_prod_f64(n, p2, fused);
-    const double       r = (x - a.hi) - a.lo;                   /* exact */
+    const tn__pair_f64 a = tn__two_prod_f64(n, TN__HALF_PI_1_F64, fused);
+    const tn__pair_f64 b = tn__two_prod_f64(n, TN__HALF_PI_2_F64, fused);
+    const double       r = fused ? __builtin_fma(-n, TN__HALF_PI_1_F64, x) : (x - a.hi) - a.lo; /* exact */
     const tn__pair_f64 s = tn__two_sum_f64(r, -b.hi);
-    return tn__fast_sum_f64(s.hi, s.lo - tn__fma_f64(n, p3, b.lo, fused));
+    return tn__fast_sum_f64(s.hi, s.lo - tn__fma_f64(n, TN__HALF_PI_3_F64, b.lo, fused));
 }
 
-/* (-1)^(n / 2) x for an even integer n given with 1.5 2^52 added. */
-TN_INLINE double tn__alternate_f64(double x, double n_magic)
+/* The same to f64, which is more than f32 needs. */
+TN_INLINE double tn__less_half_pi_f32(double x, double n, int fused)
 {
-    return tn__of_bits_f64(tn__bits_f64(x) ^ (tn__bits_f64(n_magic) << 63));
+    const tn__pair_f64 a = tn__two_prod_f64(n, TN__HALF_PI_1_F64, fused);
+    const double       r = fused ? __builtin_fma(-n, TN__HALF_PI_1_F64, x) : (x - a.hi) - a.lo; /* exact */
+    return tn__fma_f64(n, -TN__HALF_PI_2_F64, r, fused);
 }
 
-/* sin(x) = (-1)^m sin(x - m pi), m the nearest integer to x / pi. */
-TN_INLINE double tn__sin_f64(double x, int fused)
+/* x within [-1, 1], and NaN: where an argument out of range has left nonsense. */
+TN_INLINE double tn__within_1_f64(double x)
 {
-    const double       magic = 0x1.8p52, m = tn__fma_f64(x, 0.31830988618379067, magic, fused);
-    const tn__pair_f64 r = tn__less_half_pi_f64(x, 2 * (m - magic), fused);
-    const double y = tn__alternate_f64(tn__sin_reduced_f64(r.hi, r.lo, fused), m);
-    return x == 0 ? x : y;
+    const double y = x > 1 ? 1 : x;
+    return y < -1 ? -1 : y;
 }
 
-/* cos(x) = -(-1)^m sin(x - (m + 1/2) pi) */
-TN_INLINE double tn__cos_f64(double x, int fused)
+/* x with the sign flipped if the integer n, which has 1.5 2^52 added, is odd. */
+TN_INLINE double tn__flip_if_odd_f64(double x, double n)
 {
-    const double magic = 0x1.8p52;
-    const double m = tn__fma_f64(tn__of_bits_f64(tn__bits_f64(x) & ~(UINT64_C(1) << 63)),
-                                 0.31830988618379067, -0.5, fused) + magic;
-    const tn__pair_f64 r =
-        tn__less_half_pi_f64(tn__of_bits_f64(tn__bits_f64(x) & ~(UINT64_C(1) << 63)),
-                             2 * (m - magic) + 1, fused);
-    return -tn__alternate_f64(tn__sin_reduced_f64(r.hi, r.lo, fused), m);
+    return tn__of_bits_f64(tn__bits_f64(x) ^ (tn__bits_f64(n) << 63));
 }
 
-TN_INLINE double tn__sin_reduced_f32(double r, int fused)
+/* sin(r + dr), |r| <= 1.6 */
+TN_INLINE double tn__sin_half_f64(double r, double dr, int fused)
 {
     const double z = r * r;
-    return tn__fma_f64(r * z, tn__poly_sin_f32(z, fused), r, fused);
+    return r + tn__fma_f64(r * z, tn__poly_sin_f64(z, fused), dr, fused);
+}
+
+TN_INLINE double tn__sin_half_f32(double r, int fused)
+{
+    const double z = r * r;
+    return tn__fma_f64(r * z, tn__poly_sin_f32_wide(z, fused), r, fused);
+}
+
+/* sin(x) = (-1)^m sin(x - m pi), m = round(x / pi) */
+TN_INLINE double tn__sin_f64(double x, int fused)
+{
+    const double       magic = 0x1.8p52, m = tn__fma_f64(x, TN__INV_PI_F64, magic, fused);
+    const tn__pair_f64 r = tn__less_half_pi_f64(x, 2 * (m - magic), fused);
+    const double       y = tn__flip_if_odd_f64(tn__sin_half_f64(r.hi, r.lo, fused), m);
+    return x == 0 ? x : tn__within_1_f64(y);
 }
 
 TN_INLINE float tn__sin_f32(float x, int fused)
 {
-    const double       d = x, magic = 0x1.8p52, m = tn__fma_f64(d, 0.31830988618379067, magic, fused);
-    const tn__pair_f64 r = tn__less_half_pi_f64(d, 2 * (m - magic), fused);
-    const double y = tn__alternate_f64(tn__sin_reduced_f32(r.hi, fused), m);
-    return x == 0 ? x : (float)y;
+    const double d = x, magic = 0x1.8p52, m = tn__fma_f64(d, TN__INV_PI_F64, magic, fused);
+    const double r = tn__less_half_pi_f32(d, 2 * (m - magic), fused);
+    const double y = tn__flip_if_odd_f64(tn__sin_half_f32(r, fused), m);
+    return (float)(d == 0 ? d : tn__within_1_f64(y));
+}
+
+/* cos(x) = -(-1)^m sin(x - (m + 1/2) pi), m = round(x / pi - 1/2) */
+TN_INLINE double tn__cos_f64(double x, int fused)
+{
+    const double       magic = 0x1.8p52, m = tn__fma_f64(x, TN__INV_PI_F64, -0.5, fused) + magic;
+    const tn__pair_f64 r = tn__less_half_pi_f64(x, 2 * (m - magic) + 1, fused);
+    return tn__within_1_f64(-tn__flip_if_odd_f64(tn__sin_half_f64(r.hi, r.lo, fused), m));
 }
 
 TN_INLINE float tn__cos_f32(float x, int fused)
 {
-    const double       d = x, magic = 0x1.8p52, m = tn__fma_f64(d, 0.31830988618379067, -0.5, fused) + magic;
-    const tn__pair_f64 r = tn__less_half_pi_f64(d, 2 * (m - magic) + 1, fused);
-    return (float)-tn__alternate_f64(tn__sin_reduced_f32(r.hi, fused), m);
+    const double d = x, magic = 0x1.8p52, m = tn__fma_f64(d, TN__INV_PI_F64, -0.5, fused) + magic;
+    const double r = tn__less_half_pi_f32(d, 2 * (m - magic) + 1, fused);
+    return (float)tn__within_1_f64(-tn__flip_if_odd_f64(tn__sin_half_f32(r, fused), m));
 }
+
+/* sin(r + dr) = r + .lo and cos(r + dr), for |r| <= 0.8. */
+TN_INLINE tn__pair_f64 tn__sin_quarter_f64(double r, double dr, int fused)
+{
+    const double z = r * r;
+    return (tn__pair_f64){ r, tn__fma_f64(r * z, tn__poly_sin_quarter_f64(z, fused), dr, fused) };
+}
+
+TN_INLINE tn__pair_f64 tn__cos_quarter_f64(double r, double dr, int fused)
+{
+    const tn__pair_f64 z = tn__two_prod_f64(r, r, fused), c = tn__fast_sum_f64(1, -0.5 * z.hi);
+    const double       p = z.hi * z.hi * tn__poly_cos_quarter_f64(z.hi, fused);
+    return (tn__pair_f64){ c.hi, c.lo + (p - tn__fma_f64(r, dr, 0.5 * z.lo, fused)) };
+}
+
+/* tan(r + dr), or -1 / tan(r + dr) if n, which has 1.5 2^52 added, is odd. */
+TN_INLINE double tn__tan_quarter_f64(double r, double dr, double n, int fused)
+{
+    const tn__pair_f64 s = tn__sin_quarter_f64(r, dr, fused), c = tn__cos_quarter_f64(r, dr, fused);
+    const int          is_odd = tn__flip_if_odd_f64(1, n) < 0;
+    const tn__pair_f64 p = { is_odd ? -c.hi : s.hi, is_odd ? -c.lo : s.lo };
+    const tn__pair_f64 q = { is_odd ? s.hi : c.hi, is_odd ? s.lo : c.lo };
+    const double       inv = 1 / q.hi, t = p.hi * inv;
+    const tn__pair_f64 tq = tn__two_prod_f64(t, q.hi, fused);
+    return tn__fma_f64(((p.hi - tq.hi) - tq.lo) + (p.lo - t * q.lo), inv, t, fused);
+}
+
+TN_INLINE double tn__tan_f64(double x, int fused)
+{
+    const double       magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
+    const tn__pair_f64 r = tn__less_half_pi_f64(x, n - magic, fused);
+    const double       y = tn__tan_quarter_f64(r.hi, r.lo, n, fused);
+    return x > -0x1p-28 && x < 0x1p-28 ? x : y;
+}
+
+TN_INLINE float tn__tan_f32(float x, int fused)
+{
+    const double d = x, magic = 0x1.8p52, n = tn__fma_f64(d, TN__TWO_OVER_PI_F64, magic, fused);
+    const double r = tn__less_half_pi_f32(d, n - magic, fused), z = r * r;
+    const double s = tn__fma_f64(r * z, tn__poly_sin_quarter_f32_wide(z, fused), r, fused);
+    const double c = tn__fma_f64(z * z, tn__poly_cos_quarter_f32_wide(z, fused), 1 - 0.5 * z, fused);
+    const int    is_odd = tn__flip_if_odd_f64(1, n) < 0;
+    const double y = (is_odd ? -c : s) / (is_odd ? s : c);
+    return (float)(d == 0 ? d : y);
+}
+
+/* ---- far --------------------------------------------------------------------------------- */
+
+/* Whether sin, cos and tan of x need tn__sin_far, ..: a span kernel looks at its whole block first. */
+TN_INLINE int tn__trig_is_far_f64(double x) { return x > TN__TRIG_NEAR || x < -TN__TRIG_NEAR; }
+TN_INLINE int tn__trig_is_far_f32(float x) { return x > (float)TN__TRIG_NEAR || x < -(float)TN__TRIG_NEAR; }
+
+#if defined __GNUC__
+#  define TN__COLD __attribute__((cold, noinline, unused))
+#else
+#  define TN__COLD
+#endif
+
+/* The upper half of a product. */
+TN_INLINE uint64_t tn__mul_high_u64(uint64_t a, uint64_t b)
+{
+    const uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
+    const uint64_t mid = ah * bl + (al * bl >> 32), mid2 = al * bh + (uint32_t)mid;
+    return ah * bh + (mid >> 32) + (mid2 >> 32);
+}
+
+/* 2 x / pi = n + r, |r| <= 1/2, of a finite |x| >= 2^45: r (pi / 2) as a pair, and n modulo 4. */
+TN__COLD static tn__pair_f64 tn__far_half_pi(double x, int *n)
+{
+    static const uint64_t bits[] = { TN__TWO_OVER_PI_BITS };
+    const uint64_t u = tn__bits_f64(x), m = (u & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
+    const int      e = (int)(u >> 52 & 2047) - 1075;        /* |x| = m 2^e */
+    const int      at = e + 62, word = at / 64, shift = at % 64; /* bits of weight under 4 / 2^e */
+    uint64_t       w[3], f[3];
+    for (int i = 0; i < 3; i++)
+        w[i] = bits[word + i] << shift | (shift ? bits[word + i + 1] >> (64 - shift) : 0);
+    /* f = m w modulo 2^192, whose first two bits are n */
+    f[2] = m * w[2], f[1] = m * w[1] + tn__mul_high_u64(m, w[2]);
+    f[0] = m * w[0] + tn__mul_high_u64(m, w[1]) + (f[1] < m * w[1]);
+    const int q = (int)(f[0] >> 62), up = (int)(f[0] >> 61 & 1);
+    f[0] = f[0] << 2 | f[1] >> 62, f[1] = f[1] << 2 | f[2] >> 62, f[2] <<= 2;
+    if (up) f[0] = ~f[0], f[1] = ~f[1], f[2] = ~f[2];
+    tn__pair_f64 r = { 0, 0 };
+    for (int i = 5; i >= 0; i--) {
+        const double       part = (double)(uint32_t)(i & 1 ? f[i / 2] : f[i / 2] >> 32);
+        const tn__pair_f64 s = tn__two_sum_f64(part * tn__of_bits_f64((uint64_t)(1023 - 32 * (i + 1)) << 52), r.hi);
+        r = tn__fast_sum_f64(s.hi, s.lo + r.lo);
+    }
+    tn__pair_f64 y = tn__two_prod_f64(r.hi, TN__HALF_PI_F64, 0);
+    y = tn__fast_sum_f64(y.hi, y.lo + (r.hi * TN__HALF_PI_REST_F64 + r.lo * TN__HALF_PI_F64));
+    const int minus = (up != 0) != (x < 0);
+    *n = (x < 0 ? -(q + up) : q + up) & 3;
+    return (tn__pair_f64){ minus ? -y.hi : y.hi, minus ? -y.lo : y.lo };
+}
+
+/* sin(x + n pi / 2) */
+TN__COLD static double tn__sin_far_turned(double x, int turn)
+{
+    if (!(x - x == 0)) return x - x;
+    int                n;
+    const tn__pair_f64 r = tn__far_half_pi(x, &n);
+    n = (n + turn) & 3;
+    const tn__pair_f64 y = n & 1 ? tn__cos_quarter_f64(r.hi, r.lo, 0) : tn__sin_quarter_f64(r.hi, r.lo, 0);
+    return n & 2 ? -(y.hi + y.lo) : y.hi + y.lo;
+}
+
+TN__COLD static double tn__sin_far_f64(double x) { return tn__sin_far_turned(x, 0); }
+TN__COLD static double tn__cos_far_f64(double x) { return tn__sin_far_turned(x, 1); }
+
+TN__COLD static double tn__tan_far_f64(double x)
+{
+    if (!(x - x == 0)) return x - x;
+    int                n;
+    const tn__pair_f64 r = tn__far_half_pi(x, &n);
+    return tn__tan_quarter_f64(r.hi, r.lo, 0x1.8p52 + n, 0);
+}
+
+TN__COLD static float tn__sin_far_f32(float x) { return (float)tn__sin_far_f64(x); }
+TN__COLD static float tn__cos_far_f32(float x) { return (float)tn__cos_far_f64(x); }
+TN__COLD static float tn__tan_far_f32(float x) { return (float)tn__tan_far_f64(x); }
 
 #endif
