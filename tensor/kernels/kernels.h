@@ -6,6 +6,7 @@
 #define TN_TENSOR_KERNELS_H
 
 #include "tensor/base.h"
+#include "tensor/kernels/attention.h"
 #include "tensor/philox.h"
 #include "tensor/random.h"
 

@@ -1,7 +1,10 @@
 /* Every kernel of the table, once. X(name, return type, parameters). Included by kernels.h. */
 #define TN_KERNEL_LIST(X)                                                                          \
     TN_KERNELS_GEMM(X)                                                                             \
-    TN_KERNELS_RANDOM(X)
+    TN_KERNELS_RANDOM(X)                                                                           \
+    TN_KERNELS_SOFTMAX(X)                                                                          \
+    TN_KERNELS_REDUCE(X)                                                                           \
+    TN_KERNELS_ATTENTION(X)
 
 /* gemm_f32.c, gemm_f64.c: the micro-kernels and packing of tensor/gemm.h */
 #define TN_KERNELS_GEMM(X)                                                                         \
@@ -16,3 +19,34 @@
     X(random_normal_f32, void, (const struct tn__draw *d))                                         \
     X(random_normal_f64, void, (const struct tn__draw *d))                                         \
     X(random_bernoulli, void, (const struct tn__draw *d))
+
+/* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of `width`
+ * neighbouring columns; log: the logarithm of it. Outputs may be the first input's memory. */
+enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
+#define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
+#define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
+    X(softmax_rows_##t, void, (const void *x, void *y, int64_t rows, int64_t n, bool log))         \
+    X(softmax_grad_rows_##t, void,                                                                 \
+      (const void *dy, const void *y, void *dx, int64_t rows, int64_t n, bool log))                \
+    X(softmax_columns_##t, void,                                                                   \
+      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log))                \
+    X(softmax_grad_columns_##t, void,                                                              \
+      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width, bool log))
+
+/* reduce.c: rows and columns of tensor/reduce.h, `stride` elements from row to row */
+#define TN_KERNELS_REDUCE(X)                                                                       \
+    X(reduce_rows_f32, void, TN_REDUCE_PARAMS)                                                     \
+    X(reduce_rows_f64, void, TN_REDUCE_PARAMS)                                                     \
+    X(reduce_cols_f32, void, TN_REDUCE_PARAMS)                                                     \
+    X(reduce_cols_f64, void, TN_REDUCE_PARAMS)
+#define TN_REDUCE_PARAMS                                                                           \
+    (int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out)
+
+/* attention.c: queries [i0, i1) of one head; keys [j0, j1) of one head, backward; the bias of it */
+#define TN_KERNELS_ATTENTION(X) TN_KERNELS_ATTENTION_(X, f32) TN_KERNELS_ATTENTION_(X, f64)
+#define TN_KERNELS_ATTENTION_(X, t)                                                                \
+    X(attention_##t, void, (const tn__attention *a, int64_t i0, int64_t i1, void *scratch))        \
+    X(attention_grad_##t, void, (const tn__attention *a, int64_t j0, int64_t j1, void *scratch))   \
+    X(attention_bias_grad_##t, void,                                                               \
+      (const tn__attention *a, int64_t i0, int64_t i1, void *dbias, int64_t row, int64_t col,      \
+       void *scratch))

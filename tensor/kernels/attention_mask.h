@@ -1,0 +1,144 @@
+/* What attention may see: masks, bias and dropout on one block of scores. A mask is a bit per score,
+ * 32 keys to a word, a word per query lane: so causal, key padding and dropout are applied alike, with
+ * one test a vector. Included by attention.c once per dtype. */
+
+/* A block of scores: keys [j0, j0 + nj) by queries [i0, i0 + n), query i0 + l in lane l. */
+typedef struct TN_R(block) {
+    T      *s;
+    int64_t width; /* lanes of a row: n rounded up to whole vecs */
+    int64_t i0, n, j0, nj;
+} TN_R(block);
+
+/* Lanes of `yes` where bit number `bit` of the word is set, of `no` elsewhere. */
+TN_INLINE vec TN_R(v_pick)(const word *words, int bit, vec yes, vec no)
+{
+    for (int r = 0; r < regs; r++) {
+        ireg w, y, n;
+        __builtin_memcpy(&w, words + r * (int)(sizeof w / sizeof *words), sizeof w);
+        __builtin_memcpy(&y, &yes.r[r], sizeof y);
+        __builtin_memcpy(&n, &no.r[r], sizeof n);
+        const ireg on = (ireg)((w & ((word)1 << bit)) != 0);
+        y = (y & on) | (n & ~on);
+        __builtin_memcpy(&yes.r[r], &y, sizeof y);
+    }
+    return yes;
+}
+
+/* ---- masks ------------------------------------------------------------------------------------- */
+
+/* Bit b is set if p[b step] is not 0, b < n <= 32. */
+TN_INLINE uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step, int64_t n)
+{
+    uint32_t bits = 0;
+#if defined __SSE2__
+    if (step == 1 && n == 32) {
+        const __m128i zero = _mm_setzero_si128(), lo = _mm_loadu_si128((const __m128i *)(const void *)p),
+                      hi = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
+        return ~((uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, zero)) |
+                 (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, zero)) << 16);
+    }
+#endif
+    for (int64_t b = 0; b < n; b++) bits |= (uint32_t)(p[b * step] != 0) << b;
+    return bits;
+}
+
+/* Bit b is set if key j + b is not after query i, by the causal rule. */
+TN_INLINE uint32_t TN_R(bits_of_causal)(const tn__attention *a, int64_t i, int64_t j)
+{
+    const int64_t n = i + a->diagonal - j + 1;
+    return n <= 0 ? 0 : n >= 32 ? UINT32_MAX : ((uint32_t)1 << n) - 1;
+}
+
+static bool TN_R(needs_mask)(const tn__attention *a, const TN_R(block) *b)
+{
+    return a->keep || b->j0 + b->nj - 1 > b->i0 + a->diagonal;
+}
+
+/* words[j / 32][lane] for the block. */
+static void TN_R(mask_words)(const tn__attention *a, const TN_R(block) *b, word *words)
+{
+    for (int64_t j = 0; j < b->nj; j += 32, words += b->width) {
+        const int64_t n = b->nj - j < 32 ? b->nj - j : 32;
+        uint32_t      kept = UINT32_MAX;
+        for (int64_t l = 0; l < b->n; l++) {
+            const int64_t i = b->i0 + l;
+            if (a->keep && (l == 0 || a->keep_row))
+                kept = TN_R(bits_of_bytes)(a->keep + i * a->keep_row + (b->j0 + j) * a->keep_col,
+                                           a->keep_col, n);
+            words[l] = kept & TN_R(bits_of_causal)(a, i, b->j0 + j);
+        }
+        for (int64_t l = b->n; l < b->width; l++) words[l] = 0;
+    }
+}
+
+/* Scores that may not be attended to become -inf. */
+static void TN_R(apply_mask)(const TN_R(block) *b, const word *words)
+{
+    const vec minus_inf = TN_R(all)(-(T)__builtin_inf());
+    for (int64_t j = 0; j < b->nj; j++)
+        for (int64_t l = 0; l < b->width; l += v_lanes) {
+            T *s = b->s + j * b->width + l;
+            v_store(s, TN_R(v_pick)(words + j / 32 * b->width + l, j & 31, v_load(s), minus_inf));
+        }
+}
+
+/* s += log2(e) bias: scores are in units of log 2. */
+static void TN_R(apply_bias)(const tn__attention *a, const TN_R(block) *b)
+{
+    const T *bias = (const T *)a->bias + b->i0 * a->bias_row + b->j0 * a->bias_col;
+    for (int64_t j = 0; j < b->nj; j++, bias += a->bias_col)
+        for (int64_t l = 0; l < b->n; l++)
+            b->s[j * b->width + l] += (T)1.4426950408889634 * bias[l * a->bias_row];
+}
+
+/* ---- dropout ------------------------------------------------------------------------------------- */
+
+/* The 128 keep bits of one group of the random sequence. */
+TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint64_t bits[2])
+{
+    bits[0] = bits[1] = 0;
+    if (threshold > 65535) return;
+#if defined __SSE2__
+    const __m128i t = _mm_set1_epi16((short)threshold), zero = _mm_setzero_si128();
+    for (int i = 0; i < 8; i++) { /* h >= t if t - h saturates to 0 */
+        const __m128i *p = (const __m128i *)(const void *)(w + 8 * i);
+        const __m128i  lo = _mm_cmpeq_epi16(_mm_subs_epu16(t, _mm_loadu_si128(p)), zero);
+        const __m128i  hi = _mm_cmpeq_epi16(_mm_subs_epu16(t, _mm_loadu_si128(p + 1)), zero);
+        bits[i / 4] |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_packs_epi16(lo, hi)) << 16 * (i % 4);
+    }
+#else
+    for (int e = 0; e < TN_GROUP_HALVES; e++)
+        bits[e / 64] |= (uint64_t)(tn__half(w, e) >= threshold) << (e % 64);
+#endif
+}
+
+/* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row are
+ * neighbours in the random sequence, and often so are those of the next row: the group that they
+ * share is made once. */
+static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, int64_t width,
+                                int64_t j0, int64_t nj, word *words)
+{
+    enum { GROUPS = 8 };
+    const uint32_t threshold = tn__threshold16(a->p);
+    uint32_t       w[TN_GROUP_WORDS];
+    uint64_t       made = UINT64_MAX, bits[2] = { 0 };
+    for (int64_t l = 0; l < n; l++) {
+        uint64_t e = a->first + (uint64_t)((i0 + l) * a->first_row + j0);
+        for (int64_t j = 0; j < nj; j += 32) {
+            uint64_t word_bits = 0;
+            for (int have = 0; have < 32;) { /* 32 elements from e on, of one group or two */
+                if (e / 128 != made) {
+                    made = e / 128;
+                    TN_K(philox_row)(a->key, a->run, made, 1, w);
+                    TN_R(kept_bits)(w, threshold, bits);
+                }
+                const int at = (int)(e % 64), left = 64 - at, take = left < 32 - have ? left : 32 - have;
+                word_bits |= bits[e / 64 % 2] >> at << have;
+                have += take, e += (uint64_t)take;
+            }
+            words[j / 32 * width + l] = (word)(uint32_t)word_bits;
+        }
+    }
+    for (int64_t j = 0; j < nj; j += 32)
+        for (int64_t l = n; l < width; l++) words[j / 32 * width + l] = 0;
+}
