@@ -144,10 +144,6 @@ TN_API tn_type     tn_output_type(const tn_program *p, int index);
 TN_API tn_status   tn_fetch(tn_program *p, const tn_node *output, void *data, size_t bytes);
 TN_API double      tn_item(tn_program *p, const tn_node *output); /* of one element, as a double; NaN on error */
 
-/* Ends the running program at its next step with TN_ERR_CANCELLED; safe in a signal handler and
- * from another thread. Cleared by the run that it ends. */
-TN_API void tn_cancel(tn_ctx *ctx);
-
 /* What a program needs, known before it runs. */
 typedef struct tn_program_stats {
     size_t  arena_bytes;    /* of all intermediates, planned */
@@ -178,7 +174,7 @@ TN_API void tn_program_profile(tn_program *p, bool on);
 TN_API void tn_program_profile_dump(const tn_program *p, FILE *out);
 
 /* Computes one node at once into out (bytes of its type): for tests, small scripts, debuggers. It
- * may depend on variables and constants; inputs are fed from the list, one after another. */
+ * may depend on variables and constants, not on inputs. */
 TN_API tn_status tn_eval(tn_node *x, void *out, size_t bytes);
 
 /* ---- checking gradients --------------------------------------------------------------------- */

@@ -90,6 +90,10 @@ tn_node *tn__alias(tn_node *x);
 tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n_y,
                        tn_node *const *wrt, int n, tn_node **grad, bool *depends);
 
+/* Element i of an array of the dtype becomes value, converted; and back. */
+void   tn__store(tn_dtype dtype, void *data, int64_t i, double value);
+double tn__load(tn_dtype dtype, const void *data, int64_t i);
+
 /* Equality and hash of attributes, field by field. */
 bool     tn__attrs_equal(const tn_op *op, const void *a, const void *b);
 uint64_t tn__attrs_hash(const tn_op *op, const void *attrs, uint64_t h);

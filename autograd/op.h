@@ -157,7 +157,9 @@ typedef enum tn_op_flags {
     TN_RANDOM             = 1 << 4, /* has a stream attribute */
     TN_STRIDED_OUT        = 1 << 5, /* run can write outputs whose rows lie apart (last stride 1) */
     TN_PREFIX_STRIDED     = 1 << 6, /* run takes any strides as long as the last one is 1 */
-    TN_STOPS_GRADIENT     = 1 << 7  /* its output counts as a constant */
+    TN_STOPS_GRADIENT     = 1 << 7, /* its output counts as a constant */
+    TN_MATRIX_STRIDED     = 1 << 9, /* run takes any strides as long as one of the last two is 1 */
+    TN_EPILOGUE           = 1 << 8  /* the library's own: run applies e->epilogue to its output */
 } tn_op_flags;
 
 struct tn_op {

@@ -9,3 +9,5 @@ TN_X(alias)
 TN_X(stop_gradient)
 TN_X(custom_grad)
 TN_X(copy)
+/* products */
+TN_X(matmul)

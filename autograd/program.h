@@ -94,11 +94,6 @@ typedef struct tn__epilogue {
 
 /* ---- steps --------------------------------------------------------------------------------------- */
 
-typedef struct tn__operand {
-    int       value;
-    tn_tensor tensor; /* data is set when the program is bound to its memory */
-} tn__operand;
-
 typedef struct tn__step {
     const tn_op *op;      /* of the kernel; of the first instruction if there is only a chain */
     const void  *attrs;
@@ -126,7 +121,6 @@ TN_INLINE int tn__step_tensors(const tn__step *s)
 /* At commit: copy a value into its variable. In-place updates are steps of the commit phase. */
 typedef struct tn__commit {
     int value, slot;
-    int output; /* position among the outputs if the assign is one, or -1 */
 } tn__commit;
 
 typedef struct tn__program_input {
@@ -193,21 +187,20 @@ typedef struct tn__item {
     const char  *scope;
     int          n_in, n_out;
     int         *in, *out;
-    int          group; /* fuse.c: which chain it is in; -1: alone */
-    const char  *note;
+    const char  *note; /* of the dump */
 } tn__item;
 
 typedef struct tn__lowered {
     tn_program *p;
     tn__item   *items;
     int64_t     n, cap;
-    int        *assign_value, *assign_slot; /* assigns, in order */
-    int64_t     n_assigns;
-    bool       *is_output; /* by value: must be materialized as it is */
-    bool        no_fusion, no_reuse;
-} tn__lowered;
+    bool        no_fusion;
+} tn__lowered; /* assigns are in p->commits; fuse.c takes out those that it makes steps of */
 
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
+/* Allocates what the program needs outside of the arena, and the arena; points every tensor at it. */
+tn_status tn__program_bind_memory(tn_program *p);
+
 tn_status tn__plan(tn_program *p, bool no_reuse); /* lifetimes, aliases, offsets */
 
 #endif

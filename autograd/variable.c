@@ -1,6 +1,8 @@
 /* Variables: state that outlives a run. A variable is a leaf node with memory of its own. */
 #include "autograd/internal.h"
 
+#include "tensor/half.h"
+
 #include <string.h>
 
 tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
@@ -67,17 +69,36 @@ tn_status tn_variable_fill(tn_node *variable, double value)
     tn__variable *v = variable_of(variable);
     if (!v) return TN_ERR_ARG;
     int64_t n = tn_shape_size(&v->leaf.type.shape);
-    for (int64_t i = 0; i < n; i++) {
-        switch (v->leaf.type.dtype) {
-        case TN_F32: ((float *)v->data)[i] = (float)value; break;
-        case TN_F64: ((double *)v->data)[i] = value; break;
-        case TN_I32: ((int32_t *)v->data)[i] = (int32_t)value; break;
-        case TN_I64: ((int64_t *)v->data)[i] = (int64_t)value; break;
-        case TN_U8:
-        case TN_BOOL: ((uint8_t *)v->data)[i] = (uint8_t)value; break;
-        default: return tn_fail(v->ctx, TN_ERR_DTYPE, "variable %s: cannot fill %s", v->name,
-                                tn_dtype_name(v->leaf.type.dtype));
-        }
-    }
+    for (int64_t i = 0; i < n; i++) tn__store(v->leaf.type.dtype, v->data, i, value);
     return TN_OK;
+}
+
+void tn__store(tn_dtype dtype, void *data, int64_t i, double value)
+{
+    switch (dtype) {
+    case TN_F32: ((float *)data)[i] = (float)value; break;
+    case TN_F64: ((double *)data)[i] = value; break;
+    case TN_I32: ((int32_t *)data)[i] = (int32_t)value; break;
+    case TN_I64: ((int64_t *)data)[i] = (int64_t)value; break;
+    case TN_U8: ((uint8_t *)data)[i] = (uint8_t)value; break;
+    case TN_BOOL: ((uint8_t *)data)[i] = value != 0; break;
+    case TN_F16: ((uint16_t *)data)[i] = tn_f16_from_f32((float)value); break;
+    case TN_BF16: ((uint16_t *)data)[i] = tn_bf16_from_f32((float)value); break;
+    default: break;
+    }
+}
+
+double tn__load(tn_dtype dtype, const void *data, int64_t i)
+{
+    switch (dtype) {
+    case TN_F32: return (double)((const float *)data)[i];
+    case TN_F64: return ((const double *)data)[i];
+    case TN_I32: return ((const int32_t *)data)[i];
+    case TN_I64: return (double)((const int64_t *)data)[i];
+    case TN_U8:
+    case TN_BOOL: return ((const uint8_t *)data)[i];
+    case TN_F16: return (double)tn_f32_from_f16(((const uint16_t *)data)[i]);
+    case TN_BF16: return (double)tn_f32_from_bf16(((const uint16_t *)data)[i]);
+    default: return 0;
+    }
 }

@@ -33,7 +33,7 @@ struct tn_ctx {
     const tn_kernels *kernels;
     tn__caches        caches;
     tn__pool         *pool;
-    atomic_bool       is_running;
+    atomic_bool       is_running, is_cancelled;
     atomic_bool       has_failed; /* taken by the first error, before its text is written */
     atomic_int        status;     /* set when the text is complete */
     char              error[ERROR_TEXT];
@@ -201,6 +201,17 @@ tn__pool         *tn__ctx_pool(const tn_ctx *ctx) { return ctx->pool; }
 
 bool tn__ctx_enter(tn_ctx *ctx) { return !atomic_exchange(&ctx->is_running, true); }
 void tn__ctx_leave(tn_ctx *ctx) { atomic_store(&ctx->is_running, false); }
+
+void tn_cancel(tn_ctx *ctx)
+{
+    if (ctx) atomic_store(&ctx->is_cancelled, true);
+}
+
+bool tn__ctx_cancelled(tn_ctx *ctx)
+{
+    if (!atomic_load_explicit(&ctx->is_cancelled, memory_order_relaxed)) return false;
+    return atomic_exchange(&ctx->is_cancelled, false);
+}
 
 void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...)
 {

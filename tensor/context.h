@@ -65,6 +65,10 @@ TN_API void        tn_clear_error(tn_ctx *ctx);
  * may call it at the same time: one whole message stays. */
 TN_API tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...) TN_PRINTF(3, 4);
 
+/* Ends the program that the context is running (or runs next) at its next step, with
+ * TN_ERR_CANCELLED. Safe in a signal handler and from another thread. */
+TN_API void tn_cancel(tn_ctx *ctx);
+
 /* ---- memory ------------------------------------------------------------------------------ */
 
 /* size bytes, zeroed, aligned to 64; NULL with TN_ERR_MEMORY (or TN_ERR_LIMIT) in the context. */

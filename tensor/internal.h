@@ -22,6 +22,9 @@ void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINT
 bool tn__ctx_enter(tn_ctx *ctx);
 void tn__ctx_leave(tn_ctx *ctx);
 
+/* Was tn_cancel called? Asking clears it. */
+bool tn__ctx_cancelled(tn_ctx *ctx);
+
 /* Cache sizes of this machine in bytes, with sane guesses where it does not tell. */
 typedef struct tn__caches {
     int64_t l1d, l2, l3;

@@ -1,0 +1,504 @@
+/* Fusing: items become steps.
+ *
+ * Elementwise items of one shape that feed each other become one chain, which runs where its last
+ * item stood. That is sound if whatever else reads a value of the chain comes later than that. A
+ * matrix product whose result only a chain reads moves to it: the chain is then its epilogue. A chain
+ * that ends in assigned variables, and feeds nothing else, moves to the commit phase and writes the
+ * variables in place: nothing there can fail, and nobody reads the old values after it. */
+#include "autograd/program.h"
+
+#include <string.h>
+
+/* Who reads a buffer: an item, and through which value. */
+typedef struct use {
+    int item, value, next;
+} use;
+
+typedef struct group {
+    int  first, last;  /* members are a list through fuser.next_member */
+    int  n;
+    int  kernel;       /* item of the matrix product in front; -1 */
+    bool commits;
+} group;
+
+typedef struct fuser {
+    tn__lowered *l;
+    tn_program  *p;
+    tn_ctx      *ctx;
+    use         *uses;
+    int64_t      n_uses, cap_uses;
+    int         *first_use;   /* by buffer; -1 */
+    int         *producer;    /* by value: item; -1 */
+    int         *group_of;    /* by item: index into groups; -1 */
+    int         *next_member; /* by item; -1 */
+    group       *groups;
+    bool        *is_fetched;  /* by buffer: an assign reads it */
+    int64_t      n_groups;
+} fuser;
+
+static tn__value  *value(const fuser *f, int v) { return &f->p->values[v]; }
+static tn__buffer *buffer_of(const fuser *f, int v) { return &f->p->buffers[value(f, v)->buffer]; }
+
+static bool same_shape(const fuser *f, int v, int w)
+{
+    return tn_shape_equal(&value(f, v)->type.shape, &value(f, w)->type.shape);
+}
+
+/* ---- uses ------------------------------------------------------------------------------------------- */
+
+static tn_status collect_uses(fuser *f)
+{
+    tn__lowered *l = f->l;
+    for (int64_t b = 0; b < f->p->n_buffers; b++) f->first_use[b] = -1;
+    for (int64_t v = 0; v < f->p->n_values; v++) f->producer[v] = -1;
+    for (int i = 0; i < l->n; i++) {
+        const tn__item *it = &l->items[i];
+        f->group_of[i] = f->next_member[i] = -1;
+        for (int k = 0; k < it->n_out; k++) f->producer[it->out[k]] = i;
+        for (int k = 0; k < it->n_in; k++) {
+            if (!tn__grow(f->ctx, &f->uses, f->n_uses, &f->cap_uses, sizeof *f->uses))
+                return TN_ERR_MEMORY;
+            int *head = &f->first_use[value(f, it->in[k])->buffer];
+            f->uses[f->n_uses] = (use){ i, it->in[k], *head };
+            *head = (int)f->n_uses++;
+        }
+    }
+    for (int64_t i = 0; i < f->p->n_commits; i++)
+        f->is_fetched[value(f, f->p->commits[i].value)->buffer] = true;
+    return TN_OK;
+}
+
+/* Does every reader of item m's results come after position `last`, or stand in one of the groups
+ * marked in `in_set` and read the very value? */
+static bool readers_allow(const fuser *f, int m, int last, const bool *in_set)
+{
+    const tn__item *it = &f->l->items[m];
+    for (int k = 0; k < it->n_out; k++) {
+        int v = it->out[k];
+        for (int u = f->first_use[value(f, v)->buffer]; u >= 0; u = f->uses[u].next) {
+            int reader = f->uses[u].item;
+            if (reader > last) continue;
+            int  g = f->group_of[reader];
+            bool inside = reader == last || (g >= 0 && in_set[g]);
+            if (!inside || f->uses[u].value != v) return false;
+        }
+    }
+    return true;
+}
+
+/* ---- groups ---------------------------------------------------------------------------------------------- */
+
+static bool is_elementwise(const tn__item *it) { return it->op->span != NULL; }
+
+/* Inputs from outside, results written out, and slots of a would-be group, at most. */
+static bool group_fits(const fuser *f, const bool *in_set, int extra)
+{
+    int n = 0, inputs = 0, outputs = 0;
+    for (int64_t g = 0; g < f->n_groups; g++) {
+        if (!in_set[g]) continue;
+        for (int i = f->groups[g].first; i >= 0; i = f->next_member[i]) {
+            n++, inputs += f->l->items[i].n_in, outputs += f->l->items[i].n_out;
+        }
+    }
+    n++, inputs += f->l->items[extra].n_in, outputs += f->l->items[extra].n_out;
+    return n <= TN__CHAIN_INSTR && inputs - n < TN__CHAIN_IN && outputs <= TN__CHAIN_INSTR &&
+           inputs + outputs <= TN__CHAIN_SLOTS;
+}
+
+/* The groups that feed item i with values of its own shape join it where that is sound. */
+static void join_producers(fuser *f, int i, bool *in_set)
+{
+    tn__item *it = &f->l->items[i];
+    int       joined[TN_SPAN_MAX_IN], n = 0;
+    for (int round = 0; round < 2; round++) {
+        for (int k = 0; k < it->n_in; k++) {
+            int producer = f->producer[it->in[k]];
+            if (producer < 0 || f->group_of[producer] < 0) continue;
+            int g = f->group_of[producer];
+            if (in_set[g]) continue;
+            if (!same_shape(f, it->in[k], it->out[0])) {
+                it->note = "broadcast";
+                continue;
+            }
+            in_set[g] = true;
+            bool ok = group_fits(f, in_set, i);
+            if (!ok) it->note = "chain full";
+            for (int m = f->groups[g].first; ok && m >= 0; m = f->next_member[m])
+                if (!readers_allow(f, m, i, in_set)) ok = false, it->note = "read in between";
+            if (ok && n < TN_SPAN_MAX_IN) joined[n++] = g;
+            else in_set[g] = false;
+        }
+    }
+    /* one group of all, members in rising order of item */
+    int own = (int)f->n_groups++;
+    f->groups[own] = (group){ .first = i, .last = i, .n = 1, .kernel = -1 };
+    f->group_of[i] = own;
+    for (int j = 0; j < n; j++) {
+        group *from = &f->groups[joined[j]], *to = &f->groups[own];
+        in_set[joined[j]] = false;
+        int merged = -1, *tail = &merged, a = to->first, b = from->first;
+        while (a >= 0 || b >= 0) {
+            int *pick = b < 0 || (a >= 0 && a < b) ? &a : &b, member = *pick;
+            *pick = f->next_member[member];
+            *tail = member, tail = &f->next_member[member];
+            f->group_of[member] = own;
+        }
+        *tail = -1;
+        to->first = merged, to->n += from->n;
+        from->n = 0, from->first = -1;
+    }
+}
+
+static tn_status make_groups(fuser *f)
+{
+    bool *in_set = tn_alloc(f->ctx, (size_t)f->l->n + 1);
+    if (!in_set) return TN_ERR_MEMORY;
+    for (int i = 0; i < f->l->n; i++) {
+        tn__item *it = &f->l->items[i];
+        if (!is_elementwise(it)) continue;
+        if (f->l->no_fusion) {
+            f->groups[f->n_groups] = (group){ .first = i, .last = i, .n = 1, .kernel = -1 };
+            f->group_of[i] = (int)f->n_groups++;
+        } else {
+            join_producers(f, i, in_set);
+        }
+    }
+    tn_free(f->ctx, in_set);
+    return TN_OK;
+}
+
+/* ---- what goes behind products, and to the commit phase ------------------------------------------------------- */
+
+/* Every reader of value v's buffer is in group g and reads v itself. */
+static bool only_read_by(const fuser *f, int v, int g)
+{
+    bool any = false;
+    for (int u = f->first_use[value(f, v)->buffer]; u >= 0; u = f->uses[u].next) {
+        if (f->group_of[f->uses[u].item] != g || f->uses[u].value != v) return false;
+        any = true;
+    }
+    return any;
+}
+
+static void attach_kernels(fuser *f)
+{
+    for (int i = 0; i < f->l->n && !f->l->no_fusion; i++) {
+        tn__item *it = &f->l->items[i];
+        if (!(it->op->flags & TN_EPILOGUE) || it->n_out != 1) continue;
+        int v = it->out[0], u = f->first_use[value(f, v)->buffer];
+        if (u < 0 || buffer_of(f, v)->kind != TN__ARENA || f->is_fetched[value(f, v)->buffer]) continue;
+        int g = f->group_of[f->uses[u].item];
+        if (g < 0 || !only_read_by(f, v, g)) continue;
+        if (!same_shape(f, v, f->l->items[f->groups[g].first].out[0]) || f->groups[g].commits) continue;
+        f->groups[g].kernel = i; /* the last product of several */
+    }
+}
+
+/* Is slot's old value read by a step that runs at commit, other than group g reading it in order? */
+static bool read_at_commit(const fuser *f, int slot, int g)
+{
+    for (int64_t b = 0; b < f->p->n_buffers; b++) {
+        if (f->p->buffers[b].kind != TN__VARIABLE || f->p->buffers[b].slot != slot) continue;
+        for (int u = f->first_use[b]; u >= 0; u = f->uses[u].next) {
+            int other = f->group_of[f->uses[u].item];
+            if (other < 0 || !f->groups[other].commits) continue;
+            const tn__value *v = value(f, f->uses[u].value);
+            int              out = f->l->items[f->uses[u].item].out[0];
+            if (other != g || !tn__layout_is_contiguous(&v->layout) || v->layout.offset != 0 ||
+                !same_shape(f, f->uses[u].value, out))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool feeds_only_commits(const fuser *f, int g)
+{
+    bool assigned = false;
+    for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
+        const tn__item *it = &f->l->items[m];
+        for (int k = 0; k < it->n_out; k++) {
+            int v = it->out[k];
+            if (f->p->guard >= 0 && value(f, f->p->guard)->buffer == value(f, v)->buffer) return false;
+            assigned |= f->is_fetched[value(f, v)->buffer];
+            for (int u = f->first_use[value(f, v)->buffer]; u >= 0; u = f->uses[u].next)
+                if (f->group_of[f->uses[u].item] != g) return false;
+        }
+    }
+    return assigned;
+}
+
+/* Marks the chains that run at commit, and lets them write into their variables. What cannot be
+ * written in place stays a copy in p->commits. */
+static void choose_commits(fuser *f)
+{
+    tn_program *p = f->p;
+    for (int64_t g = 0; g < f->n_groups; g++)
+        if (f->groups[g].n) f->groups[g].commits = feeds_only_commits(f, (int)g);
+    int64_t kept = 0;
+    for (int64_t i = 0; i < p->n_commits; i++) {
+        tn__commit c = p->commits[i];
+        int        item = f->producer[c.value], g = item < 0 ? -1 : f->group_of[item];
+        bool       direct = g >= 0 && f->groups[g].commits && buffer_of(f, c.value)->kind == TN__ARENA &&
+                      !read_at_commit(f, c.slot, g);
+        for (int64_t k = 0; direct && k < p->n_commits; k++) /* one value for two variables */
+            if (k != i && value(f, p->commits[k].value)->buffer == value(f, c.value)->buffer) direct = false;
+        if (direct) {
+            buffer_of(f, c.value)->kind = TN__VARIABLE;
+            buffer_of(f, c.value)->slot = c.slot;
+        } else {
+            p->commits[kept++] = c;
+        }
+    }
+    p->n_commits = kept;
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------------- */
+
+static tn_tensor tensor_of(const fuser *f, int v)
+{
+    const tn__value *x = value(f, v);
+    tn_tensor        t = { .dtype = x->type.dtype, .shape = x->type.shape };
+    memcpy(t.stride, x->layout.stride, sizeof t.stride);
+    return t;
+}
+
+/* Is the value seen outside of its chain? */
+static bool is_written(const fuser *f, int v, int g)
+{
+    int b = value(f, v)->buffer;
+    if (f->p->buffers[b].kind != TN__ARENA || f->is_fetched[b]) return true;
+    for (int u = f->first_use[b]; u >= 0; u = f->uses[u].next)
+        if (f->group_of[f->uses[u].item] != g) return true;
+    return false;
+}
+
+typedef struct chain_builder {
+    tn__chain *c;
+    int        in[TN__CHAIN_IN], out[TN__CHAIN_OUT * 4], slot_value[TN__CHAIN_SLOTS];
+    int        n_in, n_out;
+    tn_shape   shape;
+} chain_builder;
+
+static int find_slot(const chain_builder *b, int v)
+{
+    for (int s = 0; s < b->c->n_slots; s++)
+        if (b->slot_value[s] == v) return s;
+    return -1;
+}
+
+static int add_slot(const fuser *f, chain_builder *b, int v, tn__slot_kind kind)
+{
+    int s = b->c->n_slots++;
+    b->slot_value[s] = v;
+    b->c->slot[s] = (tn__slot){ .kind = kind, .reg = -1,
+                                .size = (uint8_t)tn_dtype_size(value(f, v)->type.dtype) };
+    return s;
+}
+
+/* Strides of value v over the chain's shape: 0 where it is broadcast. */
+static void broadcast_strides(const fuser *f, int v, const tn_shape *shape, int64_t *stride)
+{
+    const tn_layout *l = &value(f, v)->layout;
+    int              lead = shape->rank - l->shape.rank;
+    for (int d = 0; d < shape->rank; d++)
+        stride[d] = d < lead || l->shape.dim[d - lead] == 1 ? 0 : l->stride[d - lead];
+}
+
+static int input_slot(const fuser *f, chain_builder *b, int v)
+{
+    int s = find_slot(b, v);
+    if (s >= 0) return s;
+    s = add_slot(f, b, v, TN__SLOT_GATHER);
+    tn__slot *slot = &b->c->slot[s];
+    slot->at = (int16_t)b->n_in;
+    b->in[b->n_in++] = v;
+    broadcast_strides(f, v, &b->shape, slot->stride);
+    tn_layout l = { .shape = b->shape };
+    memcpy(l.stride, slot->stride, sizeof l.stride);
+    bool scalar = true;
+    for (int d = 0; d < b->shape.rank; d++) scalar &= slot->stride[d] == 0 || b->shape.dim[d] == 1;
+    if (scalar) slot->kind = TN__SLOT_SCALAR;
+    if (tn__layout_is_contiguous(&l)) slot->kind = TN__SLOT_DIRECT;
+    return s;
+}
+
+/* Drops dims of size 1 and merges neighbours that every gathered input allows. */
+static void merge_dims(tn__chain *c, const tn_shape *shape)
+{
+    c->rank = 0, c->n = 1;
+    for (int d = 0; d < shape->rank; d++) {
+        c->n *= shape->dim[d];
+        if (shape->dim[d] == 1) continue;
+        bool merge = c->rank > 0;
+        for (int s = 0; merge && s < c->n_slots; s++)
+            if (c->slot[s].kind == TN__SLOT_GATHER)
+                merge = c->slot[s].stride[c->rank - 1] == c->slot[s].stride[d] * shape->dim[d];
+        int to = merge ? c->rank - 1 : c->rank++;
+        c->dim[to] = merge ? c->dim[to] * shape->dim[d] : shape->dim[d];
+        for (int s = 0; s < c->n_slots; s++) c->slot[s].stride[to] = c->slot[s].stride[d];
+    }
+    if (c->rank == 0) c->rank = 1, c->dim[0] = 1;
+}
+
+static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
+{
+    tn__chain *c = b->c = tn__program_alloc(f->p, sizeof *c);
+    if (!c) return NULL;
+    tn_cpu_level level = tn_ctx_cpu(f->ctx);
+    b->shape = value(f, f->l->items[f->groups[g].first].out[0])->type.shape;
+    for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
+        tn__item  *it = &f->l->items[m];
+        tn__instr *in = &c->instr[c->n_instr++];
+        tn_dtype   d = value(f, it->in[it->op->span_in])->type.dtype;
+        in->op = it->op, in->attrs = it->op->attrs_size ? it->attrs : NULL;
+        in->fn = it->op->span->fn[d][level] ? it->op->span->fn[d][level] : it->op->span->fn[d][TN_CPU_BASE];
+        in->n_in = it->n_in, in->n_out = it->n_out;
+        for (int k = 0; k < it->n_in; k++) in->in[k] = (int16_t)input_slot(f, b, it->in[k]);
+        for (int k = 0; k < it->n_out; k++) {
+            bool written = is_written(f, it->out[k], g);
+            int  s = add_slot(f, b, it->out[k], written ? TN__SLOT_OUT : TN__SLOT_REGISTER);
+            if (written) c->slot[s].at = (int16_t)b->n_out, b->out[b->n_out++] = it->out[k];
+            in->out[k] = (int16_t)s;
+        }
+    }
+    merge_dims(c, &b->shape);
+    tn__chain_finish(c, tn_ctx_threads(f->ctx));
+    return c;
+}
+
+static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
+{
+    tn_type  small[32], *types = small;
+    if (it->n_in + it->n_out > 32) return;
+    for (int k = 0; k < it->n_in; k++) types[k] = value(f, it->in[k])->type;
+    for (int k = 0; k < it->n_out; k++) types[it->n_in + k] = value(f, it->out[k])->type;
+    tn_infer c = { .ctx = f->ctx, .op = it->op, .attrs = it->attrs, .n_in = it->n_in,
+                   .n_out = it->n_out, .in = types, .out = types + it->n_in, .scope = "" };
+    tn_cost cost = { 0 };
+    if (it->op->cost) it->op->cost(&c, &cost);
+    else cost.flops = it->op == &tn_op_copy ? 0 : (double)tn_shape_size(&c.out[0].shape);
+    s->flops += cost.flops;
+    s->n_calls++;
+}
+
+/* Bytes that must move: what the step reads and writes outside of itself, once each. */
+static void add_bytes(tn__step *s)
+{
+    for (int i = 0; i < tn__step_tensors(s); i++) {
+        const tn_tensor *t = &s->tensors[i];
+        double           n = 1;
+        for (int d = 0; d < t->shape.rank; d++)
+            if (t->stride[d] != 0) n *= (double)t->shape.dim[d];
+        bool inside = s->kernel && s->chain && i >= s->n_in && i < s->n_in + s->n_out;
+        if (!inside) s->bytes += n * (double)tn_dtype_size(t->dtype);
+    }
+}
+
+static tn_status add_step(fuser *f, int item, int g)
+{
+    tn_program *p = f->p;
+    if (!tn__grow(f->ctx, &p->steps, p->n_steps, &p->cap_steps, sizeof *p->steps)) return TN_ERR_MEMORY;
+    tn__step *s = &p->steps[p->n_steps];
+    *s = (tn__step){ .scratch = -1, .chain_scratch = -1 };
+    chain_builder *b = tn_alloc(f->ctx, sizeof *b);
+    if (!b) return TN_ERR_MEMORY;
+    const tn__item *it = NULL;
+    if (item >= 0) {
+        it = &f->l->items[item];
+        s->kernel = true, s->op = it->op, s->attrs = it->attrs, s->scope = it->scope;
+        s->n_in = it->n_in, s->n_out = it->n_out;
+        add_cost(f, s, it);
+    }
+    if (g >= 0) {
+        const tn__item *first = &f->l->items[f->groups[g].first];
+        s->chain = build_chain(f, g, b);
+        if (!s->op) s->op = first->op, s->scope = first->scope;
+        s->n_chain_in = b->n_in, s->n_chain_out = b->n_out;
+        for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
+            add_cost(f, s, &f->l->items[m]);
+            if (f->l->items[m].note) snprintf(s->note, sizeof s->note, "%s", f->l->items[m].note);
+        }
+    }
+    int n = tn__step_tensors(s);
+    s->tensors = tn__program_alloc(p, (size_t)n * sizeof *s->tensors);
+    s->values = tn__program_alloc(p, (size_t)n * sizeof *s->values);
+    bool ok = s->tensors && s->values && (g < 0 || s->chain);
+    for (int i = 0, at = 0; ok && i < 4; i++) {
+        int        count = i == 0 ? s->n_in : i == 1 ? s->n_out : i == 2 ? s->n_chain_in : s->n_chain_out;
+        const int *from = i == 0 ? (it ? it->in : NULL) : i == 1 ? (it ? it->out : NULL) : i == 2 ? b->in : b->out;
+        for (int k = 0; k < count; k++, at++) {
+            s->values[at] = from[k];
+            s->tensors[at] = tensor_of(f, from[k]);
+        }
+    }
+    tn_free(f->ctx, b);
+    if (!ok) return TN_ERR_MEMORY;
+    if (s->kernel && s->op->scratch) {
+        tn_exec e = { .ctx = f->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in, .n_out = s->n_out,
+                      .in = s->tensors, .out = s->tensors + s->n_in };
+        size_t bytes = s->op->scratch(&e);
+        if (bytes && (s->scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
+    }
+    if (s->chain) {
+        size_t bytes = (size_t)tn_ctx_threads(f->ctx) * s->chain->worker_bytes;
+        if ((s->chain_scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
+    }
+    add_bytes(s);
+    p->n_steps++;
+    return TN_OK;
+}
+
+static int last_member(const fuser *f, int g)
+{
+    int m = f->groups[g].first;
+    while (f->next_member[m] >= 0) m = f->next_member[m];
+    return m;
+}
+
+static tn_status make_steps(fuser *f)
+{
+    tn_status s = TN_OK;
+    for (int i = 0; s == TN_OK && i < f->l->n; i++) {
+        int g = f->group_of[i];
+        if (g < 0) {
+            bool moved = false; /* to the chain behind it */
+            int  u = f->l->items[i].n_out ? f->first_use[value(f, f->l->items[i].out[0])->buffer] : -1;
+            if (u >= 0 && f->group_of[f->uses[u].item] >= 0)
+                moved = f->groups[f->group_of[f->uses[u].item]].kernel == i;
+            if (!moved) s = add_step(f, i, -1);
+        } else if (!f->groups[g].commits && last_member(f, g) == i) {
+            s = add_step(f, f->groups[g].kernel, g);
+        }
+    }
+    f->p->n_compute = f->p->n_steps;
+    for (int i = 0; s == TN_OK && i < f->l->n; i++) {
+        int g = f->group_of[i];
+        if (g >= 0 && f->groups[g].commits && last_member(f, g) == i) s = add_step(f, -1, g);
+    }
+    return s;
+}
+
+tn_status tn__fuse(tn__lowered *l)
+{
+    fuser  f = { .l = l, .p = l->p, .ctx = l->p->ctx };
+    size_t n = (size_t)l->n + 1;
+    f.first_use = tn_alloc(f.ctx, (size_t)(l->p->n_buffers + 1) * sizeof(int));
+    f.is_fetched = tn_alloc(f.ctx, (size_t)l->p->n_buffers + 1);
+    f.producer = tn_alloc(f.ctx, (size_t)(l->p->n_values + 1) * sizeof(int));
+    f.group_of = tn_alloc(f.ctx, n * sizeof(int));
+    f.next_member = tn_alloc(f.ctx, n * sizeof(int));
+    f.groups = tn_alloc(f.ctx, n * sizeof *f.groups);
+    tn_status s = f.first_use && f.is_fetched && f.producer && f.group_of && f.next_member && f.groups
+                      ? collect_uses(&f) : TN_ERR_MEMORY;
+    if (s == TN_OK) s = make_groups(&f);
+    if (s == TN_OK) {
+        choose_commits(&f);
+        attach_kernels(&f);
+        s = make_steps(&f);
+    }
+    tn_free(f.ctx, f.uses), tn_free(f.ctx, f.first_use), tn_free(f.ctx, f.is_fetched);
+    tn_free(f.ctx, f.producer), tn_free(f.ctx, f.group_of), tn_free(f.ctx, f.next_member);
+    tn_free(f.ctx, f.groups);
+    return s;
+}

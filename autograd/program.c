@@ -1,0 +1,307 @@
+/* Running a program: memory is bound once, then a run feeds nothing, looks nothing up and allocates
+ * nothing. Steps that compute come first; what changes variables comes last and cannot fail. */
+#include "autograd/program.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- arenas -------------------------------------------------------------------------------------- */
+
+tn_arena *tn_arena_new(tn_ctx *ctx)
+{
+    tn_arena *a = ctx ? tn_alloc(ctx, sizeof *a) : NULL;
+    if (a) a->ctx = ctx;
+    return a;
+}
+
+void tn_arena_free(tn_arena *arena)
+{
+    if (!arena) return;
+    tn_ctx *ctx = arena->ctx;
+    tn_free(ctx, arena->data), tn_free(ctx, arena);
+}
+
+size_t tn_arena_bytes(const tn_arena *arena) { return arena ? arena->bytes : 0; }
+
+static tn_status arena_reserve(tn_arena *a, size_t bytes)
+{
+    if (bytes <= a->bytes) return TN_OK;
+    tn_free(a->ctx, a->data); /* nothing in it outlives a run */
+    a->bytes = 0, a->version++;
+    a->data = tn__alloc_pages(a->ctx, bytes);
+    if (!a->data) return tn_ctx_status(a->ctx);
+    a->bytes = bytes;
+    /* touched here, so that no run meets a page for the first time */
+    memset(a->data, 0, bytes);
+    return TN_OK;
+}
+
+/* ---- binding --------------------------------------------------------------------------------------- */
+
+static void *buffer_data(const tn_program *p, int b)
+{
+    while (p->buffers[b].alias >= 0) b = p->buffers[b].alias;
+    const tn__buffer *x = &p->buffers[b];
+    switch (x->kind) {
+    case TN__ARENA: return (char *)p->arena->data + x->offset;
+    case TN__VARIABLE: return tn_variable_data(p->slots[x->slot]);
+    default: return x->data;
+    }
+}
+
+static void *value_data(const tn_program *p, int v)
+{
+    const tn__value *x = &p->values[v];
+    return (char *)buffer_data(p, x->buffer) + x->layout.offset * (int64_t)tn_dtype_size(x->type.dtype);
+}
+
+static tn_status bind(tn_program *p)
+{
+    tn_status s = arena_reserve(p->arena, p->arena_bytes);
+    if (s != TN_OK) return s;
+    if (p->is_bound && p->arena_version == p->arena->version) return TN_OK;
+    for (int64_t i = 0; i < p->n_steps; i++)
+        for (int k = 0; k < tn__step_tensors(&p->steps[i]); k++)
+            p->steps[i].tensors[k].data = value_data(p, p->steps[i].values[k]);
+    p->is_bound = true, p->arena_version = p->arena->version;
+    return TN_OK;
+}
+
+tn_status tn__program_bind_memory(tn_program *p)
+{
+    if (!p->arena) {
+        p->arena = tn_arena_new(p->ctx);
+        if (!p->arena) return tn_ctx_status(p->ctx);
+        p->owns_arena = true;
+    }
+    for (int64_t i = 0; i < p->n_buffers; i++) {
+        tn__buffer *b = &p->buffers[i];
+        if (b->kind != TN__INPUT && b->kind != TN__OUTPUT) continue;
+        b->data = tn_alloc(p->ctx, b->bytes + 1);
+        if (!b->data) return tn_ctx_status(p->ctx);
+    }
+    return bind(p);
+}
+
+void tn_program_free(tn_program *p)
+{
+    if (!p) return;
+    tn_ctx *ctx = p->ctx;
+    for (int64_t i = 0; i < p->n_buffers; i++) tn_free(ctx, p->buffers[i].data);
+    if (p->owns_arena) tn_arena_free(p->arena);
+    for (tn__block *b = p->blocks, *next; b; b = next) {
+        next = b->next;
+        tn_free(ctx, b);
+    }
+    tn_free(ctx, p->values), tn_free(ctx, p->buffers), tn_free(ctx, p->steps);
+    tn_free(ctx, p->commits), tn_free(ctx, p->slots), tn_free(ctx, p);
+}
+
+tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
+{
+    if (!p) return TN_ERR_ARG;
+    for (int pass = 0; pass < 2; pass++) { /* look at all of them before changing one */
+        for (int64_t s = 0; s < p->n_slots; s++) {
+            for (int i = 0; i < n; i++) {
+                tn_node *v = variables[i], *old = p->slots[s];
+                if (strcmp(tn_variable_name(v), tn_variable_name(old)) != 0) continue;
+                if (v->type.dtype != old->type.dtype)
+                    return tn_fail(p->ctx, TN_ERR_DTYPE, "tn_program_bind: %s is %s, the program's is %s",
+                                   tn_variable_name(v), tn_dtype_name(v->type.dtype),
+                                   tn_dtype_name(old->type.dtype));
+                if (!tn_shape_equal(&v->type.shape, &old->type.shape))
+                    return tn_fail(p->ctx, TN_ERR_SHAPE, "tn_program_bind: the shape of %s differs",
+                                   tn_variable_name(v));
+                if (pass) p->slots[s] = v;
+            }
+        }
+    }
+    p->is_bound = false;
+    return bind(p);
+}
+
+/* ---- inputs and outputs -------------------------------------------------------------------------------- */
+
+static tn_status feed(tn_program *p, tn__program_input *in, const void *data, size_t bytes)
+{
+    size_t wanted = (size_t)tn_shape_size(&in->type.shape) * tn_dtype_size(in->type.dtype);
+    char   text[96];
+    if (bytes != wanted)
+        return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s is %s %s, %zu bytes, not %zu", in->name,
+                       tn_dtype_name(in->type.dtype), tn_shape_text(&in->type.shape, text, sizeof text),
+                       wanted, bytes);
+    if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s: no data", in->name);
+    if (bytes) memcpy(p->buffers[in->buffer].data, data, bytes);
+    return TN_OK;
+}
+
+static tn__program_input *input_named(const tn_program *p, const char *name)
+{
+    for (int64_t i = 0; name && i < p->n_inputs; i++)
+        if (strcmp(p->inputs[i].name, name) == 0) return &p->inputs[i];
+    return NULL;
+}
+
+tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes)
+{
+    if (!p) return TN_ERR_ARG;
+    for (int64_t i = 0; input && i < p->n_inputs; i++)
+        if (p->inputs[i].node == input) return feed(p, &p->inputs[i], data, bytes);
+    if (!input) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: the input is NULL");
+    return TN_OK; /* an input that the outputs do not need */
+}
+
+tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes)
+{
+    if (!p) return TN_ERR_ARG;
+    tn__program_input *in = input_named(p, name);
+    if (!in) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: no input is named %s", name ? name : "(null)");
+    return feed(p, in, data, bytes);
+}
+
+void *tn_input_data(tn_program *p, const char *name)
+{
+    tn__program_input *in = p ? input_named(p, name) : NULL;
+    return in ? p->buffers[in->buffer].data : NULL;
+}
+
+const void *tn_output(const tn_program *p, int index)
+{
+    if (!p || index < 0 || index >= p->n_outputs) return NULL;
+    const tn__program_output *o = &p->outputs[index];
+    return o->value < 0 ? tn_variable_data(p->slots[o->slot]) : value_data(p, o->value);
+}
+
+tn_type tn_output_type(const tn_program *p, int index)
+{
+    if (!p || index < 0 || index >= p->n_outputs) return (tn_type){ 0 };
+    return p->outputs[index].type;
+}
+
+static int output_of(const tn_program *p, const tn_node *x)
+{
+    for (int64_t i = 0; x && i < p->n_outputs; i++)
+        if (p->outputs[i].node == x) return (int)i;
+    return -1;
+}
+
+tn_status tn_fetch(tn_program *p, const tn_node *output, void *data, size_t bytes)
+{
+    if (!p) return TN_ERR_ARG;
+    int i = output_of(p, output);
+    if (i < 0) return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: not an output of the program");
+    if (!p->has_run) return tn_fail(p->ctx, TN_ERR_STATE, "tn_fetch: the program has not run yet");
+    const tn_type *t = &p->outputs[i].type;
+    size_t         wanted = (size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype);
+    if (bytes != wanted)
+        return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: output %d has %zu bytes, not %zu", i, wanted, bytes);
+    if (bytes) memcpy(data, tn_output(p, i), bytes);
+    return TN_OK;
+}
+
+double tn_item(tn_program *p, const tn_node *output)
+{
+    if (!p) return NAN;
+    int i = output_of(p, output);
+    if (i < 0 || !p->has_run || tn_shape_size(&p->outputs[i].type.shape) != 1) {
+        tn_fail(p->ctx, i < 0 ? TN_ERR_ARG : TN_ERR_STATE, "tn_item: %s",
+                i < 0 ? "not an output of the program"
+                      : p->has_run ? "the output has more than one element" : "the program has not run yet");
+        return NAN;
+    }
+    return tn__load(p->outputs[i].type.dtype, tn_output(p, i), 0);
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static tn_status run_step(tn_program *p, tn__step *s, uint64_t run)
+{
+    tn_tensor   *in = s->tensors, *out = in + s->n_in, *chain_in = out + s->n_out;
+    tn__epilogue e = { 0 };
+    if (s->chain)
+        e.run = (tn__chain_run){ .chain = s->chain, .in = chain_in, .out = chain_in + s->n_chain_in,
+                                 .scratch = (char *)p->arena->data + p->buffers[s->chain_scratch].offset,
+                                 .seed = tn_ctx_seed(p->ctx), .run = run };
+    if (!s->kernel) {
+        tn__chain_run_all(p->ctx, &e.run);
+        return TN_OK;
+    }
+    tn_exec x = { .ctx = p->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in, .n_out = s->n_out,
+                  .in = in, .out = out, .seed = tn_ctx_seed(p->ctx), .run = run };
+    if (s->scratch >= 0) x.scratch = (char *)p->arena->data + p->buffers[s->scratch].offset;
+    if (s->chain) {
+        tn__chain_prepare(&e.run, tn_ctx_threads(p->ctx));
+        x.epilogue = &e;
+    }
+    return s->op->run(&x);
+}
+
+static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run, bool may_stop)
+{
+    for (int64_t i = from; i < to; i++) {
+        tn__step *s = &p->steps[i];
+        if (may_stop && tn__ctx_cancelled(p->ctx))
+            return tn_fail(p->ctx, TN_ERR_CANCELLED, "cancelled at step %lld of %lld", (long long)i,
+                           (long long)p->n_steps);
+        double    t = p->profiling ? now() : 0;
+        tn_status status = run_step(p, s, run);
+        if (p->profiling) s->seconds += now() - t, s->runs++;
+        if (status != TN_OK) return status;
+    }
+    return TN_OK;
+}
+
+static void commit(tn_program *p, uint64_t run)
+{
+    run_steps(p, p->n_compute, p->n_steps, run, false);
+    for (int64_t i = 0; i < p->n_commits; i++) {
+        const tn__commit *c = &p->commits[i];
+        char             *to = tn_variable_data(p->slots[c->slot]);
+        const char       *from = value_data(p, c->value);
+        if (to != from) memcpy(to, from, tn_variable_bytes(p->slots[c->slot]));
+    }
+    if (p->run_counter) ++*(int64_t *)tn_variable_data(p->run_counter);
+    else p->run++;
+}
+
+tn_status tn_run(tn_program *p)
+{
+    if (!p) return TN_ERR_ARG;
+    if (!tn__ctx_enter(p->ctx))
+        return tn_fail(p->ctx, TN_ERR_BUSY, "tn_run: the context is running another program");
+    uint64_t  run = p->run_counter ? (uint64_t)*(const int64_t *)tn_variable_data(p->run_counter) : p->run;
+    tn_status s = bind(p);
+    if (s == TN_OK) s = run_steps(p, 0, p->n_compute, run, true);
+    if (s == TN_OK && p->guard >= 0 && !*(const uint8_t *)value_data(p, p->guard))
+        s = tn_fail(p->ctx, TN_ERR_GUARD, "tn_run: the commit condition is false; nothing was changed");
+    if (s == TN_OK) commit(p, run), p->has_run = true;
+    tn__ctx_leave(p->ctx);
+    return s;
+}
+
+/* ---- what is known before ------------------------------------------------------------------------------------- */
+
+tn_program_stats tn_program_stats_of(const tn_program *p)
+{
+    tn_program_stats s = { 0 };
+    if (!p) return s;
+    s.arena_bytes = p->arena_bytes, s.no_reuse_bytes = p->no_reuse_bytes;
+    s.calls = p->n_calls, s.steps = p->n_steps;
+    for (int64_t i = 0; i < p->n_buffers; i++) {
+        size_t bytes = p->buffers[i].bytes;
+        if (p->buffers[i].kind == TN__INPUT) s.input_bytes += bytes;
+        if (p->buffers[i].kind == TN__OUTPUT) s.output_bytes += bytes;
+        if (p->buffers[i].kind == TN__CONSTANT) s.constant_bytes += bytes;
+    }
+    for (int64_t i = 0; i < p->n_slots; i++) s.variable_bytes += tn_variable_bytes(p->slots[i]);
+    for (int64_t i = 0; i < p->n_steps; i++) s.flops += p->steps[i].flops;
+    return s;
+}
