@@ -85,43 +85,6 @@ TN_INLINE reg TN_R(reg_sqrt)(reg a)
 #endif
 }
 
-/* The first n lanes of memory (n <= 0: none; n >= reg_lanes: all), fill in the others. */
-TN_INLINE reg TN_R(reg_load_part)(const T *p, int64_t n, reg fill)
-{
-    if (n >= reg_lanes) return TN_R(reg_load)(p);
-    if (n <= 0) return fill;
-#if defined __AVX512F__
-    return (reg)TN__MM(mask_loadu)(fill, (__mmask16)((1u << n) - 1), p);
-#elif defined __AVX2__
-    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
-    const __m256i        mask = _mm256_loadu_si256(
-        (const __m256i *)(const void *)(on + 8 - n * (int64_t)sizeof(T) / 4));
-    return (reg)TN__MM(blendv)(fill, TN__MM(maskload)(p, mask), TN_CAT(_mm256_castsi256, TN__P)(mask));
-#else
-    for (int i = 0; i < reg_lanes; i++)
-        if (i < n) fill[i] = p[i];
-    return fill;
-#endif
-}
-
-TN_INLINE void TN_R(reg_store_part)(T *p, int64_t n, reg a)
-{
-    if (n >= reg_lanes) {
-        TN_R(reg_store)(p, a);
-        return;
-    }
-    if (n <= 0) return;
-#if defined __AVX512F__
-    TN__MM(mask_storeu)(p, (__mmask16)((1u << n) - 1), a);
-#elif defined __AVX2__
-    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
-    TN__MM(maskstore)(p, _mm256_loadu_si256(
-        (const __m256i *)(const void *)(on + 8 - n * (int64_t)sizeof(T) / 4)), a);
-#else
-    for (int i = 0; i < n; i++) p[i] = a[i];
-#endif
-}
-
 /* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than e^88.3
  * (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as tn__exp.
  *
@@ -174,23 +137,77 @@ TN_INLINE vec v_load(const T *p)
     return a;
 }
 
-TN_INLINE vec v_load_part(const T *p, int64_t n, T fill)
-{
-    vec a = v_set(fill);
-    for (int r = 0; r < regs; r++)
-        a.r[r] = TN_R(reg_load_part)(p + r * reg_lanes, n - r * reg_lanes, a.r[r]);
-    return a;
-}
-
 TN_INLINE void v_store(T *p, vec a)
 {
     for (int r = 0; r < regs; r++) TN_R(reg_store)(p + r * reg_lanes, a.r[r]);
 }
 
+#if defined __AVX512F__
+
+TN_INLINE __mmask16 TN_R(mask_of)(int64_t n) { return (__mmask16)((1u << n) - 1); }
+
+#elif defined __AVX2__
+
+/* The first n lanes of a register; n <= 0: none. */
+TN_INLINE __m256i TN_R(mask_of)(int64_t n)
+{
+    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    const int64_t        words = (n < 0 ? 0 : n > reg_lanes ? reg_lanes : n) * (int64_t)sizeof(T) / 4;
+    return _mm256_loadu_si256((const __m256i *)(const void *)(on + 8 - words));
+}
+
+#else
+
+TN_UNUSED __attribute__((noinline)) static vec TN_R(load_few)(const T *p, int64_t n, T fill)
+{
+    T lane[v_lanes];
+    for (int i = 0; i < v_lanes; i++) lane[i] = i < n ? p[i] : fill;
+    return v_load(lane);
+}
+
+TN_UNUSED __attribute__((noinline)) static void TN_R(store_few)(T *p, int64_t n, vec a)
+{
+    T lane[v_lanes];
+    v_store(lane, a);
+    for (int i = 0; i < n; i++) p[i] = lane[i];
+}
+
+#endif
+
+TN_INLINE vec v_load_part(const T *p, int64_t n, T fill)
+{
+    if (n >= v_lanes) return v_load(p);
+#if defined __AVX512F__
+    vec a = v_set(fill);
+    a.r[0] = (reg)TN__MM(mask_loadu)(a.r[0], TN_R(mask_of)(n), p);
+    return a;
+#elif defined __AVX2__
+    vec a = v_set(fill);
+    for (int r = 0; r < regs; r++) {
+        const __m256i mask = TN_R(mask_of)(n - r * reg_lanes);
+        const reg     x = (reg)TN__MM(maskload)(p + r * reg_lanes, mask);
+        a.r[r] = (reg)TN__MM(blendv)(a.r[r], x, TN_CAT(_mm256_castsi256, TN__P)(mask));
+    }
+    return a;
+#else
+    return TN_R(load_few)(p, n, fill);
+#endif
+}
+
 TN_INLINE void v_store_part(T *p, int64_t n, vec a)
 {
+    if (n >= v_lanes) {
+        v_store(p, a);
+        return;
+    }
+#if defined __AVX512F__
+    TN__MM(mask_storeu)(p, TN_R(mask_of)(n), a.r[0]);
+#elif defined __AVX2__
     for (int r = 0; r < regs; r++)
-        TN_R(reg_store_part)(p + r * reg_lanes, n - r * reg_lanes, a.r[r]);
+        TN__MM(maskstore)(p + r * reg_lanes, TN_R(mask_of)(n - r * reg_lanes), a.r[r]);
+#else
+    TN_R(store_few)(p, n, a);
+#endif
 }
 
 TN_INLINE vec v_add(vec a, vec b)

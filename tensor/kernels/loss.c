@@ -1,0 +1,127 @@
+/* Cross-entropy of rows of logits with class targets, and its gradient. */
+#include "tensor/kernels/loss.h"
+#include "tensor/kernels/simd.h"
+
+#include <math.h>
+
+#ifndef TN_REAL
+
+#define TN_REAL f32
+#include "tensor/kernels/loss.c"
+#undef TN_REAL
+#define TN_REAL f64
+#include "tensor/kernels/loss.c"
+#undef TN_REAL
+
+#else
+
+#include "tensor/kernels/rows.h"
+
+static bool TN_R(ignored)(const tn__cross_entropy *a, int64_t target)
+{
+    return a->has_ignore && target == a->ignore;
+}
+
+/* What is subtracted before exp: the maximum, rounded down; 0 of a row of -inf alone. */
+TN_INLINE T TN_R(shift_of)(T max) { return max == (T)-INFINITY ? 0 : tn__floor(max); }
+
+/* loss and nll of row r, from l = log sum e^(x - shift). */
+static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, T x_sum, T shift, T l)
+{
+    const T e = (T)a->smoothing, nll = (shift - x_target) + l;
+    ((T *)a->nll)[r] = nll;
+    ((T *)a->loss)[r] = e == 0 ? nll : (1 - e) * nll + e * ((shift - x_sum / (T)a->n) + l);
+}
+
+void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+{
+    for (int64_t r = begin; r < end; r++) {
+        const T      *x = (const T *)a->logits + r * a->n;
+        const int64_t target = tn__target_at(a->target, a->target_dtype, r);
+        T             shift = 0, l = 0;
+        if (TN_R(ignored)(a, target)) {
+            ((T *)a->nll)[r] = ((T *)a->loss)[r] = 0;
+        } else {
+            shift = TN_R(shift_of)(TN_R(row_max)(x, a->n));
+            l = tn__log(TN_R(row_exp)(x, NULL, a->n, shift));
+            const T x_sum = a->smoothing > 0 ? TN_R(row_sum)(x, a->n) : 0;
+            TN_R(row_losses)(a, r, x[target], x_sum, shift, l);
+        }
+        ((T *)a->shift)[r] = shift, ((T *)a->log_sum)[r] = l;
+    }
+}
+
+/* dlogits = (dloss + dnll + dlog_sum) p - dloss e / n, and at the target - (1 - e) dloss - dnll. */
+void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+{
+    const int64_t n = a->n;
+    for (int64_t r = begin; r < end; r++) {
+        const T      *x = (const T *)a->logits + r * n;
+        T            *dx = (T *)a->dlogits + r * n;
+        const int64_t target = tn__target_at(a->target, a->target_dtype, r);
+        if (TN_R(ignored)(a, target)) {
+            for (int64_t i = 0; i < n; i++) dx[i] = 0;
+            continue;
+        }
+        const T   e = (T)a->smoothing, dloss = ((const T *)a->dloss)[r], dnll = ((const T *)a->dnll)[r];
+        const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]), u = v_set(-(dloss * (e / (T)n)));
+        const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
+        int64_t   i = 0;
+        for (; i + v_lanes <= n; i += v_lanes)
+            v_store(dx + i, v_fma(v_exp(v_sub(v_sub(v_load(x + i), m), l)), all, u));
+        v_store_part(dx + i, n - i, v_fma(v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l)), all, u));
+        dx[target] -= (1 - e) * dloss + dnll;
+    }
+}
+
+/* x += b. */
+static void TN_R(row_add)(T *x, const T *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += v_lanes)
+        v_store_part(x + i, n - i, v_add(v_load_part(x + i, n - i, 0), v_load_part(b + i, n - i, 0)));
+}
+
+/* Forward and, with_grad, backward in one go, for dloss = 1: the logits (in dlogits) are overwritten
+ * by their gradient p - (1 - e) onehot(target) - e / n. No row is ignored. */
+void TN_KR(cross_entropy_step_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+{
+    const int64_t n = a->n;
+    for (int64_t r = begin; r < end; r++) {
+        T            *x = (T *)a->dlogits + r * n;
+        const int64_t target = tn__target_at(a->target, a->target_dtype, r);
+        const T       e = (T)a->smoothing;
+        if (a->bias) TN_R(row_add)(x, a->bias, n);
+        const T shift = TN_R(shift_of)(TN_R(row_max)(x, n)), x_target = x[target];
+        const T x_sum = e > 0 ? TN_R(row_sum)(x, n) : 0;
+        const T sum = TN_R(row_exp)(x, a->with_grad ? x : NULL, n, shift);
+        TN_R(row_losses)(a, r, x_target, x_sum, shift, tn__log(sum));
+        if (!a->with_grad) continue;
+        const vec c = v_set(1 / sum), u = v_set(-(e / (T)n));
+        int64_t   i = 0;
+        for (; i + v_lanes <= n; i += v_lanes) v_store(x + i, v_fma(v_load(x + i), c, u));
+        v_store_part(x + i, n - i, v_fma(v_load_part(x + i, n - i, 0), c, u));
+        x[target] -= 1 - e;
+    }
+}
+
+/* sum[j] += x[0][j] + x[1][j] + .., in this order: rows lie `stride` apart. */
+void TN_KR(add_rows)(const void *x_, int64_t rows, int64_t stride, int64_t n, void *sum_)
+{
+    const T *x = x_;
+    T       *sum = sum_;
+    int64_t  j = 0;
+    for (; j + 4 * v_lanes <= n; j += 4 * v_lanes) {
+        vec s[4];
+        for (int k = 0; k < 4; k++) s[k] = v_load(sum + j + k * v_lanes);
+        for (int64_t r = 0; r < rows; r++)
+            for (int k = 0; k < 4; k++) s[k] = v_add(s[k], v_load(x + r * stride + j + k * v_lanes));
+        for (int k = 0; k < 4; k++) v_store(sum + j + k * v_lanes, s[k]);
+    }
+    for (; j < n; j += v_lanes) {
+        vec s = v_load_part(sum + j, n - j, 0);
+        for (int64_t r = 0; r < rows; r++) s = v_add(s, v_load_part(x + r * stride + j, n - j, 0));
+        v_store_part(sum + j, n - j, s);
+    }
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* What kernels do with one row in the cache: included by a kernel template, once per dtype. A sum
+ * keeps four blocks of partial sums and adds them as (a + b) + (c + d), then v_sum's tree: its bits
+ * depend on n alone. */
+
+/* The largest element, -inf of none. NaN may or may not win: what follows has the NaN again. */
+TN_UNUSED static T TN_R(row_max)(const T *x, int64_t n)
+{
+    const T none = (T)-INFINITY;
+    vec     a = v_set(none), b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        a = v_max(a, v_load(x + i));
+        b = v_max(b, v_load(x + i + v_lanes));
+        c = v_max(c, v_load(x + i + 2 * v_lanes));
+        d = v_max(d, v_load(x + i + 3 * v_lanes));
+    }
+    for (; i < n; i += v_lanes) a = v_max(a, v_load_part(x + i, n - i, none));
+    return v_hmax(v_max(v_max(a, b), v_max(c, d)));
+}
+
+TN_UNUSED static T TN_R(row_sum)(const T *x, int64_t n)
+{
+    vec     a = v_set(0), b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        a = v_add(a, v_load(x + i));
+        b = v_add(b, v_load(x + i + v_lanes));
+        c = v_add(c, v_load(x + i + 2 * v_lanes));
+        d = v_add(d, v_load(x + i + 3 * v_lanes));
+    }
+    for (; i < n; i += v_lanes) a = v_add(a, v_load_part(x + i, n - i, 0));
+    return v_sum(v_add(v_add(a, b), v_add(c, d)));
+}
+
+TN_UNUSED static T TN_R(row_dot)(const T *x, const T *y, int64_t n)
+{
+    vec     a = v_set(0), b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        a = v_fma(v_load(x + i), v_load(y + i), a);
+        b = v_fma(v_load(x + i + v_lanes), v_load(y + i + v_lanes), b);
+        c = v_fma(v_load(x + i + 2 * v_lanes), v_load(y + i + 2 * v_lanes), c);
+        d = v_fma(v_load(x + i + 3 * v_lanes), v_load(y + i + 3 * v_lanes), d);
+    }
+    for (; i < n; i += v_lanes)
+        a = v_fma(v_load_part(x + i, n - i, 0), v_load_part(y + i, n - i, 0), a);
+    return v_sum(v_add(v_add(a, b), v_add(c, d)));
+}
+
+/* Sum of e^(x - shift); where y is not NULL, y = e^(x - shift) too (y may be x). */
+TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift)
+{
+    const vec m = v_set(shift);
+    vec       s[4] = { v_set(0), v_set(0), v_set(0), v_set(0) };
+    int64_t   i = 0;
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes)
+        for (int k = 0; k < 4; k++) {
+            vec e = v_exp(v_sub(v_load(x + i + k * v_lanes), m));
+            if (y) v_store(y + i + k * v_lanes, e);
+            s[k] = v_add(s[k], e);
+        }
+    for (; i < n; i += v_lanes) { /* e^-inf = 0 in the lanes that are not there */
+        vec e = v_exp(v_sub(v_load_part(x + i, n - i, (T)-INFINITY), m));
+        if (y) v_store_part(y + i, n - i, e);
+        s[0] = v_add(s[0], e);
+    }
+    return v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
+}
