@@ -1,5 +1,5 @@
-/* A byte-level BPE tokenizer: trains on text, encodes, decodes losslessly (any bytes at all), and is
- * saved in the format of docs/tokenizer-format.md. */
+/* A byte-level BPE tokenizer: trains on text, encodes, decodes losslessly (any bytes at all), and
+ * is saved in the format of docs/tokenizer-format.md. */
 #ifndef TN_DATA_TOKENIZER_H
 #define TN_DATA_TOKENIZER_H
 
