@@ -36,67 +36,116 @@ static T TN_R(row_square)(const T *x, int64_t n, T mean)
     return v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
 }
 
-/* Loads of row i .. that may be missing altogether. */
-TN_INLINE vec TN_R(load_or)(const T *p, int64_t i, int64_t n, T other)
+/* y = (x - mean) rstd gamma + beta from element i, of which `left` are in the row. Called with left
+ * constant but for the last block, and with constant flags, so that no choice is left in the loop. */
+TN_INLINE void TN_R(norm_block)(const T *x, const T *gamma, const T *beta, T *y, int64_t i,
+                                int64_t left, vec mean, vec rstd, bool has_gamma, bool has_beta)
 {
-    return p ? v_load_part(p + i, n - i, other) : v_set(other);
+    vec h = v_mul(v_sub(v_load_part(x + i, left, 0), mean), rstd);
+    if (has_gamma && has_beta)
+        h = v_fma(h, v_load_part(gamma + i, left, 0), v_load_part(beta + i, left, 0));
+    else if (has_gamma)
+        h = v_mul(h, v_load_part(gamma + i, left, 0));
+    else if (has_beta)
+        h = v_add(h, v_load_part(beta + i, left, 0));
+    v_store_part(y + i, left, h);
 }
+
+#define NORM_ROW(has_gamma, has_beta)                                                              \
+    do {                                                                                           \
+        for (; i + v_lanes <= n; i += v_lanes)                                                     \
+            TN_R(norm_block)(x, gamma, beta, y, i, v_lanes, m, s, has_gamma, has_beta);            \
+        if (i < n) TN_R(norm_block)(x, gamma, beta, y, i, n - i, m, s, has_gamma, has_beta);       \
+    } while (0)
+
+static void TN_R(norm_row)(const T *x, const T *gamma, const T *beta, T *y, int64_t n, vec m, vec s)
+{
+    int64_t i = 0;
+    if (gamma && beta)
+        NORM_ROW(true, true);
+    else if (gamma)
+        NORM_ROW(true, false);
+    else if (beta)
+        NORM_ROW(false, true);
+    else
+        NORM_ROW(false, false);
+}
+#undef NORM_ROW
 
 void TN_KR(norm_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
 {
     const int64_t n = a->n;
-    const T      *gamma = a->gamma, *beta = a->beta;
     T            *mean = a->mean, *rstd = a->rstd;
     for (int64_t r = begin; r < end; r++) {
         const T *x = (const T *)a->x + r * n;
-        T       *y = (T *)a->y + r * n;
-        T        m = a->rms ? 0 : TN_R(row_sum)(x, n) / (T)n;
-        T        s = 1 / tn__sqrt(TN_R(row_square)(x, n, m) / (T)n + (T)a->eps);
+        const T  m = a->rms ? 0 : TN_R(row_sum)(x, n) / (T)n;
+        const T  s = 1 / tn__sqrt(TN_R(row_square)(x, n, m) / (T)n + (T)a->eps);
+        TN_R(norm_row)(x, a->gamma, a->beta, (T *)a->y + r * n, n, v_set(m), v_set(s));
         if (!a->rms) mean[r] = m;
         rstd[r] = s;
-        const vec vm = v_set(m), vs = v_set(s);
-        for (int64_t i = 0; i < n; i += v_lanes) {
-            vec h = v_mul(v_sub(v_load_part(x + i, n - i, 0), vm), vs);
-            h = v_fma(h, TN_R(load_or)(gamma, i, n, 1), TN_R(load_or)(beta, i, n, 0));
-            v_store_part(y + i, n - i, h);
-        }
     }
 }
+
+/* ---- backward ------------------------------------------------------------------------------ */
 
 /* With h = (x - mean) rstd and g = dy gamma:
  *   dx = rstd (g - mean(g) - h mean(g h)),  dgamma += dy h,  dbeta += dy
  * where rms drops mean(g). */
-static void TN_R(norm_grad_row)(const tn__norm *a, int64_t r, T *dgamma, T *dbeta)
+typedef struct TN_R(grad_row) {
+    const T *x, *dy, *gamma;
+    T       *dx, *dgamma, *dbeta;
+    vec      mean, rstd;
+} TN_R(grad_row);
+
+/* One block of the first pass: sums of g and g h. */
+TN_INLINE void TN_R(grad_sums)(const TN_R(grad_row) *a, int64_t i, int64_t left, T fill, vec sum[2],
+                               bool has_gamma)
 {
-    const int64_t n = a->n;
-    const T      *x = (const T *)a->x + r * n, *dy = (const T *)a->dy + r * n, *gamma = a->gamma;
-    T            *dx = (T *)a->dx + r * n;
-    const T       mean = a->rms ? 0 : ((const T *)a->mean)[r], rstd = ((const T *)a->rstd)[r];
-    const vec     m = v_set(mean), s = v_set(rstd);
-    vec           sum = v_set(0), dot = v_set(0);
-    for (int64_t i = 0; i < n; i += v_lanes) {
-        vec d = v_load_part(dy + i, n - i, 0);
-        vec h = v_mul(v_sub(v_load_part(x + i, n - i, mean), m), s);
-        vec g = v_mul(d, TN_R(load_or)(gamma, i, n, 1));
-        if (dgamma) v_store_part(dgamma + i, n - i, v_fma(d, h, v_load_part(dgamma + i, n - i, 0)));
-        if (dbeta) v_store_part(dbeta + i, n - i, v_add(d, v_load_part(dbeta + i, n - i, 0)));
-        sum = v_add(sum, g);
-        dot = v_fma(g, h, dot);
-    }
-    const vec c1 = v_set(a->rms ? 0 : v_sum(sum) / (T)n), c2 = v_set(-(v_sum(dot) / (T)n));
-    for (int64_t i = 0; i < n; i += v_lanes) {
-        vec h = v_mul(v_sub(v_load_part(x + i, n - i, mean), m), s);
-        vec g = v_mul(v_load_part(dy + i, n - i, 0), TN_R(load_or)(gamma, i, n, 1));
-        v_store_part(dx + i, n - i, v_mul(s, v_fma(h, c2, v_sub(g, c1))));
-    }
+    const vec dy = v_load_part(a->dy + i, left, 0);
+    const vec h = v_mul(v_sub(v_load_part(a->x + i, left, fill), a->mean), a->rstd);
+    const vec g = has_gamma ? v_mul(dy, v_load_part(a->gamma + i, left, 0)) : dy;
+    if (a->dgamma) v_store_part(a->dgamma + i, left, v_fma(dy, h, v_load_part(a->dgamma + i, left, 0)));
+    if (a->dbeta) v_store_part(a->dbeta + i, left, v_add(dy, v_load_part(a->dbeta + i, left, 0)));
+    sum[0] = v_add(sum[0], g);
+    sum[1] = v_fma(g, h, sum[1]);
+}
+
+/* One block of the second: c1 = mean(g), c2 = -mean(g h). */
+TN_INLINE void TN_R(grad_block)(const TN_R(grad_row) *a, int64_t i, int64_t left, vec c1, vec c2,
+                                bool has_gamma)
+{
+    const vec dy = v_load_part(a->dy + i, left, 0);
+    const vec h = v_mul(v_sub(v_load_part(a->x + i, left, 0), a->mean), a->rstd);
+    const vec g = has_gamma ? v_mul(dy, v_load_part(a->gamma + i, left, 0)) : dy;
+    v_store_part(a->dx + i, left, v_mul(a->rstd, v_fma(h, c2, v_sub(g, c1))));
+}
+
+TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms, bool has_gamma)
+{
+    vec     sum[2] = { v_set(0), v_set(0) };
+    int64_t i = 0;
+    for (; i + v_lanes <= n; i += v_lanes) TN_R(grad_sums)(a, i, v_lanes, mean, sum, has_gamma);
+    if (i < n) TN_R(grad_sums)(a, i, n - i, mean, sum, has_gamma);
+    const vec c1 = v_set(rms ? 0 : v_sum(sum[0]) / (T)n), c2 = v_set(-(v_sum(sum[1]) / (T)n));
+    for (i = 0; i + v_lanes <= n; i += v_lanes) TN_R(grad_block)(a, i, v_lanes, c1, c2, has_gamma);
+    if (i < n) TN_R(grad_block)(a, i, n - i, c1, c2, has_gamma);
 }
 
 void TN_KR(norm_grad_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
 {
-    T *dgamma = a->dgamma, *dbeta = a->dbeta;
-    for (int64_t i = 0; dgamma && i < a->n; i++) dgamma[i] = 0;
-    for (int64_t i = 0; dbeta && i < a->n; i++) dbeta[i] = 0;
-    for (int64_t r = begin; r < end; r++) TN_R(norm_grad_row)(a, r, dgamma, dbeta);
+    const int64_t  n = a->n;
+    TN_R(grad_row) row = { .gamma = a->gamma, .dgamma = a->dgamma, .dbeta = a->dbeta };
+    for (int64_t i = 0; row.dgamma && i < n; i++) row.dgamma[i] = 0;
+    for (int64_t i = 0; row.dbeta && i < n; i++) row.dbeta[i] = 0;
+    for (int64_t r = begin; r < end; r++) {
+        const T mean = a->rms ? 0 : ((const T *)a->mean)[r];
+        row.x = (const T *)a->x + r * n, row.dy = (const T *)a->dy + r * n, row.dx = (T *)a->dx + r * n;
+        row.mean = v_set(mean), row.rstd = v_set(((const T *)a->rstd)[r]);
+        if (a->gamma)
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, true);
+        else
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, false);
+    }
 }
 
 #endif
