@@ -1,0 +1,230 @@
+/* Attention's public functions, and the composition of primitives that it equals: its reference in
+ * tests, what second order differentiates, and what shows the weights. */
+#include "autograd/ops/attention.h"
+
+#include <math.h>
+
+/* ---- what may be attended to -------------------------------------------------------------------- */
+
+static tn_node *and_of(tn_node *a, tn_node *b) { return !a ? b : !b ? a : tn_logical_and(a, b); }
+
+static tn_node *positions(tn_graph *g, int64_t n, int axis_after)
+{
+    tn_node *p = tn_arange(g, TN_I32, n, 0, 1);
+    return axis_after ? tn_unsqueeze(p, -1) : p;
+}
+
+static tn_node *i32_of(tn_node *like, double value) { return tn_scalar_like(like, value); }
+
+/* More keys than queries, where lengths are known when run: the last query stands at the last key. */
+static tn_node *cache_offset(tn_node *n_keys, tn_node *n_queries)
+{
+    return tn_maximum(tn_sub(n_keys, n_queries), i32_of(n_keys, 0));
+}
+
+/* bool, broadcasts to [b, h, tq, tk]; NULL: everything. */
+static tn_node *allowed_padded(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
+{
+    const tn__attention_at at = tn__attention_inputs(a);
+    const int64_t          tq = tn_dim(in[0], 1), tk = tn_dim(in[1], 1);
+    tn_node               *allowed = at.keep >= 0 ? in[at.keep] : NULL, *last = NULL;
+    if (at.k_lengths >= 0) {
+        tn_node *n = tn_reshape(in[at.k_lengths], TN_SHAPE(tn_dim(in[0], 0), 1, 1, 1));
+        allowed = and_of(allowed, tn_lt(positions(g, tk, 0), n));
+        if (a->causal) last = cache_offset(n, i32_of(n, (double)tq));
+    }
+    if (a->causal) {
+        tn_node *i = positions(g, tq, 1);
+        allowed = and_of(allowed, tn_le(positions(g, tk, 0), last ? tn_add(i, last) : i));
+    }
+    if (at.bias >= 0) {
+        tn_node *bias = tn_stop_gradient(in[at.bias]);
+        allowed = and_of(allowed, tn_gt(bias, tn_scalar_like(bias, -INFINITY)));
+    }
+    return allowed;
+}
+
+/* For each of n rows: which segment it is in, from 1 on; 0 and past the last: none. */
+static tn_node *segment_of(tn_graph *g, tn_node *offsets, int64_t n)
+{
+    const int axis = -1;
+    return tn_sum(tn_cast(tn_ge(positions(g, n, 1), offsets), TN_I32), &axis, 1, false);
+}
+
+/* bool [n, m] of packed rows. */
+static tn_node *allowed_packed(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
+{
+    const tn__attention_at at = tn__attention_inputs(a);
+    const int64_t          n = tn_dim(in[0], 0), m = tn_dim(in[1], 0);
+    tn_node *qo = in[at.q_offsets], *ko = at.k_offsets >= 0 ? in[at.k_offsets] : qo;
+    tn_node *qs = segment_of(g, qo, n), *ks = segment_of(g, ko, m);
+    const int64_t n_segments = tn_dim(qo, 0) - 1;
+    tn_node *allowed = tn_eq(tn_unsqueeze(qs, 1), ks);
+    allowed = tn_logical_and(allowed, tn_ge(ks, i32_of(ks, 1)));
+    allowed = tn_logical_and(allowed, tn_le(ks, i32_of(ks, (double)n_segments)));
+    if (!a->causal || n_segments < 1) return allowed;
+    tn_node *first = i32_of(ks, 0), *last = i32_of(ks, (double)(n_segments - 1)), *one = i32_of(ks, 1);
+    tn_node *qi = tn_minimum(tn_maximum(tn_sub(qs, one), first), last);
+    tn_node *ki = tn_minimum(tn_maximum(tn_sub(ks, one), first), last);
+    tn_node *q0 = tn_index_select(qo, 0, qi), *q1 = tn_index_select(qo, 0, tn_add(qi, one));
+    tn_node *k0 = tn_index_select(ko, 0, qi), *k1 = tn_index_select(ko, 0, tn_add(qi, one));
+    tn_node *i = tn_add(tn_sub(positions(g, n, 0), q0), cache_offset(tn_sub(k1, k0), tn_sub(q1, q0)));
+    tn_node *j = tn_sub(positions(g, m, 0), tn_index_select(ko, 0, ki));
+    return tn_logical_and(allowed, tn_le(j, tn_unsqueeze(i, 1)));
+}
+
+/* ---- the composition ------------------------------------------------------------------------------ */
+
+/* [b, t, hk, d] -> [b, h, t, d]; head j is head j / (h / hk) of x. */
+static tn_node *by_head(tn_node *x, int64_t h)
+{
+    const int64_t b = tn_dim(x, 0), t = tn_dim(x, 1), hk = tn_dim(x, 2), d = tn_dim(x, 3);
+    x = tn_permute(x, (const int[]){ 0, 2, 1, 3 }, 4);
+    if (hk == h) return x;
+    x = tn_expand(tn_unsqueeze(x, 2), TN_SHAPE(b, hk, h / hk, t, d));
+    return tn_reshape(x, TN_SHAPE(b, h, t, d));
+}
+
+/* The dropout op with the stream of this attention: weight (b, h, i, j) has the same random number. */
+static tn_node *drop(tn_node *weights, double p, uint64_t stream)
+{
+    const tn_op *op = tn_op_find("dropout");
+    union {
+        double align;
+        char   bytes[64];
+    } attrs = { .bytes = { 0 } };
+    for (const tn_attr_field *f = op ? op->attrs : NULL; f && f->kind != TN_ATTR_END; f++) {
+        if (f->kind == TN_ATTR_f64) *(double *)(void *)(attrs.bytes + f->offset) = p;
+        if (f->kind == TN_ATTR_stream) *(uint64_t *)(void *)(attrs.bytes + f->offset) = stream;
+    }
+    return op ? tn_apply(op, &weights, 1, &attrs) : NULL;
+}
+
+/* log(sum(exp(scores))) by row, and 0 where nothing may be attended to. */
+static tn_node *lse_of(tn_node *scores, tn_node *allowed)
+{
+    const int     axis = -1;
+    const int64_t b = tn_dim(scores, 0), h = tn_dim(scores, 1), tq = tn_dim(scores, 2);
+    tn_node      *like = tn_full(tn_node_graph(scores), tn_node_dtype(scores), TN_SHAPE(b, h, tq), 0);
+    if (tn_dim(scores, 3) == 0) return like;
+    if (!allowed) return tn_logsumexp(scores, &axis, 1, false);
+    tn_node *empty = tn_logical_not(tn_any(tn_expand(allowed, tn_node_shape(scores)), &axis, 1, true));
+    tn_node *lse = tn_logsumexp(tn_masked_fill(scores, empty, 0), &axis, 1, false);
+    return tn_masked_fill(lse, tn_squeeze(empty, -1), 0);
+}
+
+tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
+{
+    const tn__attention_at at = tn__attention_inputs(a);
+    const bool             is_packed = a->has_q_offsets;
+    tn_node               *q = in[0], *k = in[1], *v = in[2];
+    tn_node               *allowed = is_packed ? allowed_packed(g, a, in) : allowed_padded(g, a, in);
+    if (is_packed) q = tn_unsqueeze(q, 0), k = tn_unsqueeze(k, 0), v = tn_unsqueeze(v, 0);
+    const int64_t h = tn_dim(q, 2);
+    tn_node *scores = tn_matmul(by_head(q, h), tn_transpose(by_head(k, h), -1, -2));
+    scores = tn_scale(scores, a->scale);
+    if (at.bias >= 0) scores = tn_add(scores, in[at.bias]);
+    if (allowed) scores = tn_where(allowed, scores, tn_scalar_like(scores, -INFINITY));
+    tn__attention_nodes n = { .weights = tn_softmax(scores, -1), .lse = lse_of(scores, allowed) };
+    tn_node *kept = a->p > 0 ? drop(n.weights, a->p, a->stream) : n.weights;
+    n.y = tn_permute(tn_matmul(kept, by_head(v, h)), (const int[]){ 0, 2, 1, 3 }, 4);
+    if (is_packed) n.y = tn_squeeze(n.y, 0), n.lse = tn_squeeze(n.lse, 0);
+    return n;
+}
+
+/* ---- public functions --------------------------------------------------------------------------------- */
+
+enum { MOST_INPUTS = 8 };
+
+/* The arguments as an op wants them: attributes, and values of one graph. */
+typedef struct arguments {
+    tn__attention_attrs attrs;
+    tn_graph           *graph;
+    tn_node            *in[MOST_INPUTS];
+    int                 n;
+} arguments;
+
+/* [b, tk], [tq, tk], [b, tq, tk] or [b, h, tq, tk] as rank 4. Of rank 2, the first dim is the batch if
+ * it fits that. */
+static tn_node *keep_of_rank_4(tn_node *keep, int64_t b)
+{
+    const tn_shape s = tn_node_shape(keep);
+    switch (s.rank) {
+    case 1: return tn_reshape(keep, TN_SHAPE(1, 1, 1, s.dim[0]));
+    case 2: return tn_reshape(keep, s.dim[0] == b || s.dim[0] == 1 ? TN_SHAPE(s.dim[0], 1, 1, s.dim[1])
+                                                                   : TN_SHAPE(1, 1, s.dim[0], s.dim[1]));
+    case 3: return tn_reshape(keep, TN_SHAPE(s.dim[0], 1, s.dim[1], s.dim[2]));
+    default: return keep;
+    }
+}
+
+/* NumPy's broadcasting: dims of size 1 in front. */
+static tn_node *bias_of_rank_4(tn_node *bias)
+{
+    const tn_shape s = tn_node_shape(bias);
+    if (s.rank >= 4) return bias;
+    int64_t dim[4] = { 1, 1, 1, 1 };
+    for (int d = 0; d < s.rank; d++) dim[4 - s.rank + d] = s.dim[d];
+    return tn_reshape(bias, tn_shape_of(4, dim));
+}
+
+/* Whichever of the inputs is not a variable says what the graph is. */
+static tn_graph *graph_of(tn_node *const *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (x[i] && tn_node_graph(x[i])) return tn_node_graph(x[i]);
+    if (x[0])
+        tn_fail(tn_node_ctx(x[0]), TN_ERR_ARG, "attention: all inputs are variables, which belong to no "
+                "graph: give one by tn_read(g, w)");
+    return NULL;
+}
+
+static bool gather_arguments(arguments *r, tn_node *q, tn_node *k, tn_node *v,
+                             const tn_attention_mask *mask, const tn_attention_options *options)
+{
+    const tn_attention_mask    m = mask ? *mask : (tn_attention_mask){ 0 };
+    const tn_attention_options o = options ? *options : (tn_attention_options){ 0 };
+    tn_node *all[] = { q, k, v, m.keep, m.bias, m.q_offsets, m.k_offsets, m.k_lengths };
+    if (!q || !k || !v || !(r->graph = graph_of(all, MOST_INPUTS))) return false;
+    const int64_t dh = tn_dim(q, -1);
+    r->attrs = (tn__attention_attrs){
+        .causal = m.causal, .scale = o.scale != 0 ? o.scale : dh > 0 ? 1 / sqrt((double)dh) : 1,
+        .p = tn_graph_mode(r->graph) == TN_TRAIN ? o.dropout : 0,
+        .has_keep = m.keep, .has_bias = m.bias, .has_q_offsets = m.q_offsets,
+        .has_k_offsets = m.k_offsets, .has_k_lengths = m.k_lengths
+    };
+    if (all[3]) all[3] = keep_of_rank_4(tn_read(r->graph, all[3]), tn_dim(q, 0));
+    if (all[4]) all[4] = bias_of_rank_4(tn_read(r->graph, all[4]));
+    const bool has[] = { true, true, true, r->attrs.has_keep, r->attrs.has_bias,
+                         r->attrs.has_q_offsets, r->attrs.has_k_offsets, r->attrs.has_k_lengths };
+    for (int i = 0; i < MOST_INPUTS; i++) {
+        if (!has[i]) continue;
+        if (!all[i] || !(r->in[r->n++] = tn_read(r->graph, all[i]))) return false;
+    }
+    return true;
+}
+
+tn_node *tn_attention(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mask *mask,
+                      const tn_attention_options *options)
+{
+    arguments r = { .n = 0 };
+    if (!gather_arguments(&r, q, k, v, mask, options)) return NULL;
+    return tn_apply(&tn_op_attention, r.in, r.n, &r.attrs);
+}
+
+tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mask *mask,
+                                   const tn_attention_options *options, tn_node **weights)
+{
+    arguments r = { .n = 0 };
+    if (weights) *weights = NULL;
+    if (!gather_arguments(&r, q, k, v, mask, options)) return NULL;
+    if (r.attrs.has_q_offsets) {
+        tn_fail(tn_graph_ctx(r.graph), TN_ERR_UNSUPPORTED,
+                "tn_attention_with_weights: not for packed rows: use tn_attention");
+        return NULL;
+    }
+    if (!tn_apply(&tn_op_attention, r.in, r.n, &r.attrs)) return NULL; /* its checks; never run */
+    const tn__attention_nodes n = tn__attention_compose(r.graph, &r.attrs, r.in);
+    if (weights) *weights = n.weights;
+    return n.y;
+}

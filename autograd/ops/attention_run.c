@@ -1,0 +1,350 @@
+/* Running attention: which head, which rows and which mask each task of the kernels
+ * (tensor/kernels/attention.h) gets. Memory is linear in the lengths.
+ *
+ * Every element of an output is made by one task in one order: a task of the forward pass is a chunk
+ * of queries of one head; a task of the backward pass is a chunk of keys of one key head, with all
+ * queries of the heads that share it. Where batch and heads are too few for that, keys are cut in
+ * several chunks, whose parts of dq are added in rising order: the cut depends on shapes alone. */
+#include "autograd/ops/attention.h"
+#include "tensor/internal.h"
+
+#include <string.h>
+
+enum {
+    CHUNK_ROWS = 128,  /* queries of a forward task, where there are more */
+    CHUNK_KEYS = 512,  /* least keys of a backward task, where keys are cut */
+    ENOUGH_TASKS = 16, /* with as many heads and batch rows, keys are not cut */
+    MOST_CHUNKS = 8
+};
+
+typedef struct call {
+    tn_exec                   *e;
+    const tn__attention_attrs *attrs;
+    tn__attention_at           at;
+    tn__attention_sizes        s;
+    int64_t                    size;       /* bytes of an element */
+    bool                       is_f32;
+    const int32_t             *q_offsets, *k_offsets, *k_lengths;
+    char                      *scratch;
+    size_t                     per_worker;
+    int64_t                    q_chunks, k_chunks, chunk_keys;
+    char                      *parts;      /* of dq: [k_chunks] times dq, where k_chunks > 1 */
+} call;
+
+static call call_of(tn_exec *e)
+{
+    call c = { .e = e, .attrs = e->attrs, .at = tn__attention_inputs(e->attrs) };
+    c.s = tn__attention_sizes_of(c.attrs, &e->in[0].shape, &e->in[1].shape, &e->in[2].shape,
+                   c.attrs->has_q_offsets ? &e->in[c.at.q_offsets].shape : NULL);
+    c.size = (int64_t)tn_dtype_size(e->in[0].dtype);
+    c.is_f32 = e->in[0].dtype == TN_F32;
+    const int64_t heads = c.s.b * c.s.hk;
+    int64_t       cuts = heads > 0 ? (ENOUGH_TASKS + heads - 1) / heads : 1;
+    cuts = cuts < MOST_CHUNKS ? cuts : MOST_CHUNKS;
+    cuts = cuts * CHUNK_KEYS <= c.s.tk ? cuts : (c.s.tk + CHUNK_KEYS - 1) / CHUNK_KEYS;
+    cuts = cuts > 0 ? cuts : 1;
+    c.chunk_keys = ((c.s.tk + cuts - 1) / cuts + TN_ATTENTION_GRAD_KEYS - 1) / TN_ATTENTION_GRAD_KEYS *
+                   TN_ATTENTION_GRAD_KEYS;
+    c.k_chunks = c.chunk_keys > 0 ? (c.s.tk + c.chunk_keys - 1) / c.chunk_keys : 1;
+    return c;
+}
+
+/* Points at the data; the first part of the scratch is the workers'. */
+static void bind(call *c, size_t per_worker)
+{
+    const tn_exec *e = c->e;
+    c->q_offsets = c->at.q_offsets >= 0 ? e->in[c->at.q_offsets].data : NULL;
+    c->k_offsets = c->at.k_offsets >= 0 ? e->in[c->at.k_offsets].data : c->q_offsets;
+    c->k_lengths = c->at.k_lengths >= 0 ? e->in[c->at.k_lengths].data : NULL;
+    c->per_worker = per_worker;
+    c->scratch = e->scratch;
+    c->parts = c->scratch + per_worker * (size_t)tn_ctx_threads(e->ctx);
+}
+
+static tn_status check_offsets(const call *c, const int32_t *o, int64_t rows, const char *name)
+{
+    for (int64_t s = 0; o && s <= c->s.b; s++) {
+        const int64_t least = s ? o[s - 1] : 0;
+        if (o[s] < least || o[s] > rows)
+            return tn_fail(c->e->ctx, TN_ERR_INDEX, "attention: %s[%lld] = %d is not in [%lld, %lld]", name,
+                           (long long)s, o[s], (long long)least, (long long)rows);
+    }
+    return TN_OK;
+}
+
+static tn_status check_data(const call *c)
+{
+    tn_status status = check_offsets(c, c->q_offsets, c->s.tq, "q_offsets");
+    if (!status) status = check_offsets(c, c->k_offsets, c->s.tk, "k_offsets");
+    for (int64_t b = 0; !status && c->k_lengths && b < c->s.b; b++)
+        if (c->k_lengths[b] < 0 || c->k_lengths[b] > c->s.tk)
+            status = tn_fail(c->e->ctx, TN_ERR_INDEX, "attention: k_lengths[%lld] = %d is not in [0, %lld]",
+                             (long long)b, c->k_lengths[b], (long long)c->s.tk);
+    return status;
+}
+
+/* Element [b, row 0, head, 0] of a tensor with heads, packed or not; *row gets the stride of rows. */
+static char *rows_of(const call *c, const tn_tensor *t, int64_t b, int64_t first_row, int64_t head,
+                     int64_t *row)
+{
+    const int64_t *s = t->stride;
+    const int64_t  at = c->s.is_packed ? first_row * s[0] + head * s[1] : b * s[0] + head * s[2];
+    *row = c->s.is_packed ? s[0] : s[1];
+    return (char *)t->data + at * c->size;
+}
+
+/* Element [b, head, first_row] of lse or its cotangent, whose rows are contiguous. */
+static char *stat_of(const call *c, const tn_tensor *t, int64_t b, int64_t first_row, int64_t head)
+{
+    const int64_t *s = t->stride;
+    return (char *)t->data + ((c->s.is_packed ? head * s[0] : b * s[0] + head * s[1]) + first_row) * c->size;
+}
+
+/* Element [b, head, 0, 0] of a mask; strides of broadcast dims are 0. */
+static const char *mask_of(const tn_tensor *m, int64_t b, int64_t head, int64_t *row, int64_t *col)
+{
+    int64_t s[4];
+    for (int d = 0; d < 4; d++) s[d] = m->shape.dim[d] == 1 ? 0 : m->stride[d];
+    *row = s[2], *col = s[3];
+    return (const char *)m->data + (b * s[0] + head * s[1]) * (int64_t)tn_dtype_size(m->dtype);
+}
+
+/* Rows of batch row or segment b. */
+static void lengths_of(const call *c, int64_t b, int64_t *q0, int64_t *nq, int64_t *k0, int64_t *nk)
+{
+    *q0 = c->q_offsets ? c->q_offsets[b] : 0, *nq = c->q_offsets ? c->q_offsets[b + 1] - *q0 : c->s.tq;
+    *k0 = c->k_offsets ? c->k_offsets[b] : 0, *nk = c->k_offsets ? c->k_offsets[b + 1] - *k0 : c->s.tk;
+    if (c->k_lengths) *nk = c->k_lengths[b];
+}
+
+/* What the kernels need of head `head` of batch row or segment b, gradients aside. */
+static tn__attention head_of(const call *c, int64_t b, int64_t head, const tn_tensor *y, const tn_tensor *lse)
+{
+    const tn__attention_attrs *at = c->attrs;
+    const tn_tensor           *in = c->e->in;
+    const int64_t              kv = head / (c->s.h / c->s.hk);
+    int64_t                    q0, k0;
+    tn__attention a = { .dh = c->s.dh, .dv = c->s.dv, .scale = at->scale, .p = at->p, .run = c->e->run };
+    lengths_of(c, b, &q0, &a.tq, &k0, &a.tk);
+    a.q = rows_of(c, &in[0], b, q0, head, &a.q_row);
+    a.k = rows_of(c, &in[1], b, k0, kv, &a.k_row);
+    a.v = rows_of(c, &in[2], b, k0, kv, &a.v_row);
+    a.y = rows_of(c, y, b, q0, head, &a.y_row);
+    a.lse = stat_of(c, lse, b, q0, head);
+    /* With run-time lengths, the last query stands at the last key, or before it. */
+    const bool is_cache = c->k_lengths || c->k_offsets != c->q_offsets;
+    a.diagonal = !at->causal ? a.tk : is_cache && a.tk > a.tq ? a.tk - a.tq : 0;
+    if (c->at.keep >= 0)
+        a.keep = (const uint8_t *)mask_of(&in[c->at.keep], b, head, &a.keep_row, &a.keep_col);
+    if (c->at.bias >= 0) a.bias = mask_of(&in[c->at.bias], b, head, &a.bias_row, &a.bias_col);
+    a.key = tn__rng_key(c->e->seed, at->stream);
+    a.first_row = c->s.tk;
+    a.first = (uint64_t)((((c->s.is_packed ? 0 : b) * c->s.h + head) * c->s.tq + q0) * c->s.tk + k0);
+    return a;
+}
+
+/* Zeros in the rows of a contiguous packed tensor that no segment has. */
+static void clear_outside(const call *c, const tn_tensor *t, const int32_t *offsets)
+{
+    const int64_t n = t->shape.dim[0], row = t->shape.dim[1] * t->shape.dim[2] * c->size;
+    const int64_t first = c->s.b > 0 ? offsets[0] : n, last = c->s.b > 0 ? offsets[c->s.b] : n;
+    memset(t->data, 0, (size_t)(first * row));
+    memset((char *)t->data + last * row, 0, (size_t)((n - last) * row));
+}
+
+/* ---- forward --------------------------------------------------------------------------------------- */
+
+/* Chunks of one head are neighbours, the last (the longest, where causal) first. */
+static void forward_task(void *arg, int64_t task, int worker)
+{
+    const call    *c = arg;
+    const int64_t  chunk = c->q_chunks - 1 - task % c->q_chunks, head = task / c->q_chunks % c->s.h;
+    const int64_t  i0 = chunk * CHUNK_ROWS, b = task / c->q_chunks / c->s.h;
+    tn__attention  a = head_of(c, b, head, &c->e->out[0], &c->e->out[1]);
+    const int64_t  i1 = a.tq - i0 < CHUNK_ROWS ? a.tq : i0 + CHUNK_ROWS;
+    void          *scratch = c->scratch + (size_t)worker * c->per_worker;
+    const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
+    if (i0 < i1) (c->is_f32 ? k->attention_f32 : k->attention_f64)(&a, i0, i1, scratch);
+}
+
+static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
+
+static tn__attention largest(const call *c)
+{
+    return (tn__attention){ .tq = c->s.tq, .tk = c->s.tk, .dh = c->s.dh, .dv = c->s.dv, .p = c->attrs->p };
+}
+
+static size_t forward_per_worker(const call *c)
+{
+    const tn__attention a = largest(c);
+    return round_up(tn__attention_scratch(&a, c->size));
+}
+
+size_t tn__attention_run_scratch(const tn_exec *e)
+{
+    tn_exec    copy = *e;
+    const call c = call_of(&copy);
+    return forward_per_worker(&c) * (size_t)tn_ctx_threads(e->ctx);
+}
+
+static void clear_lse_outside(const call *c, const tn_tensor *lse)
+{
+    for (int64_t head = 0; head < c->s.h; head++) {
+        char         *row = (char *)lse->data + head * c->s.tq * c->size;
+        const int64_t first = c->s.b > 0 ? c->q_offsets[0] : c->s.tq;
+        const int64_t last = c->s.b > 0 ? c->q_offsets[c->s.b] : c->s.tq;
+        memset(row, 0, (size_t)(first * c->size));
+        memset(row + last * c->size, 0, (size_t)((c->s.tq - last) * c->size));
+    }
+}
+
+tn_status tn__attention_run(tn_exec *e)
+{
+    call c = call_of(e);
+    bind(&c, forward_per_worker(&c));
+    tn_status status = check_data(&c);
+    if (status) return status;
+    if (c.s.is_packed) clear_outside(&c, &e->out[0], c.q_offsets), clear_lse_outside(&c, &e->out[1]);
+    int64_t longest = c.s.is_packed ? 0 : c.s.tq;
+    for (int64_t b = 0; c.s.is_packed && b < c.s.b; b++) {
+        const int64_t n = c.q_offsets[b + 1] - c.q_offsets[b];
+        longest = n > longest ? n : longest;
+    }
+    c.q_chunks = (longest + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    tn_parallel_for(e->ctx, c.s.b * c.s.h * c.q_chunks, forward_task, &c);
+    return TN_OK;
+}
+
+/* ---- backward ---------------------------------------------------------------------------------------- */
+
+/* The head with its gradients' rows; dq is that of a chunk of keys. */
+static tn__attention grad_head_of(const call *c, int64_t b, int64_t head, int64_t chunk)
+{
+    tn_exec      *e = c->e;
+    tn__attention a = head_of(c, b, head, &e->in[c->at.y], &e->in[c->at.lse]);
+    const int64_t kv = head / (c->s.h / c->s.hk), q0 = c->q_offsets ? c->q_offsets[b] : 0,
+                  k0 = c->k_offsets ? c->k_offsets[b] : 0;
+    tn_tensor     dq = e->out[0];
+    if (c->k_chunks > 1) dq.data = c->parts + chunk * tn_shape_size(&dq.shape) * c->size;
+    a.dy = rows_of(c, &e->in[c->at.dy], b, q0, head, &a.dy_row);
+    a.dq = rows_of(c, &dq, b, q0, head, &a.dq_row);
+    a.dk = rows_of(c, &e->out[1], b, k0, kv, &a.dk_row);
+    a.dv_out = rows_of(c, &e->out[2], b, k0, kv, &a.dv_row);
+    if (c->at.dlse >= 0) a.dlse = stat_of(c, &e->in[c->at.dlse], b, q0, head);
+    return a;
+}
+
+static void clear_rows(char *p, int64_t row, int64_t n, int64_t bytes)
+{
+    for (int64_t i = 0; i < n; i++) memset(p + i * row, 0, (size_t)bytes);
+}
+
+static void backward_task(void *arg, int64_t task, int worker)
+{
+    const call       *c = arg;
+    const int64_t     chunk = task % c->k_chunks, kv = task / c->k_chunks % c->s.hk;
+    const int64_t     b = task / c->k_chunks / c->s.hk, group = c->s.h / c->s.hk;
+    const int64_t     j0 = chunk * c->chunk_keys;
+    void             *scratch = c->scratch + (size_t)worker * c->per_worker;
+    const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
+    for (int64_t g = 0; g < group; g++) {
+        tn__attention a = grad_head_of(c, b, kv * group + g, chunk);
+        const int64_t rows = c->s.is_packed ? a.tk : c->s.tk; /* rows past k_lengths are zeros */
+        const int64_t end = rows - j0 < c->chunk_keys ? rows : j0 + c->chunk_keys;
+        const int64_t j1 = end < a.tk ? end : a.tk;
+        if (g == 0 && end > j0) {
+            clear_rows((char *)a.dk + j0 * a.dk_row * c->size, a.dk_row * c->size, end - j0, a.dh * c->size);
+            clear_rows((char *)a.dv_out + j0 * a.dv_row * c->size, a.dv_row * c->size, end - j0, a.dv * c->size);
+        }
+        if (j0 < j1)
+            (c->is_f32 ? k->attention_grad_f32 : k->attention_grad_f64)(&a, j0, j1, scratch);
+        else
+            clear_rows(a.dq, a.dq_row * c->size, a.tq, a.dh * c->size);
+    }
+}
+
+enum { ADD_ROWS = 64 };
+
+/* dq = the sum of its parts, ADD_ROWS rows [h, dh] of all batch rows a task. */
+static void add_task(void *arg, int64_t task, int worker)
+{
+    const call      *c = arg;
+    const tn_tensor *dq = &c->e->out[0];
+    const int64_t    n = tn_shape_size(&dq->shape), row = c->s.h * c->s.dh;
+    const int64_t    i0 = task * ADD_ROWS * row, i1 = n - i0 < ADD_ROWS * row ? n : i0 + ADD_ROWS * row;
+    (void)worker;
+    memcpy((char *)dq->data + i0 * c->size, c->parts + i0 * c->size, (size_t)((i1 - i0) * c->size));
+    for (int64_t part = 1; part < c->k_chunks; part++) {
+        const char *p = c->parts + part * n * c->size;
+        if (c->is_f32)
+            for (int64_t i = i0; i < i1; i++) ((float *)dq->data)[i] += ((const float *)(const void *)p)[i];
+        else
+            for (int64_t i = i0; i < i1; i++) ((double *)dq->data)[i] += ((const double *)(const void *)p)[i];
+    }
+}
+
+/* The gradient of the bias: a task has a part of it for itself, ROWS_OF_BIAS rows of one head, and goes
+ * through the batch rows, heads and queries that it was broadcast to in their order. */
+enum { ROWS_OF_BIAS = 64 };
+
+static void bias_task(void *arg, int64_t task, int worker)
+{
+    const call       *c = arg;
+    const tn_tensor  *d = &c->e->out[3];
+    const int64_t    *dim = d->shape.dim;
+    const int64_t     chunks = dim[2] == 1 ? 1 : (dim[2] + ROWS_OF_BIAS - 1) / ROWS_OF_BIAS;
+    const int64_t     chunk = task % chunks, bh = task / chunks % dim[1], bb = task / chunks / dim[1];
+    const int64_t     i0 = dim[2] == 1 ? 0 : chunk * ROWS_OF_BIAS;
+    const int64_t     i1 = dim[2] == 1 || c->s.tq - i0 < ROWS_OF_BIAS ? c->s.tq : i0 + ROWS_OF_BIAS;
+    const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
+    int64_t           row, col;
+    char             *data = (char *)(uintptr_t)mask_of(d, bb, bh, &row, &col);
+    clear_rows(data + i0 * row * c->size, dim[3] * c->size, dim[2] == 1 ? 1 : i1 - i0, dim[3] * c->size);
+    for (int64_t b = bb; b < (dim[0] == 1 ? c->s.b : bb + 1); b++)
+        for (int64_t head = bh; head < (dim[1] == 1 ? c->s.h : bh + 1); head++) {
+            tn__attention a = grad_head_of(c, b, head, 0);
+            (c->is_f32 ? k->attention_bias_grad_f32 : k->attention_bias_grad_f64)(
+                &a, i0, i1, data, row, col, c->scratch + (size_t)worker * c->per_worker);
+        }
+}
+
+static size_t backward_per_worker(const call *c)
+{
+    const tn__attention a = largest(c);
+    return round_up(tn__attention_grad_scratch(&a, c->size));
+}
+
+size_t tn__attention_grad_run_scratch(const tn_exec *e)
+{
+    tn_exec    copy = *e;
+    const call c = call_of(&copy);
+    const size_t parts = c.k_chunks > 1 ? (size_t)(c.k_chunks * tn_shape_size(&e->in[0].shape) * c.size) : 0;
+    return backward_per_worker(&c) * (size_t)tn_ctx_threads(e->ctx) + parts;
+}
+
+tn_status tn__attention_grad_run(tn_exec *e)
+{
+    call c = call_of(e);
+    bind(&c, backward_per_worker(&c));
+    tn_status status = check_data(&c);
+    if (status) return status;
+    if (c.s.is_packed) {
+        tn_tensor part = e->out[0];
+        for (int64_t i = 0; i < c.k_chunks; i++) {
+            if (c.k_chunks > 1) part.data = c.parts + i * tn_shape_size(&part.shape) * c.size;
+            clear_outside(&c, &part, c.q_offsets);
+        }
+        clear_outside(&c, &e->out[1], c.k_offsets), clear_outside(&c, &e->out[2], c.k_offsets);
+    }
+    tn_parallel_for(e->ctx, c.s.b * c.s.hk * c.k_chunks, backward_task, &c);
+    if (c.k_chunks > 1) {
+        const int64_t rows = c.s.is_packed ? c.s.tq : c.s.b * c.s.tq;
+        tn_parallel_for(e->ctx, (rows + ADD_ROWS - 1) / ADD_ROWS, add_task, &c);
+    }
+    if (c.attrs->wants_bias && tn_shape_size(&e->out[3].shape) > 0) {
+        const int64_t *dim = e->out[3].shape.dim;
+        const int64_t  chunks = dim[2] == 1 ? 1 : (dim[2] + ROWS_OF_BIAS - 1) / ROWS_OF_BIAS;
+        tn_parallel_for(e->ctx, dim[0] * dim[1] * chunks, bias_task, &c);
+    }
+    return TN_OK;
+}
