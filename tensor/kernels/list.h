@@ -1,6 +1,9 @@
 /* Every kernel of the table, once. X(name, return type, parameters). Included by kernels.h. */
 #define TN_KERNEL_LIST(X)                                                                          \
     TN_KERNELS_GEMM(X)                                                                             \
+    TN_KERNELS_NORM(X)                                                                             \
+    TN_KERNELS_LOSS(X)                                                                             \
+    TN_KERNELS_DROPOUT(X)                                                                          \
     TN_KERNELS_RANDOM(X)                                                                           \
     TN_KERNELS_SOFTMAX(X)                                                                          \
     TN_KERNELS_REDUCE(X)                                                                           \
@@ -50,3 +53,28 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
     X(attention_bias_grad_##t, void,                                                               \
       (const tn__attention *a, int64_t i0, int64_t i1, void *dbias, int64_t row, int64_t col,      \
        void *scratch))
+
+struct tn__norm;
+struct tn__cross_entropy;
+struct tn_span_args;
+
+/* norm.c: rows [begin, end) of tensor/kernels/norm.h; grad sets dgamma and dbeta to their sums */
+#define TN_KERNELS_NORM(X) TN_KERNELS_NORM_(X, f32) TN_KERNELS_NORM_(X, f64)
+#define TN_KERNELS_NORM_(X, t)                                                                     \
+    X(norm_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))                 \
+    X(norm_grad_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))
+
+/* loss.c: rows [begin, end) of tensor/kernels/loss.h; sum[j] += x[0][j] + x[1][j] + .. in this order */
+#define TN_KERNELS_LOSS(X) TN_KERNELS_LOSS_(X, f32) TN_KERNELS_LOSS_(X, f64)
+#define TN_KERNELS_LOSS_(X, t)                                                                     \
+    X(cross_entropy_rows_##t, void, (const struct tn__cross_entropy *a, int64_t begin, int64_t end)) \
+    X(cross_entropy_grad_rows_##t, void,                                                           \
+      (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
+    X(cross_entropy_step_rows_##t, void,                                                           \
+      (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
+    X(add_rows_##t, void, (const void *x, int64_t rows, int64_t stride, int64_t n, void *sum))
+
+/* dropout.c: a span; attributes are tensor/kernels/dropout.h */
+#define TN_KERNELS_DROPOUT(X)                                                                      \
+    X(dropout_f32, void, (const struct tn_span_args *args))                                        \
+    X(dropout_f64, void, (const struct tn_span_args *args))
