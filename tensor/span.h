@@ -115,6 +115,39 @@ typedef struct tn_no_attrs {
     static const tn_span name##_span = { { [TN_F32] = TN_LEVELS_OF(name, f32),                     \
                                            [TN_F64] = TN_LEVELS_OF(name, f64) } };
 
+/* The same for an expression that is right only where `rare` is false: a block with an element for
+ * which it is true is computed one by one, that element by rare_expr. */
+#define TN_SPAN_RARE(name, rare, rare_expr, expr)                                                  \
+    TN_EACH_LEVEL(TN_SPAN_RARE_FN, name, f32, float, rare, rare_expr, expr)                        \
+    TN_EACH_LEVEL(TN_SPAN_RARE_FN, name, f64, double, rare, rare_expr, expr)                       \
+    static const tn_span name##_span = { { [TN_F32] = TN_LEVELS_OF(name, f32),                     \
+                                           [TN_F64] = TN_LEVELS_OF(name, f64) } };
+
+#define TN_SPAN_RARE_FN(level, target, fused, name, type, ctype, rare, rare_expr, expr)            \
+    TN_UNUSED target static void name##_##type##_##level(const tn_span_args *args)                 \
+    {                                                                                              \
+        typedef ctype T;                                                                           \
+        enum { tn__fused = fused };                                                                \
+        const T      *in0 = (const T *)args->in[0], *in1 = (const T *)args->in[1];                 \
+        T            *out = (T *)args->out[0];                                                     \
+        const int64_t n = args->n;                                                                 \
+        int           is_rare = 0;                                                                 \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            TN_UNUSED const T x = in0[i], y = in1[i];                                              \
+            is_rare |= (rare);                                                                     \
+        }                                                                                          \
+        for (int64_t i = 0; is_rare && i < n; i++) {                                               \
+            TN_UNUSED const T x = in0[i], y = in1[i];                                              \
+            out[i] = (rare) ? (T)(rare_expr) : (T)(expr);                                          \
+        }                                                                                          \
+        if (is_rare) return;                                                                       \
+        TN_IVDEP                                                                                   \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            TN_UNUSED const T x = in0[i], y = in1[i];                                              \
+            out[i] = (T)(expr);                                                                    \
+        }                                                                                          \
+    }
+
 /* f32, f64, i32 and i64 in, the same out: arithmetic without mathematics. */
 #define TN_SPAN_NUM(name, expr)                                                                    \
     TN_SPAN_FLOATS(name, tn_no_attrs, expr)                                                        \

@@ -92,4 +92,13 @@
 #define tn__fmod(x, y)        TN__BY_TYPE(fmod, (x) + (y))(x, y, tn__fused)
 #define tn__remainder(x, y)   TN__BY_TYPE(remainder, (x) + (y))(x, y, tn__fused)
 
+/* What sin, cos, tan and fmod, remainder need where their argument is far: see TN_SPAN_RARE. */
+#define tn__trig_is_far(x)      TN__BY_TYPE(trig_is_far, x)(x)
+#define tn__sin_far(x)          TN__BY_TYPE(sin_far, x)(x)
+#define tn__cos_far(x)          TN__BY_TYPE(cos_far, x)(x)
+#define tn__tan_far(x)          TN__BY_TYPE(tan_far, x)(x)
+#define tn__fmod_is_far(x, y)   TN__BY_TYPE(fmod_is_far, (x) + (y))(x, y, tn__fused)
+#define tn__fmod_far(x, y)      TN__BY_TYPE(fmod_far, (x) + (y))(x, y)
+#define tn__remainder_far(x, y) TN__BY_TYPE(remainder_far, (x) + (y))(x, y)
+
 #endif

@@ -40,7 +40,7 @@ TN_INLINE double tn__pow_special(double x, double y, double r, int fused)
 
 TN_INLINE double tn__pow_f64(double x, double y, int fused)
 {
-    const double       a = tn__abs_f64(x), inf = __builtin_inf();
+    const double       a = tn__abs_f64(x);
     const tn__pair_f64 l = tn__log_pair_f64(a, fused);
     const double       h = tn__log_special_f64(a, l.hi);
     const tn__pair_f64 p = tn__two_prod_f64(y, h, fused);
@@ -48,7 +48,6 @@ TN_INLINE double tn__pow_f64(double x, double y, int fused)
     const tn__exp_parts_f64 e = tn__exp_split_f64(t, dt, fused);
     const tn__pair_f64 s = tn__fast_sum_f64(1, e.r);
     const double       r = tn__scale_f64(s.hi + (s.lo + e.tail), e.n, fused);
-    (void)inf;
     return tn__pow_special(x, y, r, fused);
 }
 
@@ -71,11 +70,13 @@ TN_INLINE float tn__pow_f32(float x, float y, int fused)
 
 /* ---- remainders -------------------------------------------------------------------------- */
 
-/* fmod and remainder are vectors while |x / y| < 2^52, and exact; else, and without fused
- * multiply-add, a long division in integers. */
+/* fmod and remainder are exact while |x / y| < 2^50 (and, without fused multiply-add, no partial
+ * product leaves the range). Far from that a long division in integers takes over: a span kernel
+ * looks at its whole block first. */
 TN_INLINE int tn__fmod_is_far_f64(double x, double y, int fused)
 {
-    return !fused || !(tn__abs_f64(x) < tn__abs_f64(y) * 0x1p52);
+    const double a = tn__abs_f64(x), b = tn__abs_f64(y);
+    return !(a < b * 0x1p50) | (!fused && (a > 0x1p1000) | (b < 0x1p-900));
 }
 
 TN_INLINE int tn__fmod_is_far_f32(float x, float y, int fused)
@@ -112,10 +113,10 @@ TN__COLD static double tn__fmod_far_f64(double x, double y)
 
 TN_INLINE double tn__fmod_f64(double x, double y, int fused)
 {
-    if (!fused) return tn__fmod_far_f64(x, y);
-    const double a = tn__abs_f64(x), b = tn__abs_f64(y), q = tn__trunc_f64(a / b, fused);
-    const double r = tn__fma_f64(-q, b, a, fused);          /* exact; q is right or 1 too large */
-    const double s = r < 0 ? r + b : r >= b ? r - b : r;
+    const double       a = tn__abs_f64(x), b = tn__abs_f64(y), q = tn__trunc_f64(a / b, fused);
+    const tn__pair_f64 p = tn__two_prod_f64(q, b, fused);
+    const double       r = fused ? __builtin_fma(-q, b, a) : (a - p.hi) - p.lo; /* exact */
+    const double       s = r < 0 ? r + b : r;               /* q is right or 1 too large */
     return tn__copysign_f64(a < b ? a : s, x);
 }
 
