@@ -3,9 +3,6 @@
  * are PyTorch's; where they differ, the rule says so. */
 #include "autograd/ops/elementwise.h"
 
-#include <string.h>
-
-#define LN2 0.69314718055994530942
 
 /* ---- constants beside a node ------------------------------------------------------------------ */
 
@@ -62,8 +59,8 @@ TN_OP_DEFINE(sub, .doc = "x - y", ELEMENTWISE(sub, 2), .vjp = sub_vjp,
                { .in = { { 5 }, { 5 } }, .dtype = { TN_I64, TN_I64 }, .int_lo = -9, .int_hi = 9 }));
 BINARY_FN(sub)
 
-SPAN_WRAP(mul, x *y)
-REF(mul, x *y)
+SPAN_WRAP(mul, x * y)
+REF(mul, x * y)
 VJP2(mul, tn_mul(g, y), tn_mul(g, x))
 TN_OP_DEFINE(mul, .doc = "x y", ELEMENTWISE(mul, 2), .vjp = mul_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
@@ -93,11 +90,11 @@ BINARY_FN(div)
 #define AFFINE_ATTRS(F) F(affine, f64, a) F(affine, f64, b)
 TN_ATTRS(affine, AFFINE_ATTRS)
 
-TN_SPAN_FLOATS(affine, affine_attrs, (T)attrs.a *x + (T)attrs.b)
-TN_EACH_LEVEL(TN_SPAN_FN, affine, i32, uint32_t, uint32_t, affine_attrs, (T)(int64_t)attrs.a *x + (T)(int64_t)attrs.b)
-TN_EACH_LEVEL(TN_SPAN_FN, affine, i64, uint64_t, uint64_t, affine_attrs, (T)(int64_t)attrs.a *x + (T)(int64_t)attrs.b)
+TN_SPAN_FLOATS(affine, affine_attrs, (T)attrs.a * x + (T)attrs.b)
+TN_EACH_LEVEL(TN_SPAN_FN, affine, i32, uint32_t, uint32_t, affine_attrs, (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
+TN_EACH_LEVEL(TN_SPAN_FN, affine, i64, uint64_t, uint64_t, affine_attrs, (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
 SPAN_OF_NUM(affine)
-REF_ATTRS(affine, affine_attrs, attrs.a *x + attrs.b)
+REF_ATTRS(affine, affine_attrs, attrs.a * x + attrs.b)
 
 static tn_status affine_infer(tn_infer *c)
 {
@@ -279,55 +276,8 @@ BINARY_FN(hypot)
 
 /* ---- remainders ----------------------------------------------------------------------------------------- */
 
-/* x - y trunc(x / y), exactly, as C's fmod: long division of the significands in integers, 11 bits of the
- * quotient a step (a remainder has 53 bits of the 64). Of f32 numbers the result is an f32 number too. */
-static double exact_fmod(double x, double y)
-{
-    const uint64_t sign_bit = (uint64_t)1 << 63, inf = (uint64_t)0x7ff << 52, unit = (uint64_t)1 << 52;
-    uint64_t ux, uy;
-    memcpy(&ux, &x, 8), memcpy(&uy, &y, 8);
-    uint64_t sign = ux & sign_bit;
-    ux &= ~sign_bit, uy &= ~sign_bit;
-    if (ux > inf || uy > inf) return x + y;
-    if (ux == inf || uy == 0) return __builtin_nan("");
-    if (ux < uy) return x;
-
-    int      ex = (int)(ux >> 52), ey = (int)(uy >> 52); /* a subnormal has exponent 1 and no unit bit */
-    uint64_t mx = (ux & (unit - 1)) | (ex ? unit : 0), my = (uy & (unit - 1)) | (ey ? unit : 0);
-    ex += ex == 0, ey += ey == 0;
-    for (mx %= my; ex > ey && mx;) {
-        int k = ex - ey < 11 ? ex - ey : 11;
-        mx = (mx << k) % my;
-        ex -= k;
-    }
-    for (; mx && mx < unit && ey > 1; ey--) mx <<= 1;
-    uint64_t bits = mx ? sign | (((uint64_t)(ey - 1) << 52) + mx) : sign;
-    double   r;
-    memcpy(&r, &bits, 8);
-    return r;
-}
-
-/* Python's x % y: the sign of y, a zero's too. */
-static double python_mod(double x, double y)
-{
-    double r = exact_fmod(x, y);
-    if (r == 0) return __builtin_copysign(0.0, y);
-    return (r < 0) != (y < 0) ? r + y : r;
-}
-
-/* Python's x // y: the whole number q with x = q y + python_mod(x, y), where x / y itself may have been
- * rounded up to the next one. */
-static double python_floor_div(double x, double y)
-{
-    double ratio = x / y;
-    if (y == 0 || !(ratio - ratio == 0)) return ratio; /* by zero; infinite, or NaN */
-    double q = (x - python_mod(x, y)) / y;
-    if (q == 0 || y - y != 0) return ratio < 0 ? -1.0 : __builtin_copysign(0.0, ratio);
-    if (q >= 0x1p52 || q <= -0x1p52) return q;
-    return (double)(int64_t)(q + (q < 0 ? -0.5 : 0.5));
-}
-
-TN_SPAN(fmod, exact_fmod(x, y))
+/* Exact, as C's fmod. */
+TN_SPAN_RARE(fmod, tn__fmod_is_far(x, y), tn__fmod_far(x, y), tn__fmod(x, y))
 REF(fmod, fmod(x, y))
 VJP2(fmod, g, tn_neg(tn_mul(g, tn_trunc(tn_div(x, y)))))
 TN_OP_DEFINE(fmod, .doc = "x - y trunc(x / y)", ELEMENTWISE(fmod, 2), .vjp = fmod_vjp,
@@ -336,7 +286,8 @@ TN_OP_DEFINE(fmod, .doc = "x - y trunc(x / y)", ELEMENTWISE(fmod, 2), .vjp = fmo
                { .in = { { 67 }, { 67 } }, .lo = 1, .hi = 3 }));
 BINARY_FN(fmod)
 
-TN_SPAN(remainder, python_mod(x, y))
+/* Exact but for the last rounding, as Python's x % y. */
+TN_SPAN_RARE(remainder, tn__fmod_is_far(x, y), tn__remainder_far(x, y), tn__remainder(x, y))
 REF(remainder, x - y * floor(x / y))
 VJP2(remainder, g, tn_neg(tn_mul(g, tn_floor_divide(x, y))))
 TN_OP_DEFINE(remainder, .doc = "x - y floor(x / y)", ELEMENTWISE(remainder, 2), .vjp = remainder_vjp,
@@ -345,7 +296,22 @@ TN_OP_DEFINE(remainder, .doc = "x - y floor(x / y)", ELEMENTWISE(remainder, 2), 
                { .in = { { 67 }, { 67 } }, .lo = 1, .hi = 3 }));
 BINARY_FN(remainder)
 
-TN_SPAN(floor_divide, python_floor_div(x, y))
+/* Python's x // y, of the exact remainder m = fmod(x, y): floor(x / y) where x / y itself may have been
+ * rounded up to the next whole number. */
+#define FLOOR_QUOTIENT(R, sfx)                                                                     \
+    TN_INLINE R floor_quotient_##sfx(R x, R y, R m, int fused)                                     \
+    {                                                                                              \
+        R below = m != 0 && (m < 0) != (y < 0) ? 1 : 0;                                            \
+        R q = tn__round_##sfx((x - m) / y, fused) - below;                                         \
+        R ratio = x / y, signed_q = q == 0 ? tn__copysign_##sfx(0, ratio) : q;                     \
+        return y == 0 ? ratio : signed_q;                                                          \
+    }
+FLOOR_QUOTIENT(float, f32)
+FLOOR_QUOTIENT(double, f64)
+#define floor_quotient(x, y, m) BY_TYPE(floor_quotient, x)(x, y, m, tn__fused)
+
+TN_SPAN_RARE(floor_divide, tn__fmod_is_far(x, y), floor_quotient(x, y, tn__fmod_far(x, y)),
+             floor_quotient(x, y, tn__fmod(x, y)))
 REF(floor_divide, floor(x / y))
 VJP2(floor_divide, NULL, NULL)
 TN_OP_DEFINE(floor_divide, .doc = "floor(x / y)", ELEMENTWISE(floor_divide, 2), .vjp = floor_divide_vjp,
@@ -356,9 +322,8 @@ BINARY_FN(floor_divide)
 
 /* ---- logaddexp, copysign ------------------------------------------------------------------------------- */
 
-/* max + log1p(e^-|x - y|); equal operands apart, of which inf - inf is none. */
-TN_SPAN(logaddexp, x == y ? x + (T)LN2 : (x > y ? x : y) + tn__log1p(tn__exp(x > y ? y - x : x - y)))
-REF(logaddexp, x == y ? x + LN2 : fmax(x, y) + log1p(exp(-fabs(x - y))))
+TN_SPAN(logaddexp, tn__logaddexp(x, y))
+REF(logaddexp, x == y ? x + log(2) : fmax(x, y) + log1p(exp(-fabs(x - y))))
 VJP2(logaddexp, tn_mul(g, tn_sigmoid(tn_sub(x, y))), tn_mul(g, tn_sigmoid(tn_sub(y, x))))
 TN_OP_DEFINE(logaddexp, .doc = "log(e^x + e^y)", ELEMENTWISE(logaddexp, 2), .vjp = logaddexp_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },

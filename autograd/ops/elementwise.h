@@ -26,6 +26,9 @@
                                            [TN_I32] = TN_LEVELS_OF(name, i32),                     \
                                            [TN_I64] = TN_LEVELS_OF(name, i64) } };
 
+/* name_f32 or name_f64, by the type of x: for inline functions that a span's expression calls. */
+#define BY_TYPE(name, x) _Generic((x), float: name##_f32, double: name##_f64)
+
 /* ---- gradients ------------------------------------------------------------------------------- */
 
 /* The rule of y = f(x): dx as a node made of x, y and dy. */
