@@ -1,0 +1,349 @@
+/* The graph and its programs: errors that flow, sharing, fusion, memory, commits, allocations. */
+#include "check.h"
+#include "libtensor.h"
+
+static tn_ctx *new_ctx(void) { return tn_ctx_new(&(tn_ctx_options){ .threads = 2, .seed = 3 }); }
+
+/* ---- building and errors ------------------------------------------------------------------------- */
+
+TEST(graph, first_error_is_kept_and_null_flows)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *a = tn_input(g, "a", TN_F32, TN_SHAPE(2, 3)), *b = tn_input(g, "b", TN_F32, TN_SHAPE(4, 5));
+    tn_node  *y = NULL;
+    TN_SCOPE(g, "encoder.%d", 0)
+    {
+        TN_SCOPE(g, "ff1") { y = tn_matmul(a, b); }
+    }
+    CHECK(y == NULL);
+    CHECK_STR(tn_error(ctx), "matmul: [2,3] x [4,5]: inner dimensions 3 and 4 differ (encoder.0.ff1)");
+    CHECK_INT(tn_ctx_status(ctx), TN_ERR_SHAPE);
+    tn_node *z = tn_relu(tn_add(y, a));
+    CHECK(z == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "inner dimensions"); /* still the first */
+    CHECK(tn_compile(g, &z, 1, NULL) == NULL);
+    tn_clear_error(ctx);
+    CHECK(tn_compile(g, &z, 1, NULL) == NULL); /* a NULL that nothing explains */
+    CHECK_CONTAINS(tn_error(ctx), "output 0 is NULL");
+    tn_clear_error(ctx);
+    CHECK(tn_input(g, "a", TN_F32, TN_SHAPE(1)) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "an input a already");
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+TEST(graph, dtypes_are_never_promoted)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *a = tn_input(g, "a", TN_F32, TN_SHAPE(2)), *b = tn_input(g, "b", TN_F64, TN_SHAPE(2));
+    CHECK(tn_add(a, b) == NULL);
+    CHECK_INT(tn_ctx_status(ctx), TN_ERR_DTYPE);
+    CHECK_CONTAINS(tn_error(ctx), "f32");
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+TEST(graph, nodes_of_two_graphs_do_not_mix)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL), *h = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *a = tn_input(g, "a", TN_F32, TN_SHAPE(2)), *b = tn_input(h, "b", TN_F32, TN_SHAPE(2));
+    CHECK(tn_add(a, b) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "different graphs");
+    tn_clear_error(ctx);
+    tn_node *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2));
+    CHECK(tn_add(w, w) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "tn_read");
+    tn_clear_error(ctx);
+    CHECK(tn_add(a, w) != NULL);
+    tn_variable_free(w);
+    tn_graph_free(g), tn_graph_free(h);
+    tn_ctx_free(ctx);
+}
+
+/* ---- sharing, dead code, views ------------------------------------------------------------------------ */
+
+TEST(compile, common_subexpressions_and_dead_code_cost_nothing)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(4));
+    tn_node    *a = tn_exp(x), *b = tn_exp(x), *y = tn_add(a, b);
+    tn_node    *dead = tn_matmul(tn_reshape(x, TN_SHAPE(1, 4)), tn_reshape(x, TN_SHAPE(4, 1)));
+    tn_program *p = tn_compile(g, &y, 1, NULL);
+    REQUIRE(p && dead);
+    CHECK_INT(tn_program_stats_of(p).calls, 2);
+    float in[4] = { 0, 1, 2, 3 };
+    tn_feed(p, x, in, sizeof in);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_NEAR(((const float *)tn_output(p, 0))[1], 2 * exp(1), 1e-6);
+    tn_program_free(p);
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+TEST(compile, views_take_no_memory)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_input(g, "x", TN_F64, TN_SHAPE(64, 32));
+    tn_node    *y = tn_sum_all(tn_slice(tn_transpose(tn_reshape(x, TN_SHAPE(32, 64)), 0, 1), 0, 0, 64, 2));
+    tn_program *p = tn_compile(g, &y, 1, NULL);
+    REQUIRE(p);
+    CHECK_MSG(tn_program_stats_of(p).arena_bytes < 64 * 32 * 8, "arena of %zu bytes",
+              tn_program_stats_of(p).arena_bytes);
+    tn_program_free(p);
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+/* ---- a program that trains: y = w x, one step of gradient descent ------------------------------------------ */
+
+typedef struct fit {
+    tn_ctx     *ctx;
+    tn_graph   *g;
+    tn_node    *w, *x, *y, *loss;
+    tn_program *p;
+} fit;
+
+static fit fit_new(tn_ctx *ctx, tn_node *guard_limit, const tn_compile_options *options)
+{
+    fit f = { .ctx = ctx };
+    f.w = tn_variable_new(ctx, "w", TN_F64, TN_SHAPE(3, 1));
+    f.g = tn_graph_new(ctx, TN_TRAIN);
+    f.x = tn_input(f.g, "x", TN_F64, TN_SHAPE(8, 3));
+    f.y = tn_input(f.g, "y", TN_F64, TN_SHAPE(8, 1));
+    f.loss = tn_mean_all(tn_square(tn_sub(tn_matmul(f.x, f.w), f.y)));
+    tn_node *dw = NULL;
+    tn_grad(f.loss, NULL, &f.w, 1, &dw);
+    tn_node *out[2] = { f.loss, tn_assign(f.w, tn_sub(f.w, tn_scale(dw, 0.1))) };
+    (void)guard_limit;
+    f.p = tn_compile(f.g, out, 2, options);
+    return f;
+}
+
+static void fit_free(fit *f)
+{
+    tn_program_free(f->p), tn_graph_free(f->g), tn_variable_free(f->w);
+}
+
+static void fit_data(double x[24], double y[8])
+{
+    tn_random_normal((tn_rng){ 1, 2, 3 }, 0, 24, TN_F64, x, 0, 1);
+    for (int i = 0; i < 8; i++) y[i] = x[3 * i] - 2 * x[3 * i + 1] + 0.5 * x[3 * i + 2];
+}
+
+TEST(program, trains_and_allocates_nothing)
+{
+    tn_ctx *ctx = new_ctx();
+    fit     f = fit_new(ctx, NULL, NULL);
+    CHECK_STR(tn_error(ctx), "");
+    REQUIRE(f.p);
+    double x[24], y[8];
+    fit_data(x, y);
+    uint64_t before = tn_ctx_allocations(ctx);
+    double   first = 0;
+    for (int i = 0; i < 400; i++) {
+        tn_feed(f.p, f.x, x, sizeof x), tn_feed(f.p, f.y, y, sizeof y);
+        REQUIRE(tn_run(f.p) == TN_OK);
+        if (i == 0) first = tn_item(f.p, f.loss);
+    }
+    CHECK_INT(tn_ctx_allocations(ctx), before);
+    const double *w = tn_variable_data(f.w);
+    CHECK(first > 0.5);
+    CHECK_NEAR(w[0], 1, 1e-6);
+    CHECK_NEAR(w[1], -2, 1e-6);
+    CHECK_NEAR(w[2], 0.5, 1e-6);
+    fit_free(&f);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+}
+
+TEST(program, a_cancelled_run_changes_nothing)
+{
+    tn_ctx *ctx = new_ctx();
+    fit     f = fit_new(ctx, NULL, NULL);
+    REQUIRE(f.p);
+    double x[24], y[8];
+    fit_data(x, y);
+    tn_feed(f.p, f.x, x, sizeof x), tn_feed(f.p, f.y, y, sizeof y);
+    tn_cancel(ctx);
+    CHECK_INT(tn_run(f.p), TN_ERR_CANCELLED);
+    CHECK_NEAR(((const double *)tn_variable_data(f.w))[1], 0, 0);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_run(f.p), TN_OK);
+    CHECK(((const double *)tn_variable_data(f.w))[1] != 0);
+    fit_free(&f);
+    tn_ctx_free(ctx);
+}
+
+TEST(program, feeding_the_wrong_size_names_the_input)
+{
+    tn_ctx *ctx = new_ctx();
+    fit     f = fit_new(ctx, NULL, NULL);
+    REQUIRE(f.p);
+    double x[24] = { 0 };
+    CHECK_INT(tn_feed(f.p, f.x, x, 8), TN_ERR_ARG);
+    CHECK_CONTAINS(tn_error(ctx), "input x is f64 [8,3], 192 bytes, not 8");
+    tn_clear_error(ctx);
+    CHECK_INT(tn_feed_name(f.p, "z", x, 8), TN_ERR_ARG);
+    CHECK_CONTAINS(tn_error(ctx), "no input is named z");
+    fit_free(&f);
+    tn_ctx_free(ctx);
+}
+
+/* ---- commits ------------------------------------------------------------------------------------------------ */
+
+TEST(commit, two_variables_swap)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_node  *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(2)), *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(2));
+    tn_variable_fill(a, 1), tn_variable_fill(b, 2);
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *out[2] = { tn_assign(a, tn_read(g, b)), tn_assign(b, tn_read(g, a)) };
+    tn_program *p = tn_compile(g, out, 2, NULL);
+    REQUIRE(p);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_NEAR(((float *)tn_variable_data(a))[1], 2, 0);
+    CHECK_NEAR(((float *)tn_variable_data(b))[1], 1, 0);
+    tn_program_free(p), tn_graph_free(g);
+    tn_variable_free(a), tn_variable_free(b);
+    tn_ctx_free(ctx);
+}
+
+TEST(commit, every_read_sees_the_old_value)
+{
+    tn_ctx  *ctx = new_ctx();
+    tn_node *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(3)), *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(3));
+    tn_variable_fill(a, 1), tn_variable_fill(b, 10);
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *ra = tn_read(g, a);
+    tn_node  *out[3] = { tn_assign(a, tn_add_scalar(ra, 1)), tn_assign(b, tn_add(b, tn_scale(ra, 2))), tn_neg(ra) };
+    tn_program *p = tn_compile(g, out, 3, NULL);
+    REQUIRE(p);
+    for (int i = 1; i <= 3; i++) {
+        CHECK_INT(tn_run(p), TN_OK);
+        CHECK_NEAR(((float *)tn_variable_data(a))[0], 1 + i, 0);
+        CHECK_NEAR(((const float *)tn_output(p, 2))[0], -i, 0);
+    }
+    CHECK_NEAR(((float *)tn_variable_data(b))[2], 10 + 2 * (1 + 2 + 3), 0);
+    tn_program_free(p), tn_graph_free(g);
+    tn_variable_free(a), tn_variable_free(b);
+    tn_ctx_free(ctx);
+}
+
+TEST(commit, a_false_guard_changes_nothing)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_node    *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(1));
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(1));
+    tn_node    *out = tn_assign(a, tn_add(a, x));
+    tn_program *p = tn_compile(g, &out, 1, &(tn_compile_options){ .guard = tn_isfinite(x) });
+    REQUIRE(p);
+    float in = NAN;
+    tn_feed(p, x, &in, sizeof in);
+    CHECK_INT(tn_run(p), TN_ERR_GUARD);
+    CHECK_NEAR(((float *)tn_variable_data(a))[0], 0, 0);
+    tn_clear_error(ctx);
+    in = 3;
+    tn_feed(p, x, &in, sizeof in);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_NEAR(((float *)tn_variable_data(a))[0], 3, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(a);
+    tn_ctx_free(ctx);
+}
+
+TEST(commit, a_variable_is_assigned_once)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_node  *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(1));
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *out[2] = { tn_assign(a, tn_neg(tn_read(g, a))), tn_assign(a, tn_square(tn_read(g, a))) };
+    CHECK(tn_compile(g, out, 2, NULL) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "variable a is assigned twice");
+    tn_graph_free(g), tn_variable_free(a);
+    tn_ctx_free(ctx);
+}
+
+/* ---- memory ----------------------------------------------------------------------------------------------------- */
+
+TEST(memory, a_limit_is_honoured_by_refusing_to_compile)
+{
+    tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .memory_limit = 4 << 20 });
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(1024, 1024), 1);
+    tn_node  *y = tn_matmul(tn_exp(x), tn_sin(x));
+    CHECK(tn_compile(g, &y, 1, NULL) == NULL);
+    CHECK_INT(tn_ctx_status(ctx), TN_ERR_LIMIT);
+    CHECK_CONTAINS(tn_error(ctx), "limit");
+    tn_graph_free(g);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+}
+
+TEST(memory, planning_reuses_memory)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(64, 64));
+    tn_node  *w = tn_input(g, "w", TN_F32, TN_SHAPE(64, 64));
+    for (int i = 0; i < 12; i++) x = tn_tanh(tn_matmul(x, w));
+    tn_program      *p = tn_compile(g, &x, 1, NULL);
+    tn_program_stats s = tn_program_stats_of(p);
+    CHECK_MSG(s.arena_bytes * 3 < s.no_reuse_bytes, "arena %zu, without reuse %zu", s.arena_bytes, s.no_reuse_bytes);
+    CHECK_INT(s.steps, 12); /* each tanh behind its product */
+    tn_program_free(p), tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+
+TEST(grad, missing_paths_are_errors_and_higher_orders_work)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SCALAR, &(double){ 0.7 }), *z = tn_full(g, TN_F64, TN_SCALAR, 2);
+    tn_node  *y = tn_sin(x), *d1 = NULL, *d2 = NULL, *d3 = NULL;
+    CHECK_INT(tn_grad(y, NULL, &z, 1, &d1), TN_ERR_GRAD);
+    CHECK(d1 == NULL);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_grad(tn_stop_gradient(y), NULL, &x, 1, &d1), TN_ERR_GRAD);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_grad(y, NULL, &x, 1, &d1), TN_OK);
+    CHECK_INT(tn_grad(d1, NULL, &x, 1, &d2), TN_OK);
+    CHECK_INT(tn_grad(d2, NULL, &x, 1, &d3), TN_OK);
+    double v = 0;
+    CHECK_INT(tn_eval(d3, &v, sizeof v), TN_OK);
+    CHECK_NEAR(v, -cos(0.7), 1e-14);
+    tn_node *t = tn_full(g, TN_F64, TN_SCALAR, 3), *j = tn_jvp(tn_mul(x, y), &x, &t, 1);
+    CHECK_INT(tn_eval(j, &v, sizeof v), TN_OK);
+    CHECK_NEAR(v, 3 * (sin(0.7) + 0.7 * cos(0.7)), 1e-14);
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+static void twice_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy, tn_node **dx, void *user)
+{
+    (void)g, (void)x, (void)n, (void)y;
+    dx[0] = tn_scale(dy, *(double *)user);
+}
+
+TEST(grad, a_composition_may_have_a_rule_of_its_own)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SHAPE(2), (double[]){ 1, 2 }), *dx = NULL;
+    double    factor = 7, v[2];
+    tn_node  *y = tn_custom_grad(tn_square(x), &x, 1, twice_rule, &factor);
+    CHECK_INT(tn_grad(tn_sum_all(y), NULL, &x, 1, &dx), TN_OK);
+    CHECK_INT(tn_eval(dx, v, sizeof v), TN_OK);
+    CHECK_NEAR(v[0], 7, 0);
+    CHECK_INT(tn_eval(y, v, sizeof v), TN_OK);
+    CHECK_NEAR(v[1], 4, 0);
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
+TEST_MAIN
