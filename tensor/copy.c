@@ -163,6 +163,12 @@ typedef struct bytes16 {
 
 /* n items of type T from src, b bytes apart, to dst, a bytes apart. */
 #define COPY_ITEMS(T)                                                                              \
+    if (b == 0 && a == sizeof(T)) {                                                                \
+        T x;                                                                                       \
+        memcpy(&x, src, sizeof x);                                                                 \
+        for (int64_t i = 0; i < n; i++) memcpy(dst + i * (int64_t)sizeof x, &x, sizeof x);         \
+        break;                                                                                     \
+    }                                                                                              \
     for (int64_t i = 0; i < n; i++) {                                                              \
         T x;                                                                                       \
         memcpy(&x, src + i * b, sizeof x);                                                         \
