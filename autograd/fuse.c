@@ -15,8 +15,9 @@ typedef struct use {
 } use;
 
 typedef struct group {
-    int  first, last;  /* members are a list through fuser.next_member */
-    int  n;
+    int  first;        /* members are a list through fuser.next_member, in rising order */
+    int  n;            /* 0: merged into another */
+    int  n_in, n_out;  /* of all members */
     int  kernel;       /* item of the matrix product in front; -1 */
     bool commits;
 } group;
@@ -90,18 +91,16 @@ static bool readers_allow(const fuser *f, int m, int last, const bool *in_set)
 
 static bool is_elementwise(const tn__item *it) { return it->op->span != NULL; }
 
-/* Inputs from outside, results written out, and slots of a would-be group, at most. */
-static bool group_fits(const fuser *f, const bool *in_set, int extra)
+/* Would item `extra` and the groups in joined[0..n) still be one chain? Counted generously. */
+static bool group_fits(const fuser *f, int extra, const int *joined, int n)
 {
-    int n = 0, inputs = 0, outputs = 0;
-    for (int64_t g = 0; g < f->n_groups; g++) {
-        if (!in_set[g]) continue;
-        for (int i = f->groups[g].first; i >= 0; i = f->next_member[i]) {
-            n++, inputs += f->l->items[i].n_in, outputs += f->l->items[i].n_out;
-        }
+    const tn__item *it = &f->l->items[extra];
+    int             members = 1, inputs = it->n_in, outputs = it->n_out;
+    for (int j = 0; j < n; j++) {
+        const group *g = &f->groups[joined[j]];
+        members += g->n, inputs += g->n_in, outputs += g->n_out;
     }
-    n++, inputs += f->l->items[extra].n_in, outputs += f->l->items[extra].n_out;
-    return n <= TN__CHAIN_INSTR && inputs - n < TN__CHAIN_IN && outputs <= TN__CHAIN_INSTR &&
+    return members <= TN__CHAIN_INSTR && inputs - members < TN__CHAIN_IN && outputs <= TN__CHAIN_INSTR &&
            inputs + outputs <= TN__CHAIN_SLOTS;
 }
 
@@ -109,7 +108,7 @@ static bool group_fits(const fuser *f, const bool *in_set, int extra)
 static void join_producers(fuser *f, int i, bool *in_set)
 {
     tn__item *it = &f->l->items[i];
-    int       joined[TN_SPAN_MAX_IN], n = 0;
+    int       joined[TN_SPAN_MAX_IN + 1], n = 0;
     for (int round = 0; round < 2; round++) {
         for (int k = 0; k < it->n_in; k++) {
             int producer = f->producer[it->in[k]];
@@ -121,17 +120,18 @@ static void join_producers(fuser *f, int i, bool *in_set)
                 continue;
             }
             in_set[g] = true;
-            bool ok = group_fits(f, in_set, i);
+            joined[n] = g;
+            bool ok = n < TN_SPAN_MAX_IN && group_fits(f, i, joined, n + 1);
             if (!ok) it->note = "chain full";
             for (int m = f->groups[g].first; ok && m >= 0; m = f->next_member[m])
                 if (!readers_allow(f, m, i, in_set)) ok = false, it->note = "read in between";
-            if (ok && n < TN_SPAN_MAX_IN) joined[n++] = g;
+            if (ok) n++;
             else in_set[g] = false;
         }
     }
     /* one group of all, members in rising order of item */
     int own = (int)f->n_groups++;
-    f->groups[own] = (group){ .first = i, .last = i, .n = 1, .kernel = -1 };
+    f->groups[own] = (group){ .first = i, .n = 1, .n_in = it->n_in, .n_out = it->n_out, .kernel = -1 };
     f->group_of[i] = own;
     for (int j = 0; j < n; j++) {
         group *from = &f->groups[joined[j]], *to = &f->groups[own];
@@ -144,7 +144,7 @@ static void join_producers(fuser *f, int i, bool *in_set)
             f->group_of[member] = own;
         }
         *tail = -1;
-        to->first = merged, to->n += from->n;
+        to->first = merged, to->n += from->n, to->n_in += from->n_in, to->n_out += from->n_out;
         from->n = 0, from->first = -1;
     }
 }
@@ -157,7 +157,7 @@ static tn_status make_groups(fuser *f)
         tn__item *it = &f->l->items[i];
         if (!is_elementwise(it)) continue;
         if (f->l->no_fusion) {
-            f->groups[f->n_groups] = (group){ .first = i, .last = i, .n = 1, .kernel = -1 };
+            f->groups[f->n_groups] = (group){ .first = i, .n = 1, .kernel = -1 };
             f->group_of[i] = (int)f->n_groups++;
         } else {
             join_producers(f, i, in_set);

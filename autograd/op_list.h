@@ -130,3 +130,10 @@ TN_X(layer_norm_grad)
 TN_X(layer_norm)
 TN_X(rms_norm_grad)
 TN_X(rms_norm)
+/* randomness */
+TN_X(dropout)
+TN_X(random_uniform)
+TN_X(random_normal)
+/* attention */
+TN_X(attention_grad)
+TN_X(attention)
