@@ -134,7 +134,7 @@ typedef struct tn_ref {
 /* Inputs for the table-driven tests. A shape is a list of dimensions that ends at a 0 ({0} is a
  * scalar); -1 stands for a dimension of size 0. */
 typedef struct tn_sample {
-    int64_t     in[TN_SAMPLE_IN][TN_MAX_RANK + 1];
+    int16_t     in[TN_SAMPLE_IN][TN_MAX_RANK + 1];
     int         n_in;                /* of variadic ops; 0: op->arity */
     double      lo, hi;              /* range of float inputs; 0, 0: [-1, 1] */
     int64_t     int_lo, int_hi;      /* range of integer inputs [lo, hi); 0, 0: [0, 2) */
