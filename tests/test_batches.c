@@ -387,7 +387,7 @@ TEST(batches, refused)
         { { .tokens = 7 }, "batches: a budget of 7 tokens has no room for a sentence of 1" },
         { { .tokens = 64, .round_rows = 16 }, "batches: a budget of 64 tokens has no room" },
         { { .max_rows = 3, .round_rows = 4 }, "batches: max_rows has no room for a pair in" },
-        { { .max_rows = 1, .layout = TN_BATCH_PACKED }, "batches: max_rows has no room for a pair" },
+        { { .max_rows = 1, .layout = TN_BATCH_PACKED }, "batches: max_rows has no room for a" },
         { { .layout = (tn_batch_layout)7 }, "batches: an option is negative" },
     };
     tn_ctx               *ctx = tn_ctx_new(NULL);
