@@ -116,6 +116,7 @@ static void share_in_chain(tn_program *p, int i)
             for (int k = 0; k < s->n_chain_in; k++) {
                 int v = p->values[in[k]].buffer;
                 if (in[k] != s->values[s->n_in] || p->buffers[v].alias >= 0) continue;
+                if (times_used(p, s, root_of(p, v)) != 2) continue; /* another result is there already */
                 if (covers_its_buffer(p, in[k]) && p->buffers[v].bytes == p->buffers[b].bytes &&
                     chain_allows(s->chain, k, o))
                     take_over(p, v, b);
