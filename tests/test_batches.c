@@ -3,6 +3,7 @@
 #include "check.h"
 #include "failing.h"
 #include "data/batches.h"
+#include "data/windows.h"
 
 enum { MAX_PAIRS = 600, MAX_IDS = 30000 };
 
@@ -414,6 +415,79 @@ TEST(batches, refused)
     tn_ctx_free(ctx);
 }
 
+/* ---- windows of a text ------------------------------------------------------------------- */
+
+/* Token i of the text is 100 + i, so that a window shows where it is from. */
+TEST(windows, epochs)
+{
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .seed = 3 });
+    int32_t text[500], first[2][500];
+    for (int i = 0; i < 500; i++) text[i] = 100 + i;
+    tn_windows *w = tn_windows_new(ctx, text, 500, &(tn_windows_options){
+        .rows = 3, .length = 10 });
+    REQUIRE(w);
+    uint64_t allocations = tn_ctx_allocations(ctx);
+    for (int epoch = 0; epoch < 2; epoch++) {
+        int                    seen[500] = { 0 }, n_seen = 0;
+        const tn_window_batch *b;
+        do {
+            b = tn_windows_next(w);
+            CHECK(b->rows == 3 && b->length == 10 && b->tokens == 30 && b->n_batches == 16);
+            for (int i = 0; i < 30; i++) {
+                CHECK_INT(b->out[i], b->in[i] + 1);
+                if (i % 10) CHECK_INT(b->in[i], b->in[i - 1] + 1);
+                CHECK(b->in[i] >= 100 && b->out[i] < 600);
+                n_seen += ++seen[b->in[i] - 100];
+                first[epoch][b->number] = b->in[0];
+            }
+        } while (!b->is_last);
+        CHECK_INT(n_seen, 480); /* each once: windows do not overlap */
+    }
+    CHECK(memcmp(first[0], first[1], 16 * sizeof first[0][0]) != 0);
+    CHECK_INT(tn_ctx_allocations(ctx), allocations);
+    for (int k = 15; k >= 0; k--) {
+        CHECK_INT(tn_windows_seek(w, (tn_batches_position){ 1, k }), TN_OK);
+        CHECK_INT(tn_windows_next(w)->in[0], first[1][k]);
+    }
+    CHECK(tn_windows_tell(w).epoch == 1 && tn_windows_tell(w).batch == 1);
+    CHECK_INT(tn_windows_seek(w, (tn_batches_position){ 0, 16 }), TN_ERR_INDEX);
+    tn_windows_free(w);
+    tn_ctx_free(ctx);
+}
+
+TEST(windows, ordered)
+{
+    tn_ctx *ctx = tn_ctx_new(NULL);
+    int32_t text[25];
+    int     n = 0;
+    for (int i = 0; i < 25; i++) text[i] = 100 + i;
+    tn_windows *w = tn_windows_new(ctx, text, 25, &(tn_windows_options){
+        .rows = 2, .length = 7, .ordered = true });
+    REQUIRE(w);
+    for (int batch = 0; batch < 2; batch++) {
+        const tn_window_batch *b = tn_windows_next(w);
+        for (int i = 0; i < 14; i++, n++) {
+            CHECK_INT(b->in[i], n < 24 ? 100 + n : TN_PAD_ID);
+            CHECK_INT(b->out[i], n < 24 ? 101 + n : TN_PAD_ID);
+        }
+        CHECK_INT(b->tokens, batch ? 10 : 14);
+        CHECK_INT(b->is_last, batch);
+    }
+    tn_windows_free(w);
+    for (int64_t few = 0; few < 20; few++) { /* two windows of 7, wherever they start */
+        tn_clear_error(ctx);
+        CHECK(!tn_windows_new(ctx, text, few, &(tn_windows_options){ .rows = 2, .length = 7 }));
+        CHECK_INT(tn_ctx_status(ctx), TN_ERR_ARG);
+    }
+    CHECK_STR(tn_error(ctx), "windows: 19 tokens are too few for 2 windows of 7");
+    tn_clear_error(ctx);
+    CHECK(!tn_windows_new(ctx, NULL, 5, NULL));
+    CHECK(!tn_windows_new(ctx, text, 25, &(tn_windows_options){ .rows = -1 }));
+    tn_ctx_free(ctx);
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
 static bool whole_life(tn_ctx *ctx)
 {
     static const char  text[] = "one two\tun deux\nthree\ttrois\nfour\tquatre\n";
@@ -423,7 +497,10 @@ static bool whole_life(tn_ctx *ctx)
     tn_tokenizer      *t = c ? tn_tokenizer_train(ctx, tn_corpus_sources(c), n, NULL) : NULL;
     tn_token_pairs    *p = t ? tn_token_pairs_encode(ctx, c, t, t) : NULL;
     tn_batches        *b = p ? tn_batches_new(ctx, p, &o) : NULL;
-    bool               ok = b && tn_batches_next(b);
+    tn_windows_options few = { .rows = 1, .length = 2 };
+    tn_windows        *w = b ? tn_windows_new(ctx, p->src, p->src_at[p->n], &few) : NULL;
+    bool               ok = b && tn_batches_next(b) && w && tn_windows_next(w);
+    tn_windows_free(w);
     tn_batches_free(b);
     tn_token_pairs_free(ctx, p);
     tn_tokenizer_free(t);

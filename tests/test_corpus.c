@@ -193,7 +193,10 @@ TEST(corpus, gzip)
 {
     enum { N = sizeof pairs_gz };
     tn_ctx *ctx = tn_ctx_new(NULL);
-    if (!has_gzip(ctx)) SKIP("no zlib");
+    if (!has_gzip(ctx)) {
+        tn_ctx_free(ctx);
+        SKIP("no zlib");
+    }
     unsigned char twice[2 * N + 1];
     memcpy(twice, pairs_gz, N), memcpy(twice + N, pairs_gz, N), twice[2 * N] = 'x';
     tn_corpus *c = tn_corpus_load(ctx, file_of(twice, 2 * N), NULL);
