@@ -182,25 +182,9 @@ static void attention_expand(tn_expansion *c)
     c->out[0] = n.y, c->out[1] = n.lse;
 }
 
-/* The vjp of the composition. Inputs are renamed first: q, k and v may be one node. */
 static void attention_grad_expand(tn_expansion *c)
 {
-    const tn__attention_attrs *a = c->attrs;
-    const tn__attention_at     at = tn__attention_inputs(a);
-    const int                  n_out = a->wants_bias ? 4 : 3;
-    tn_node *in[TN_SAMPLE_IN], *wrt[4], *dx[4], *dx_of_lse[4] = { NULL };
-    for (int i = 0; i < at.n; i++) in[i] = c->in[i];
-    for (int i = 0; i < n_out; i++) {
-        const int from = i < 3 ? i : at.bias;
-        in[from] = wrt[i] = tn_apply(&tn_op_alias, &c->in[from], 1, NULL);
-    }
-    const tn__attention_nodes n = tn__attention_compose(c->graph, a, in);
-    if (!n.y || tn_grad_or_none(n.y, c->in[at.dy], wrt, n_out, dx)) return;
-    if (a->has_dlse && tn_grad_or_none(n.lse, c->in[at.dlse], wrt, n_out, dx_of_lse)) return;
-    for (int i = 0; i < n_out; i++) {
-        tn_node *d = dx[i] && dx_of_lse[i] ? tn_add(dx[i], dx_of_lse[i]) : dx[i] ? dx[i] : dx_of_lse[i];
-        c->out[i] = d ? d : tn_zeros_like(wrt[i]);
-    }
+    tn__attention_grad_compose(c->graph, c->attrs, c->in, c->out);
 }
 
 /* ---- descriptors -------------------------------------------------------------------------------------------- */
@@ -243,12 +227,23 @@ TN_OP_DEFINE(attention,
         { .in = { { 2, 3, 1, 4 }, { 2, 3, 1, 4 }, { 2, 3, 1, 4 } }, .attrs = A(.p = 1),
           .fails = TN_ERR_ARG, .message = "dropout 1 is not in [0, 1)" }));
 
-/* y and lse are those of attention: the kernel reads them, the expansion makes them again. So there
- * are no samples of its own; attention's drive it. */
 TN_OP_DEFINE(attention_grad,
     .doc = "gradients of attention: (q, k, v, [masks], y, lse, dy, [dlse]) -> dq, dk, dv, [dbias]",
     .arity = 6, .max_arity = 12, .n_out = 3, .count_out = attention_grad_outputs,
     .flags = TN_PREFIX_STRIDED | TN_CAN_FAIL | TN_RANDOM, ATTENTION_ATTRS_OF,
     .infer = attention_grad_infer, .run = tn__attention_grad_run,
-    .scratch = tn__attention_grad_run_scratch,
-    .expand = attention_grad_expand, .cost = attention_cost);
+    .scratch = tn__attention_grad_run_scratch, .expand = attention_grad_expand, .cost = attention_cost,
+    TN_SAMPLES(
+        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 3 }, { 2, 3, 2, 3 } },
+          .attrs = A(0) },
+        { .in = { { 2, 4, 2, 3 }, { 2, 4, 1, 3 }, { 2, 4, 1, 3 }, { 2, 4, 2, 3 }, { 2, 2, 4 }, { 2, 4, 2, 3 },
+                  { 2, 2, 4 } }, .n_in = 7, .attrs = A(.causal = true, .p = 0.25, .has_dlse = true) },
+        { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 1, 2, 3, 4 }, { 2, 3, 2, 2 }, { 2, 2, 3 },
+                  { 2, 3, 2, 2 } }, .n_in = 7, .attrs = A(.has_bias = true, .wants_bias = true) },
+        { .in = { { 2, 3, 1, 4 }, { 2, 4, 1, 4 }, { 2, 4, 1, 4 }, { 2, 1, 1, 4 }, { 2, 1, 3, 1 }, { 2, 3, 1, 4 },
+                  { 2, 1, 3 }, { 2, 3, 1, 4 } }, .n_in = 8, .dtype = { [3] = TN_BOOL },
+          .attrs = A(.has_keep = true, .has_bias = true, .wants_bias = true) },
+        { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 }, { 1, 67, 1, 33 }, { 1, 1, 67 },
+                  { 1, 67, 1, 33 } }, .attrs = A(.p = 0.1), .no_grad = { true, true, true, true, true, true } },
+        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 4 }, { 2, 3, 2, 3 } },
+          .attrs = A(0), .fails = TN_ERR_SHAPE, .message = "do not fit" }));

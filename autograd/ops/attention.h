@@ -79,4 +79,8 @@ typedef struct tn__attention_nodes {
 tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs *attrs,
                                           tn_node *const *in);
 
+/* Likewise of attention_grad: a function of all of its inputs, y and lse too. */
+void tn__attention_grad_compose(tn_graph *g, const tn__attention_attrs *attrs, tn_node *const *in,
+                                tn_node **out);
+
 #endif

@@ -1,6 +1,7 @@
 /* Attention's public functions, and the composition of primitives that it equals: its reference in
  * tests, what second order differentiates, and what shows the weights. */
 #include "autograd/ops/attention.h"
+#include "tensor/kernels/dropout.h"
 
 #include <math.h>
 
@@ -14,12 +15,10 @@ static tn_node *positions(tn_graph *g, int64_t n, int axis_after)
     return axis_after ? tn_unsqueeze(p, -1) : p;
 }
 
-static tn_node *i32_of(tn_node *like, double value) { return tn_scalar_like(like, value); }
-
 /* More keys than queries, where lengths are known when run: the last query stands at the last key. */
 static tn_node *cache_offset(tn_node *n_keys, tn_node *n_queries)
 {
-    return tn_maximum(tn_sub(n_keys, n_queries), i32_of(n_keys, 0));
+    return tn_maximum(tn_sub(n_keys, n_queries), tn_scalar_like(n_keys, 0));
 }
 
 /* bool, broadcasts to [b, h, tq, tk]; NULL: everything. */
@@ -31,7 +30,7 @@ static tn_node *allowed_padded(tn_graph *g, const tn__attention_attrs *a, tn_nod
     if (at.k_lengths >= 0) {
         tn_node *n = tn_reshape(in[at.k_lengths], TN_SHAPE(tn_dim(in[0], 0), 1, 1, 1));
         allowed = and_of(allowed, tn_lt(positions(g, tk, 0), n));
-        if (a->causal) last = cache_offset(n, i32_of(n, (double)tq));
+        if (a->causal) last = cache_offset(n, tn_scalar_like(n, (double)tq));
     }
     if (a->causal) {
         tn_node *i = positions(g, tq, 1);
@@ -51,6 +50,16 @@ static tn_node *segment_of(tn_graph *g, tn_node *offsets, int64_t n)
     return tn_sum(tn_cast(tn_ge(positions(g, n, 1), offsets), TN_I32), &axis, 1, false);
 }
 
+/* offsets[segment - 1 + next] of each row [n]; 0 of rows in no segment. */
+static tn_node *offset_of(tn_graph *g, tn_node *offsets, tn_node *segment, int next)
+{
+    const int     axis = -1;
+    const int64_t n = tn_dim(offsets, 0) - 1;
+    tn_node      *is = tn_eq(tn_unsqueeze(segment, 1), tn_arange(g, TN_I32, n, 1, 1));
+    tn_node      *each = tn_mul(tn_cast(is, TN_I32), tn_slice(offsets, 0, next, n + next, 1));
+    return tn_sum(each, &axis, 1, false);
+}
+
 /* bool [n, m] of packed rows. */
 static tn_node *allowed_packed(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
 {
@@ -58,78 +67,106 @@ static tn_node *allowed_packed(tn_graph *g, const tn__attention_attrs *a, tn_nod
     const int64_t          n = tn_dim(in[0], 0), m = tn_dim(in[1], 0);
     tn_node *qo = in[at.q_offsets], *ko = at.k_offsets >= 0 ? in[at.k_offsets] : qo;
     tn_node *qs = segment_of(g, qo, n), *ks = segment_of(g, ko, m);
-    const int64_t n_segments = tn_dim(qo, 0) - 1;
-    tn_node *allowed = tn_eq(tn_unsqueeze(qs, 1), ks);
-    allowed = tn_logical_and(allowed, tn_ge(ks, i32_of(ks, 1)));
-    allowed = tn_logical_and(allowed, tn_le(ks, i32_of(ks, (double)n_segments)));
-    if (!a->causal || n_segments < 1) return allowed;
-    tn_node *first = i32_of(ks, 0), *last = i32_of(ks, (double)(n_segments - 1)), *one = i32_of(ks, 1);
-    tn_node *qi = tn_minimum(tn_maximum(tn_sub(qs, one), first), last);
-    tn_node *ki = tn_minimum(tn_maximum(tn_sub(ks, one), first), last);
-    tn_node *q0 = tn_index_select(qo, 0, qi), *q1 = tn_index_select(qo, 0, tn_add(qi, one));
-    tn_node *k0 = tn_index_select(ko, 0, qi), *k1 = tn_index_select(ko, 0, tn_add(qi, one));
-    tn_node *i = tn_add(tn_sub(positions(g, n, 0), q0), cache_offset(tn_sub(k1, k0), tn_sub(q1, q0)));
-    tn_node *j = tn_sub(positions(g, m, 0), tn_index_select(ko, 0, ki));
-    return tn_logical_and(allowed, tn_le(j, tn_unsqueeze(i, 1)));
+    tn_node *is_in = tn_logical_and(tn_ge(ks, tn_scalar_like(ks, 1)),
+                                    tn_lt(ks, tn_scalar_like(ks, (double)tn_dim(qo, 0))));
+    tn_node *allowed = tn_logical_and(tn_eq(tn_unsqueeze(qs, 1), ks), is_in);
+    if (!a->causal) return allowed;
+    tn_node *q0 = offset_of(g, qo, qs, 0), *nq = tn_sub(offset_of(g, qo, qs, 1), q0);
+    tn_node *nk = tn_sub(offset_of(g, ko, qs, 1), offset_of(g, ko, qs, 0));
+    tn_node *last = tn_add(tn_sub(positions(g, n, 0), q0), cache_offset(nk, nq));
+    tn_node *j = tn_sub(positions(g, m, 0), offset_of(g, ko, ks, 0));
+    return tn_logical_and(allowed, tn_le(j, tn_unsqueeze(last, 1)));
 }
 
 /* ---- the composition ------------------------------------------------------------------------------ */
 
-/* [b, t, hk, d] -> [b, h, t, d]; head j is head j / (h / hk) of x. */
-static tn_node *by_head(tn_node *x, int64_t h)
+/* q, k, v (and y, dy) as [b, h, rows, size], and the scores [b, h, tq, tk]: -inf where masked. */
+typedef struct parts {
+    const tn__attention_attrs *a;
+    bool     is_packed;
+    int64_t  h, hk;
+    tn_node *q, *k, *v, *scores, *allowed;
+} parts;
+
+/* [b, t, hk, d] or packed [t, hk, d] -> [b, h, t, d]; head j is head j / (h / hk) of x. */
+static tn_node *by_head(const parts *p, tn_node *x)
 {
+    if (p->is_packed) x = tn_unsqueeze(x, 0);
     const int64_t b = tn_dim(x, 0), t = tn_dim(x, 1), hk = tn_dim(x, 2), d = tn_dim(x, 3);
     x = tn_permute(x, (const int[]){ 0, 2, 1, 3 }, 4);
-    if (hk == h) return x;
-    x = tn_expand(tn_unsqueeze(x, 2), TN_SHAPE(b, hk, h / hk, t, d));
-    return tn_reshape(x, TN_SHAPE(b, h, t, d));
+    if (hk == p->h) return x;
+    x = tn_expand(tn_unsqueeze(x, 2), TN_SHAPE(b, hk, p->h / hk, t, d));
+    return tn_reshape(x, TN_SHAPE(b, p->h, t, d));
+}
+
+/* The other way: sums over the heads that share one of n. */
+static tn_node *from_heads(const parts *p, tn_node *x, int64_t n)
+{
+    const int     axis = 2;
+    const int64_t b = tn_dim(x, 0), t = tn_dim(x, 2), d = tn_dim(x, 3);
+    if (n != p->h) x = tn_sum(tn_reshape(x, TN_SHAPE(b, n, p->h / n, t, d)), &axis, 1, false);
+    x = tn_permute(x, (const int[]){ 0, 2, 1, 3 }, 4);
+    return p->is_packed ? tn_squeeze(x, 0) : x;
+}
+
+static parts parts_of(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
+{
+    const tn__attention_at at = tn__attention_inputs(a);
+    const bool             is_packed = a->has_q_offsets;
+    parts p = { .a = a, .is_packed = is_packed, .h = tn_dim(in[0], -2), .hk = tn_dim(in[1], -2) };
+    p.allowed = is_packed ? allowed_packed(g, a, in) : allowed_padded(g, a, in);
+    p.q = by_head(&p, in[0]), p.k = by_head(&p, in[1]), p.v = by_head(&p, in[2]);
+    p.scores = tn_scale(tn_matmul(p.q, tn_transpose(p.k, -1, -2)), a->scale);
+    if (at.bias >= 0) p.scores = tn_add(p.scores, in[at.bias]);
+    if (p.allowed) p.scores = tn_where(p.allowed, p.scores, tn_scalar_like(p.scores, -INFINITY));
+    return p;
 }
 
 /* The dropout op with the stream of this attention: weight (b, h, i, j) has the same random number. */
-static tn_node *drop(tn_node *weights, double p, uint64_t stream)
+static tn_node *drop(const parts *p, tn_node *weights)
 {
-    const tn_op *op = tn_op_find("dropout");
-    union {
-        double align;
-        char   bytes[64];
-    } attrs = { .bytes = { 0 } };
-    for (const tn_attr_field *f = op ? op->attrs : NULL; f && f->kind != TN_ATTR_END; f++) {
-        if (f->kind == TN_ATTR_f64) *(double *)(void *)(attrs.bytes + f->offset) = p;
-        if (f->kind == TN_ATTR_stream) *(uint64_t *)(void *)(attrs.bytes + f->offset) = stream;
-    }
-    return op ? tn_apply(op, &weights, 1, &attrs) : NULL;
+    if (p->a->p == 0) return weights;
+    return tn_apply(&tn_op_dropout, &weights, 1, &(tn__dropout){ .p = p->a->p, .stream = p->a->stream });
 }
 
-/* log(sum(exp(scores))) by row, and 0 where nothing may be attended to. */
-static tn_node *lse_of(tn_node *scores, tn_node *allowed)
+/* log(sum(exp(scores))) by row [b, h, tq], and 0 where nothing may be attended to. */
+static tn_node *lse_of(tn_graph *g, const parts *p)
 {
-    const int     axis = -1;
-    const int64_t b = tn_dim(scores, 0), h = tn_dim(scores, 1), tq = tn_dim(scores, 2);
-    tn_node      *like = tn_full(tn_node_graph(scores), tn_node_dtype(scores), TN_SHAPE(b, h, tq), 0);
-    if (tn_dim(scores, 3) == 0) return like;
-    if (!allowed) return tn_logsumexp(scores, &axis, 1, false);
-    tn_node *empty = tn_logical_not(tn_any(tn_expand(allowed, tn_node_shape(scores)), &axis, 1, true));
-    tn_node *lse = tn_logsumexp(tn_masked_fill(scores, empty, 0), &axis, 1, false);
+    const int      axis = -1;
+    const tn_shape s = tn_node_shape(p->scores);
+    if (s.rank == 4 && s.dim[3] == 0)
+        return tn_full(g, tn_node_dtype(p->scores), TN_SHAPE(s.dim[0], s.dim[1], s.dim[2]), 0);
+    if (!p->allowed) return tn_logsumexp(p->scores, &axis, 1, false);
+    tn_node *empty = tn_logical_not(tn_any(tn_expand(p->allowed, s), &axis, 1, true));
+    tn_node *lse = tn_logsumexp(tn_masked_fill(p->scores, empty, 0), &axis, 1, false);
     return tn_masked_fill(lse, tn_squeeze(empty, -1), 0);
 }
 
 tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
 {
-    const tn__attention_at at = tn__attention_inputs(a);
-    const bool             is_packed = a->has_q_offsets;
-    tn_node               *q = in[0], *k = in[1], *v = in[2];
-    tn_node               *allowed = is_packed ? allowed_packed(g, a, in) : allowed_padded(g, a, in);
-    if (is_packed) q = tn_unsqueeze(q, 0), k = tn_unsqueeze(k, 0), v = tn_unsqueeze(v, 0);
-    const int64_t h = tn_dim(q, 2);
-    tn_node *scores = tn_matmul(by_head(q, h), tn_transpose(by_head(k, h), -1, -2));
-    scores = tn_scale(scores, a->scale);
-    if (at.bias >= 0) scores = tn_add(scores, in[at.bias]);
-    if (allowed) scores = tn_where(allowed, scores, tn_scalar_like(scores, -INFINITY));
-    tn__attention_nodes n = { .weights = tn_softmax(scores, -1), .lse = lse_of(scores, allowed) };
-    tn_node *kept = a->p > 0 ? drop(n.weights, a->p, a->stream) : n.weights;
-    n.y = tn_permute(tn_matmul(kept, by_head(v, h)), (const int[]){ 0, 2, 1, 3 }, 4);
-    if (is_packed) n.y = tn_squeeze(n.y, 0), n.lse = tn_squeeze(n.lse, 0);
+    const parts         p = parts_of(g, a, in);
+    tn__attention_nodes n = { .weights = tn_softmax(p.scores, -1), .lse = lse_of(g, &p) };
+    if (p.is_packed) n.lse = tn_squeeze(n.lse, 0);
+    n.y = from_heads(&p, tn_matmul(drop(&p, n.weights), p.v), p.h);
     return n;
+}
+
+/* As the kernels compute it, from the weights made again (see tensor/kernels/attention.c). */
+void tn__attention_grad_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in, tn_node **out)
+{
+    const int              axis = -1;
+    const tn__attention_at at = tn__attention_inputs(a);
+    const parts            p = parts_of(g, a, in);
+    tn_node *y = by_head(&p, in[at.y]), *dy = by_head(&p, in[at.dy]);
+    tn_node *lse = tn_unsqueeze(in[at.lse], -1), *delta = tn_sum(tn_mul(y, dy), &axis, 1, true);
+    if (a->has_dlse) delta = tn_sub(delta, tn_unsqueeze(in[at.dlse], -1));
+    tn_node *w = tn_exp(tn_sub(p.scores, lse));
+    tn_node *dw = drop(&p, tn_matmul(dy, tn_transpose(p.v, -1, -2)));
+    tn_node *ds = tn_mul(w, tn_sub(dw, delta)), *scaled = tn_scale(ds, a->scale);
+    out[0] = from_heads(&p, tn_matmul(scaled, p.k), p.h);
+    out[1] = from_heads(&p, tn_matmul(tn_transpose(scaled, -1, -2), p.q), p.hk);
+    out[2] = from_heads(&p, tn_matmul(tn_transpose(drop(&p, w), -1, -2), dy), p.hk);
+    if (a->wants_bias) out[3] = tn_sum_to(ds, tn_node_shape(in[at.bias]));
 }
 
 /* ---- public functions --------------------------------------------------------------------------------- */
