@@ -117,7 +117,7 @@ def erfcx(x):
 
 HALF_LN2 = mpf('0.3468')            # a little more than ln(2) / 2, for a rounded quotient
 LOG_LO, LOG_HI = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
-ERFCX_K = mpf('3.75')               # x -> (x - k) / (x + k) takes [0, inf) to [-1, 1)
+ERFCX_K = mpf(4)                    # x -> (x - k) / (x + k) takes [0, inf) to [-1, 1)
 
 
 def exp_poly(name, degree, in_double=False):
@@ -175,13 +175,29 @@ def erf_poly(name, degree, hi):
                 lambda x: (1 - erfc(x)) / x - 1, lambda x: x / (1 - erfc(x)), square)
 
 
-def erfcx_poly(name, degree, hi):
-    def x_of(t):
-        return ERFCX_K * (1 + t) / (1 - t)
-    return Poly(name, 'e^(x^2) erfc(x) (x + k), t = (x - k) / (x + k), k = 3.75, 0 <= x <= %s' % hi,
-                degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
-                lambda t: erfcx(x_of(t)) * (x_of(t) + ERFCX_K),
-                lambda t: 1 / (erfcx(x_of(t)) * (x_of(t) + ERFCX_K)))
+def erfcx_of(t):
+    x = ERFCX_K * (1 + t) / (1 - t)
+    return erfcx(x) * (x + ERFCX_K)
+
+
+def erfcx_poly(name, degree, hi, in_double=False):
+    return Poly(name, 'F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= ' + hi, degree,
+                -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
+                erfcx_of, lambda t: 1 / erfcx_of(t), in_double=in_double)
+
+
+def erfcx_rest_poly(name, degree, hi):
+    return Poly(name, '(F(t) - F(0)) / t', degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
+                lambda t: (erfcx_of(t) - erfcx_of(0)) / t, lambda t: t / erfcx_of(t))
+
+
+def erfcx_slope_poly(name, degree, hi):
+    def slope(t):                           # of erfcx_poly's function, by t
+        x = ERFCX_K * (1 + t) / (1 - t)
+        y = erfcx(x)
+        return ((2 * x * y - 2 / sqrt(pi)) * (x + ERFCX_K) + y) * 2 * ERFCX_K / (1 - t) ** 2
+    return Poly(name, 'the slope of F', degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
+                slope, lambda t: 1 / slope(t))
 
 
 POLYS = [
@@ -193,7 +209,6 @@ POLYS = [
     atanh_poly('atanh_f32_wide', 3, in_double=True),
     atanh5_poly('atanh5_f64', 6),
     sin_poly('sin_f32_wide', 4, mpf('1.6'), '1.6', in_double=True),
-    sin_poly('sin_f64', 8, mpf('1.6'), '1.6'),
     sin_poly('sin_quarter_f32_wide', 3, mpf('0.8'), '0.8', in_double=True),
     sin_poly('sin_quarter_f64', 6, mpf('0.8'), '0.8'),
     cos_poly('cos_quarter_f32_wide', 3, in_double=True),
@@ -206,8 +221,10 @@ POLYS = [
     icbrt_poly('icbrt_f64', 5),
     erf_poly('erf_f32', 6, '1'),
     erf_poly('erf_f64', 13, '1'),
-    erfcx_poly('erfcx_f32', 9, '10.1'),
-    erfcx_poly('erfcx_f64', 23, '27.5'),
+    erfcx_poly('erfcx_f32', 8, '4'),
+    erfcx_poly('erfcx_f32_wide', 10, '10.1', in_double=True),
+    erfcx_rest_poly('erfcx_rest_f64', 22, '27.5'),
+    erfcx_slope_poly('erfcx_slope_f64', 4, '27.5'),
 ]
 
 
@@ -233,12 +250,12 @@ CONSTANTS = [
     ('ln(2)', ['LN2', 'LN2_REST'], parts(log(2), 24, 24), parts(log(2), 53, 53)),
     ('pi / 2', ['HALF_PI', 'HALF_PI_REST'], parts(pi / 2, 24, 24), parts(pi / 2, 53, 53)),
     ('pi / 4, the first part short', ['QUARTER_PI_HI', 'QUARTER_PI_LO'], parts(pi / 4, 21, 24), parts(pi / 4, 50, 53)),
-    ('sqrt(1/2)', ['ROOT_HALF'], parts(sqrt(mpf(1) / 2), 24), parts(sqrt(mpf(1) / 2), 53)),
-    ('1 / sqrt(2 pi)', ['INV_ROOT_2PI'], parts(1 / sqrt(2 * pi), 24), parts(1 / sqrt(2 * pi), 53)),
+    ('sqrt(1/2)', ['ROOT_HALF', 'ROOT_HALF_REST'], None, parts(sqrt(mpf(1) / 2), 53, 53)),
+    ('1 / sqrt(2 pi)', ['INV_ROOT_2PI', 'INV_ROOT_2PI_REST'], None, parts(1 / sqrt(2 * pi), 53, 53)),
     ('sqrt(8 / pi)', ['ROOT_8_PI'], parts(sqrt(8 / pi), 24), parts(sqrt(8 / pi), 53)),
     ('0.044715 sqrt(8 / pi)', ['GELU_CUBE'], parts(mpf('0.044715') * sqrt(8 / pi), 24), parts(mpf('0.044715') * sqrt(8 / pi), 53)),
-    ('k of the erfcx polynomials, and k sqrt(2)', ['ERFCX_K', 'ERFCX_K_ROOT2'],
-     [ERFCX_K, rounded(ERFCX_K * sqrt(2), 24)], [ERFCX_K, rounded(ERFCX_K * sqrt(2), 53)]),
+    ('F(0) of the erfcx polynomials', ['ERFCX_0', 'ERFCX_0_REST'], None, parts(erfcx_of(0), 53, 53)),
+    ('4 sqrt(2)', ['FOUR_ROOT2', 'FOUR_ROOT2_REST'], None, parts(4 * sqrt(2), 53, 53)),
     ('1 / pi', ['INV_PI'], None, parts(1 / pi, 53)),
     ('2 / pi', ['TWO_OVER_PI'], None, parts(2 / pi, 53)),
     ('pi / 2 in three parts, two of them of 50 bits', ['HALF_PI_1', 'HALF_PI_2', 'HALF_PI_3'], None, parts(pi / 2, 50, 50, 53)),

@@ -34,7 +34,9 @@
 #undef BIAS
 
 #include "tensor/vmath_trig.h"
+#include "tensor/vmath_erf.h"
 #include "tensor/vmath_pow.h"
+#include "tensor/vmath_wide.h"
 
 #define TN__BY_TYPE(name, x) _Generic((x), float: tn__##name##_f32, double: tn__##name##_f64)
 

@@ -94,14 +94,14 @@ TN_INLINE tn__pair_f32 tn__two_prod_f32(float a, float b, int fused)
 {
     const float p = a * b, ah = tn__upper_f32(a), al = a - ah, bh = tn__upper_f32(b), bl = b - bh;
     return (tn__pair_f32){ p, fused ? __builtin_fmaf(a, b, -p)
-                                    : ((ah * bh - p) + (ah * bl + al * bh)) + al * bl };
+                                    : (((ah * bh - p) + ah * bl) + al * bh) + al * bl };
 }
 
 TN_INLINE tn__pair_f64 tn__two_prod_f64(double a, double b, int fused)
 {
     const double p = a * b, ah = tn__upper_f64(a), al = a - ah, bh = tn__upper_f64(b), bl = b - bh;
     return (tn__pair_f64){ p, fused ? __builtin_fma(a, b, -p)
-                                    : ((ah * bh - p) + (ah * bl + al * bh)) + al * bl };
+                                    : (((ah * bh - p) + ah * bl) + al * bh) + al * bl };
 }
 
 #endif

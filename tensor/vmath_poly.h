@@ -46,22 +46,23 @@
 #define TN__QUARTER_PI_LO_F32 1.56958237e-7f
 #define TN__QUARTER_PI_LO_F64 3.0616169978683830e-17
 /* sqrt(1/2) */
-#define TN__ROOT_HALF_F32 0.707106769f
 #define TN__ROOT_HALF_F64 0.70710678118654757
+#define TN__ROOT_HALF_REST_F64 -4.8336466567264567e-17
 /* 1 / sqrt(2 pi) */
-#define TN__INV_ROOT_2PI_F32 0.398942292f
 #define TN__INV_ROOT_2PI_F64 0.39894228040143270
+#define TN__INV_ROOT_2PI_REST_F64 -2.4923272022777300e-17
 /* sqrt(8 / pi) */
 #define TN__ROOT_8_PI_F32 1.59576917f
 #define TN__ROOT_8_PI_F64 1.5957691216057308
 /* 0.044715 sqrt(8 / pi) */
 #define TN__GELU_CUBE_F32 0.0713548139f
 #define TN__GELU_CUBE_F64 0.071354816272600249
-/* k of the erfcx polynomials, and k sqrt(2) */
-#define TN__ERFCX_K_F32 3.75000000f
-#define TN__ERFCX_K_F64 3.7500000000000000
-#define TN__ERFCX_K_ROOT2_F32 5.30330086f
-#define TN__ERFCX_K_ROOT2_F64 5.3033008588991066
+/* F(0) of the erfcx polynomials */
+#define TN__ERFCX_0_F64 1.0959956610004911
+#define TN__ERFCX_0_REST_F64 5.7572545113269754e-17
+/* 4 sqrt(2) */
+#define TN__FOUR_ROOT2_F64 5.6568542494923806
+#define TN__FOUR_ROOT2_REST_F64 -3.8669173253811654e-16
 /* 1 / pi */
 #define TN__INV_PI_F64 0.31830988618379069
 /* 2 / pi */
@@ -187,22 +188,6 @@ TN_INLINE double tn__poly_sin_f32_wide(double t, int fused)
     p = tn__fma_f64(p, t, 8.3333307500795244e-3, fused);
     p = tn__fma_f64(p, t, -0.16666666617799902, fused);
     return p;
-}
-
-/* (sin(r) - r) / r^3 in r^2, |r| <= 1.6; 2^-60.5 */
-TN_INLINE double tn__poly_sin_f64(double t, int fused)
-{
-    const double u = t * t;
-    double even = -3.0032462052805477e-18;
-    even = tn__fma_f64(even, u, -7.6443466502835415e-13, fused);
-    even = tn__fma_f64(even, u, -2.5052107287471113e-8, fused);
-    even = tn__fma_f64(even, u, -1.9841269841222443e-4, fused);
-    even = tn__fma_f64(even, u, -0.16666666666666666, fused);
-    double odd = 2.7525469595282125e-15;
-    odd = tn__fma_f64(odd, u, 1.6058970964157795e-10, fused);
-    odd = tn__fma_f64(odd, u, 2.7557319214308143e-6, fused);
-    odd = tn__fma_f64(odd, u, 8.3333333333332205e-3, fused);
-    return tn__fma_f64(odd, t, even, fused);
 }
 
 /* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-37.2 */
@@ -375,52 +360,79 @@ TN_INLINE double tn__poly_erf_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* e^(x^2) erfc(x) (x + k), t = (x - k) / (x + k), k = 3.75, 0 <= x <= 10.1; 2^-23.9 */
+/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 4; 2^-25.0 */
 TN_INLINE float tn__poly_erfcx_f32(float t, int fused)
 {
     const float u = t * t;
-    float even = 1.13847700e-3f;
-    even = tn__fma_f32(even, u, 0.0489962436f, fused);
-    even = tn__fma_f32(even, u, 0.279083252f, fused);
-    even = tn__fma_f32(even, u, 0.736317813f, fused);
-    even = tn__fma_f32(even, u, 1.09192288f, fused);
-    float odd = 1.37052988e-3f;
-    odd = tn__fma_f32(odd, u, -0.0127755385f, fused);
-    odd = tn__fma_f32(odd, u, -0.131922647f, fused);
-    odd = tn__fma_f32(odd, u, -0.490472138f, fused);
-    odd = tn__fma_f32(odd, u, -0.958741546f, fused);
+    float even = -5.57738997e-4f;
+    even = tn__fma_f32(even, u, 0.0569793992f, fused);
+    even = tn__fma_f32(even, u, 0.326798886f, fused);
+    even = tn__fma_f32(even, u, 0.773137808f, fused);
+    even = tn__fma_f32(even, u, 1.09599566f, fused);
+    float odd = -0.0436832234f;
+    odd = tn__fma_f32(odd, u, -0.185793146f, fused);
+    odd = tn__fma_f32(odd, u, -0.541618466f, fused);
+    odd = tn__fma_f32(odd, u, -0.976551235f, fused);
     return tn__fma_f32(odd, t, even, fused);
 }
 
-/* e^(x^2) erfc(x) (x + k), t = (x - k) / (x + k), k = 3.75, 0 <= x <= 27.5; 2^-52.5 */
-TN_INLINE double tn__poly_erfcx_f64(double t, int fused)
+/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 10.1; 2^-30.2 */
+TN_INLINE double tn__poly_erfcx_f32_wide(double t, int fused)
 {
     const double u = t * t;
-    double even = -7.9966432476228074e-10;
-    even = tn__fma_f64(even, u, 4.7837572000927009e-9, fused);
-    even = tn__fma_f64(even, u, -2.9043232367123596e-8, fused);
-    even = tn__fma_f64(even, u, 2.8145910939573276e-7, fused);
-    even = tn__fma_f64(even, u, -3.2901726393815611e-6, fused);
-    even = tn__fma_f64(even, u, 3.7471914511224277e-5, fused);
-    even = tn__fma_f64(even, u, -3.4864689085306160e-4, fused);
-    even = tn__fma_f64(even, u, 9.8633808401804622e-4, fused);
-    even = tn__fma_f64(even, u, 0.049118778614939462, fused);
-    even = tn__fma_f64(even, u, 0.27906204903379783, fused);
-    even = tn__fma_f64(even, u, 0.73631892522175146, fused);
-    even = tn__fma_f64(even, u, 1.0919229095627891, fused);
-    double odd = 1.7374901201232056e-10;
-    odd = tn__fma_f64(odd, u, -4.7121390943731965e-9, fused);
-    odd = tn__fma_f64(odd, u, 3.9707717999490129e-8, fused);
-    odd = tn__fma_f64(odd, u, -2.6347073187946109e-7, fused);
-    odd = tn__fma_f64(odd, u, 1.6560004317974782e-6, fused);
-    odd = tn__fma_f64(odd, u, -8.9039410847604238e-6, fused);
-    odd = tn__fma_f64(odd, u, 1.0593991180773632e-5, fused);
-    odd = tn__fma_f64(odd, u, 7.9482309933688621e-4, fused);
-    odd = tn__fma_f64(odd, u, -0.012535880041056241, fused);
-    odd = tn__fma_f64(odd, u, -0.13195540117853180, fused);
-    odd = tn__fma_f64(odd, u, -0.49047029120767860, fused);
-    odd = tn__fma_f64(odd, u, -0.95874157665290960, fused);
+    double even = -7.5758950515388273e-4;
+    even = tn__fma_f64(even, u, 6.2151875393986235e-3, fused);
+    even = tn__fma_f64(even, u, 0.076373310238626854, fused);
+    even = tn__fma_f64(even, u, 0.33085137474683324, fused);
+    even = tn__fma_f64(even, u, 0.77320872553919551, fused);
+    even = tn__fma_f64(even, u, 1.0959956609114019, fused);
+    double odd = -3.9229998486248365e-4;
+    odd = tn__fma_f64(odd, u, -0.026295130759188177, fused);
+    odd = tn__fma_f64(odd, u, -0.17402420410403210, fused);
+    odd = tn__fma_f64(odd, u, -0.54085295363972519, fused);
+    odd = tn__fma_f64(odd, u, -0.97654874534715597, fused);
     return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (F(t) - F(0)) / t; 2^-54.8 */
+TN_INLINE double tn__poly_erfcx_rest_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 4.1380794548269725e-10;
+    even = tn__fma_f64(even, u, -8.2939461541485315e-10, fused);
+    even = tn__fma_f64(even, u, 1.7970884582291707e-9, fused);
+    even = tn__fma_f64(even, u, -7.5979360354796509e-8, fused);
+    even = tn__fma_f64(even, u, 1.4242837532289383e-6, fused);
+    even = tn__fma_f64(even, u, -1.8860874098767101e-5, fused);
+    even = tn__fma_f64(even, u, 1.7681280769964947e-4, fused);
+    even = tn__fma_f64(even, u, -2.8095886318289521e-4, fused);
+    even = tn__fma_f64(even, u, -0.026370053340546089, fused);
+    even = tn__fma_f64(even, u, -0.17401093723992589, fused);
+    even = tn__fma_f64(even, u, -0.54085383131323517, fused);
+    even = tn__fma_f64(even, u, -0.97654872908088197, fused);
+    double odd = 2.0983360942776175e-9;
+    odd = tn__fma_f64(odd, u, -1.8581472998130676e-8, fused);
+    odd = tn__fma_f64(odd, u, 1.2799234490604658e-7, fused);
+    odd = tn__fma_f64(odd, u, -8.4891539451686329e-7, fused);
+    odd = tn__fma_f64(odd, u, 4.6956289811684897e-6, fused);
+    odd = tn__fma_f64(odd, u, -3.6355248204391188e-6, fused);
+    odd = tn__fma_f64(odd, u, -4.5505261790616553e-4, fused);
+    odd = tn__fma_f64(odd, u, 6.1120556481375774e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.076381514909792197, fused);
+    odd = tn__fma_f64(odd, u, 0.33085158787799734, fused);
+    odd = tn__fma_f64(odd, u, 0.77320870226523719, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* the slope of F; 2^-6.32 */
+TN_INLINE double tn__poly_erfcx_slope_f64(double t, int fused)
+{
+    double p = -1.1075747125644118;
+    p = tn__fma_f64(p, t, 1.7879251947703596, fused);
+    p = tn__fma_f64(p, t, -1.6040431385376976, fused);
+    p = tn__fma_f64(p, t, 1.4676276340804175, fused);
+    p = tn__fma_f64(p, t, -0.97204925793184616, fused);
+    return p;
 }
 
 #endif

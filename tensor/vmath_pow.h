@@ -2,8 +2,6 @@
 #ifndef TN_TENSOR_VMATH_POW_H
 #define TN_TENSOR_VMATH_POW_H
 
-#include "tensor/vmath_trig.h"
-
 /* ---- power ------------------------------------------------------------------------------- */
 
 /* log(x) = hi + lo to about 2^-66, for 0 < x < inf: 2 atanh(s), s = f / (2 + f), with the first two
@@ -49,23 +47,6 @@ TN_INLINE double tn__pow_f64(double x, double y, int fused)
     const tn__pair_f64 s = tn__fast_sum_f64(1, e.r);
     const double       r = tn__scale_f64(s.hi + (s.lo + e.tail), e.n, fused);
     return tn__pow_special(x, y, r, fused);
-}
-
-/* In f64, to about 2^-37 in the logarithm. */
-TN_INLINE float tn__pow_f32(float x, float y, int fused)
-{
-    const double a = tn__abs_f32(x), dy = y;
-    const uint64_t root_half = UINT64_C(0x3fe6a09e667f3bcd), mantissa = (UINT64_C(1) << 52) - 1;
-    const uint64_t u = tn__bits_f64(a) + (UINT64_C(0x3ff0000000000000) - root_half);
-    const double k = tn__of_small_f64(u >> 52) - 1023, f = tn__of_bits_f64((u & mantissa) + root_half) - 1;
-    const double s = f / (2 + f), z = s * s;
-    const double l = tn__fma_f64(s * z, tn__poly_atanh_f32_wide(z, fused), s + s, fused);
-    const double t = dy * tn__log_special_f64(a, tn__fma_f64(k, TN__LN2_F64, l, fused));
-    const double c = tn__clamp_f64(t, -110, 90);
-    const double n = tn__fma_f64(c, TN__LOG2E_F64, 0x1.8p52, fused) - 0x1.8p52;
-    const double r = tn__fma_f64(n, -TN__LN2_F64, c, fused);
-    const double e = 1 + tn__fma_f64(r * r, tn__poly_exp_f32_wide(r, fused), r, fused);
-    return (float)tn__pow_special(x, dy, e * tn__pow2_f64(n), fused);
 }
 
 /* ---- remainders -------------------------------------------------------------------------- */

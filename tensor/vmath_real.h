@@ -140,8 +140,8 @@ TN_INLINE R M(hypot)(R x, R y, int fused)
     const R    back = big > PICK(0x1p50f, 0x1p400) ? up : big < PICK(0x1p-30f, 0x1p-400) ? down : 1;
     const PAIR p = M(two_prod)(big * to, big * to, fused), q = M(two_prod)(small * to, small * to, fused);
     const PAIR s = M(fast_sum)(p.hi, q.hi), r = M(sqrt_pair)(s.hi, s.lo + (p.lo + q.lo), fused);
-    const R    h = a == INF || b == INF ? INF : (r.hi + r.lo) * back;
-    return big + small > 0 ? h : a + b;                 /* both 0, or a NaN */
+    const R    h = big + small > 0 ? (r.hi + r.lo) * back : a + b;  /* both 0, or a NaN */
+    return a == INF || b == INF ? INF : h;
 }
 
 /* ---- exponentials ------------------------------------------------------------------------ */
@@ -213,8 +213,8 @@ TN_INLINE R M(expm1)(R x, int fused)
 TN_INLINE R M(sinh)(R x, int fused)
 {
     const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
-    const PAIR h = M(expm1_pair)(c, 2, fused);
-    const R    m = h.hi + h.lo, y = (h.hi + (m / FMA(m, (R)4, (R)1) + h.lo)) * 2;
+    const PAIR h = M(expm1_pair)(c, 2, fused), m = M(fast_sum)(h.hi, h.lo);
+    const R    y = (m.hi + (m.hi / FMA(m.hi, (R)4, (R)1) + m.lo)) * 2;
     return a < TINY ? x : M(copysign)(y, x);
 }
 
@@ -222,22 +222,37 @@ TN_INLINE R M(cosh)(R x, int fused)
 {
     const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
     const PAIR h = M(expm1_pair)(c, 2, fused), e = M(two_sum)(h.hi, (R)0.25);
-    return (e.hi + ((R)0.0625 / e.hi + (e.lo + h.lo))) * 2;
+    const R    lo = e.lo + h.lo;
+    return (e.hi + ((R)0.0625 / (e.hi + lo) + lo)) * 2;
 }
 
 TN_INLINE R M(tanh)(R x, int fused)
 {
     const R    a = M(abs)(x), c = a > PICK(10, 20) ? PICK(10, 20) : a;
-    const PAIR h = M(expm1_pair)(2 * c, 0, fused);
-    const R    m = h.hi + h.lo;
-    return a < TINY ? x : M(copysign)(m / (m + 2), x);
+    const PAIR h = M(expm1_pair)(2 * c, 0, fused), m = M(fast_sum)(h.hi, h.lo);
+    const PAIR d = M(fast_sum)((R)2, m.hi);
+    const int  is_big = m.hi > 2;
+    const R    q = (is_big ? 2 : m.hi) / d.hi, inv = FMA(q, (R)-0.5, (R)0.5);
+    const R    y = is_big ? 1 - q : FMA(FMA(-q, d.lo, m.lo), inv, q);  /* 1 / d = (1 - m / d) / 2 */
+    return a < TINY ? x : M(copysign)(y, x);
 }
 
-/* s = 1 / (1 + e^-x) and 1 - s, from e^-|x| so that both tails keep their digits. */
+/* s = 1 / (1 + e^-x) and 1 - s, from e = e^-|x| so that both tails keep their digits. The rounding
+ * of d = 1 + e is made up for: 1 / d is the quotient itself, or 1 less that of e. */
+TN_INLINE R M(sigmoid_part)(R e, int is_tail, int fused)
+{
+    const PAIR d = M(fast_sum)((R)1, e);
+    const R    q = (is_tail ? e : 1) / d.hi;
+    return FMA(-q * d.lo, is_tail ? 1 - q : q, q);
+}
+
 TN_INLINE PAIR M(sigmoid_both)(R x, int fused)
 {
-    const R e = M(exp_negative)(-M(abs)(x), fused), d = 1 + e;
-    return (PAIR){ (x < 0 ? e : 1) / d, (x < 0 ? 1 : e) / d };
+    const R a = M(abs)(x), c = a > PICK(104, 746) ? PICK(104, 746) : a;
+    const M(exp_parts) p = M(exp_split)(-c, 0, fused);
+    const PAIR s = M(fast_sum)((R)1, p.r);
+    const R    e = M(scale)(s.hi + (s.lo + p.tail), p.n, fused);
+    return (PAIR){ M(sigmoid_part)(e, x < 0, fused), M(sigmoid_part)(e, !(x < 0), fused) };
 }
 
 TN_INLINE R M(sigmoid)(R x, int fused) { return M(sigmoid_both)(x, fused).hi; }
@@ -346,10 +361,10 @@ TN_INLINE R M(logaddexp)(R x, R y, int fused)
 /* asinh(a) = log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2 a) where a^2 is all. */
 TN_INLINE R M(asinh)(R x, int fused)
 {
-    const R    a = M(abs)(x), b = a > 1 / TINY ? 1 : a;
+    const int  is_big = M(abs)(x) > 1 / (TINY * TINY);
+    const R    a = M(abs)(x), b = is_big ? 1 : a;
     const R    w = b * b / (1 + M(sqrt)(FMA(b, b, (R)1)));
     const PAIR t = M(fast_sum)(b, w);
-    const int  is_big = a > 1 / TINY;
     const R    y = M(log1p_pair)(is_big ? a : t.hi, is_big ? 0 : t.lo, fused) + (is_big ? C(LN2) : 0);
     const R    z = M(copysign)(y, x);
     return a > TINY && a < INF ? z : x;
@@ -358,7 +373,7 @@ TN_INLINE R M(asinh)(R x, int fused)
 /* acosh(x) = log1p(t + sqrt(t (t + 2))), t = x - 1; log(2 x) where x^2 is all. */
 TN_INLINE R M(acosh)(R x, int fused)
 {
-    const int  is_big = x > 1 / TINY;
+    const int  is_big = x > 1 / (TINY * TINY);
     const R    t = is_big ? 1 : x - 1;                  /* exact where it matters */
     const PAIR v = M(two_prod)(t, t + 2, fused), s = M(sqrt_pair)(v.hi, v.lo, fused);
     const PAIR h = M(two_sum)(t, s.hi);
@@ -452,63 +467,6 @@ TN_INLINE R M(atan2)(R y, R x, int fused)
     return x != x || y != y ? x + y : r;
 }
 
-/* ---- error function ---------------------------------------------------------------------- */
-
-/* e^(-x^2) and e^(-x^2 / 2) need the square of x exactly: with h the upper half of x, it is h^2 and
- * (x - h) (x + h), the first exact. The scaled function e^(x^2) erfc(x) (x + k) is a polynomial in
- * t = (x - k) / (x + k) on the whole half-line (Shepherd and Laframboise 1981). */
-TN_INLINE M(exp_parts) M(gauss_split)(R x, R minus_half_or_one, int fused)
-{
-    const R h = M(upper)(x);
-    return M(exp_split)(minus_half_or_one * h * h, minus_half_or_one * ((x - h) * (x + h)), fused);
-}
-
-TN_INLINE R M(erfcx)(R x, R k, int fused)
-{
-    const R s = 1 / (x + k), t = (x - k) * s;
-    return M(poly_erfcx)(t, fused) * s;
-}
-
-/* erfc(a) for a >= 0. */
-TN_INLINE R M(erfc_tail)(R a, int fused)
-{
-    const R c = a > PICK((R)10.1, (R)27.5) ? PICK((R)10.1, (R)27.5) : a;
-    const M(exp_parts) e = M(gauss_split)(c, -1, fused);
-    const R g = M(erfcx)(c, C(ERFCX_K), fused);
-    return M(scale)(FMA(g, e.r + e.tail, g), e.n, fused);
-}
-
-TN_INLINE R M(erf)(R x, int fused)
-{
-    const R a = M(abs)(x), near = FMA(x, M(poly_erf)(x * x, fused), x);
-    const R far = M(copysign)(1 - M(erfc_tail)(a, fused), x);
-    return a < 1 ? near : far;
-}
-
-TN_INLINE R M(erfc)(R x, int fused)
-{
-    const R a = M(abs)(x), t = M(erfc_tail)(a, fused);
-    const R near = 1 - FMA(x, M(poly_erf)(x * x, fused), x);
-    return a < (R)0.5 ? near : x < 0 ? 2 - t : t;
-}
-
-/* The normal distribution: its density, and P(X <= x) = erfc(-x / sqrt(2)) / 2. */
-TN_INLINE R M(norm_pdf)(R x, int fused)
-{
-    const R c = M(clamp)(x, PICK(-15, -40), PICK(15, 40));
-    const M(exp_parts) e = M(gauss_split)(c, (R)-0.5, fused);
-    return M(scale)(FMA(C(INV_ROOT_2PI), e.r + e.tail, C(INV_ROOT_2PI)), e.n, fused);
-}
-
-TN_INLINE R M(norm_cdf)(R x, int fused)
-{
-    const R a = M(abs)(x), c = a > PICK((R)14.2, (R)38.6) ? PICK((R)14.2, (R)38.6) : a;
-    const M(exp_parts) e = M(gauss_split)(c, (R)-0.5, fused);
-    const R g = M(erfcx)(c, C(ERFCX_K_ROOT2), fused) * C(ROOT_HALF);
-    const R y = M(scale)(FMA(g, e.r + e.tail, g), e.n, fused);
-    return x > 0 ? 1 - y : y;
-}
-
 /* ---- activations ------------------------------------------------------------------------- */
 
 /* x sigmoid(x), and its derivative s (1 + x (1 - s)). */
@@ -523,19 +481,6 @@ TN_INLINE R M(silu_grad)(R x, int fused)
     const R    c = M(clamp)(x, PICK(-110, -760), PICK(110, 760));
     const PAIR s = M(sigmoid_both)(c, fused);
     return FMA(c * s.hi, s.lo, s.hi);
-}
-
-/* x P(X <= x) of the normal distribution, and its derivative. */
-TN_INLINE R M(gelu)(R x, int fused)
-{
-    const R y = x * M(norm_cdf)(x, fused);
-    return x < PICK(-15, -39) ? (R)-0.0 : y;
-}
-
-TN_INLINE R M(gelu_grad)(R x, int fused)
-{
-    const R c = M(clamp)(x, PICK(-15, -40), PICK(15, 40));
-    return FMA(c, M(norm_pdf)(c, fused), M(norm_cdf)(c, fused));
 }
 
 /* x (1 + tanh(u / 2)) / 2 = x sigmoid(u) with u = sqrt(8 / pi) (x + 0.044715 x^3), and its derivative

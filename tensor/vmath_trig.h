@@ -1,10 +1,9 @@
 /* sin, cos and tan. Near: |x| <= 2^45, branch-free; n pi / 2 is taken from x with pi / 2 in three parts
  * (Cody and Waite 1980), the first product exact. Far: one at a time, with 1280 bits of 2 / pi (Payne
- * and Hanek 1983). f32 is computed in f64. */
+ * and Hanek 1983). f32 is in vmath_wide.h. */
 #ifndef TN_TENSOR_VMATH_TRIG_H
 #define TN_TENSOR_VMATH_TRIG_H
 
-#include "tensor/vmath_poly.h"
 
 #define TN__TRIG_NEAR 0x1p45
 
@@ -18,73 +17,16 @@ TN_INLINE tn__pair_f64 tn__less_half_pi_f64(double x, double n, int fused)
     return tn__fast_sum_f64(s.hi, s.lo - tn__fma_f64(n, TN__HALF_PI_3_F64, b.lo, fused));
 }
 
-/* The same to f64, which is more than f32 needs. */
-TN_INLINE double tn__less_half_pi_f32(double x, double n, int fused)
+/* Within [-1, 1], or NaN: beyond 2^45 the near functions keep that, if not their digits. */
+TN_INLINE double tn__within_1_f64(double x) { return tn__clamp_f64(x, -1, 1); }
+
+/* x with its sign changed if bit `bit` is set in the integer n, which has 1.5 2^52 added. */
+TN_INLINE double tn__flip_by_f64(double x, double n, int bit)
 {
-    const tn__pair_f64 a = tn__two_prod_f64(n, TN__HALF_PI_1_F64, fused);
-    const double       r = fused ? __builtin_fma(-n, TN__HALF_PI_1_F64, x) : (x - a.hi) - a.lo; /* exact */
-    return tn__fma_f64(n, -TN__HALF_PI_2_F64, r, fused);
+    return tn__of_bits_f64(tn__bits_f64(x) ^ (tn__bits_f64(n) >> bit) << 63);
 }
 
-/* x within [-1, 1], and NaN: where an argument out of range has left nonsense. */
-TN_INLINE double tn__within_1_f64(double x)
-{
-    const double y = x > 1 ? 1 : x;
-    return y < -1 ? -1 : y;
-}
-
-/* x with the sign flipped if the integer n, which has 1.5 2^52 added, is odd. */
-TN_INLINE double tn__flip_if_odd_f64(double x, double n)
-{
-    return tn__of_bits_f64(tn__bits_f64(x) ^ (tn__bits_f64(n) << 63));
-}
-
-/* sin(r + dr), |r| <= 1.6 */
-TN_INLINE double tn__sin_half_f64(double r, double dr, int fused)
-{
-    const double z = r * r;
-    return r + tn__fma_f64(r * z, tn__poly_sin_f64(z, fused), dr, fused);
-}
-
-TN_INLINE double tn__sin_half_f32(double r, int fused)
-{
-    const double z = r * r;
-    return tn__fma_f64(r * z, tn__poly_sin_f32_wide(z, fused), r, fused);
-}
-
-/* sin(x) = (-1)^m sin(x - m pi), m = round(x / pi) */
-TN_INLINE double tn__sin_f64(double x, int fused)
-{
-    const double       magic = 0x1.8p52, m = tn__fma_f64(x, TN__INV_PI_F64, magic, fused);
-    const tn__pair_f64 r = tn__less_half_pi_f64(x, 2 * (m - magic), fused);
-    const double       y = tn__flip_if_odd_f64(tn__sin_half_f64(r.hi, r.lo, fused), m);
-    return x == 0 ? x : tn__within_1_f64(y);
-}
-
-TN_INLINE float tn__sin_f32(float x, int fused)
-{
-    const double d = x, magic = 0x1.8p52, m = tn__fma_f64(d, TN__INV_PI_F64, magic, fused);
-    const double r = tn__less_half_pi_f32(d, 2 * (m - magic), fused);
-    const double y = tn__flip_if_odd_f64(tn__sin_half_f32(r, fused), m);
-    return (float)(d == 0 ? d : tn__within_1_f64(y));
-}
-
-/* cos(x) = -(-1)^m sin(x - (m + 1/2) pi), m = round(x / pi - 1/2) */
-TN_INLINE double tn__cos_f64(double x, int fused)
-{
-    const double       magic = 0x1.8p52, m = tn__fma_f64(x, TN__INV_PI_F64, -0.5, fused) + magic;
-    const tn__pair_f64 r = tn__less_half_pi_f64(x, 2 * (m - magic) + 1, fused);
-    return tn__within_1_f64(-tn__flip_if_odd_f64(tn__sin_half_f64(r.hi, r.lo, fused), m));
-}
-
-TN_INLINE float tn__cos_f32(float x, int fused)
-{
-    const double d = x, magic = 0x1.8p52, m = tn__fma_f64(d, TN__INV_PI_F64, -0.5, fused) + magic;
-    const double r = tn__less_half_pi_f32(d, 2 * (m - magic) + 1, fused);
-    return (float)tn__within_1_f64(-tn__flip_if_odd_f64(tn__sin_half_f32(r, fused), m));
-}
-
-/* sin(r + dr) = r + .lo and cos(r + dr), for |r| <= 0.8. */
+/* sin(r + dr) and cos(r + dr), |r| <= 0.8, as hi + lo: lo is small but not beyond hi's digits. */
 TN_INLINE tn__pair_f64 tn__sin_quarter_f64(double r, double dr, int fused)
 {
     const double z = r * r;
@@ -98,11 +40,20 @@ TN_INLINE tn__pair_f64 tn__cos_quarter_f64(double r, double dr, int fused)
     return (tn__pair_f64){ c.hi, c.lo + (p - tn__fma_f64(r, dr, 0.5 * z.lo, fused)) };
 }
 
-/* tan(r + dr), or -1 / tan(r + dr) if n, which has 1.5 2^52 added, is odd. */
-TN_INLINE double tn__tan_quarter_f64(double r, double dr, double n, int fused)
+/* sin(r + n pi / 2) for an integer n that has 1.5 2^52 added. */
+TN_INLINE double tn__sin_turned_f64(tn__pair_f64 r, double n, int fused)
 {
-    const tn__pair_f64 s = tn__sin_quarter_f64(r, dr, fused), c = tn__cos_quarter_f64(r, dr, fused);
-    const int          is_odd = tn__flip_if_odd_f64(1, n) < 0;
+    const tn__pair_f64 s = tn__sin_quarter_f64(r.hi, r.lo, fused), c = tn__cos_quarter_f64(r.hi, r.lo, fused);
+    const int          is_odd = tn__flip_by_f64(1, n, 0) < 0;
+    return tn__flip_by_f64((is_odd ? c.hi : s.hi) + (is_odd ? c.lo : s.lo), n, 1);
+}
+
+/* tan(r), or -1 / tan(r) if n is odd. */
+TN_INLINE double tn__tan_turned_f64(tn__pair_f64 r, double n, int fused)
+{
+    tn__pair_f64 s = tn__sin_quarter_f64(r.hi, r.lo, fused), c = tn__cos_quarter_f64(r.hi, r.lo, fused);
+    s = tn__fast_sum_f64(s.hi, s.lo), c = tn__fast_sum_f64(c.hi, c.lo);
+    const int          is_odd = tn__flip_by_f64(1, n, 0) < 0;
     const tn__pair_f64 p = { is_odd ? -c.hi : s.hi, is_odd ? -c.lo : s.lo };
     const tn__pair_f64 q = { is_odd ? s.hi : c.hi, is_odd ? s.lo : c.lo };
     const double       inv = 1 / q.hi, t = p.hi * inv;
@@ -110,23 +61,24 @@ TN_INLINE double tn__tan_quarter_f64(double r, double dr, double n, int fused)
     return tn__fma_f64(((p.hi - tq.hi) - tq.lo) + (p.lo - t * q.lo), inv, t, fused);
 }
 
-TN_INLINE double tn__tan_f64(double x, int fused)
+TN_INLINE double tn__sin_f64(double x, int fused)
 {
-    const double       magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
-    const tn__pair_f64 r = tn__less_half_pi_f64(x, n - magic, fused);
-    const double       y = tn__tan_quarter_f64(r.hi, r.lo, n, fused);
-    return x > -0x1p-28 && x < 0x1p-28 ? x : y;
+    const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
+    const double y = tn__sin_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n, fused);
+    return x == 0 ? x : tn__within_1_f64(y);
 }
 
-TN_INLINE float tn__tan_f32(float x, int fused)
+TN_INLINE double tn__cos_f64(double x, int fused)
 {
-    const double d = x, magic = 0x1.8p52, n = tn__fma_f64(d, TN__TWO_OVER_PI_F64, magic, fused);
-    const double r = tn__less_half_pi_f32(d, n - magic, fused), z = r * r;
-    const double s = tn__fma_f64(r * z, tn__poly_sin_quarter_f32_wide(z, fused), r, fused);
-    const double c = tn__fma_f64(z * z, tn__poly_cos_quarter_f32_wide(z, fused), 1 - 0.5 * z, fused);
-    const int    is_odd = tn__flip_if_odd_f64(1, n) < 0;
-    const double y = (is_odd ? -c : s) / (is_odd ? s : c);
-    return (float)(d == 0 ? d : y);
+    const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
+    return tn__within_1_f64(tn__sin_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n + 1, fused));
+}
+
+TN_INLINE double tn__tan_f64(double x, int fused)
+{
+    const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
+    const double y = tn__tan_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n, fused);
+    return tn__abs_f64(x) < 0x1p-28 ? x : y;
 }
 
 /* ---- far --------------------------------------------------------------------------------- */
@@ -178,15 +130,13 @@ TN__COLD static tn__pair_f64 tn__far_half_pi(double x, int *n)
     return (tn__pair_f64){ minus ? -y.hi : y.hi, minus ? -y.lo : y.lo };
 }
 
-/* sin(x + n pi / 2) */
+/* sin(x + turn pi / 2) */
 TN__COLD static double tn__sin_far_turned(double x, int turn)
 {
     if (!(x - x == 0)) return x - x;
     int                n;
     const tn__pair_f64 r = tn__far_half_pi(x, &n);
-    n = (n + turn) & 3;
-    const tn__pair_f64 y = n & 1 ? tn__cos_quarter_f64(r.hi, r.lo, 0) : tn__sin_quarter_f64(r.hi, r.lo, 0);
-    return n & 2 ? -(y.hi + y.lo) : y.hi + y.lo;
+    return tn__sin_turned_f64(r, 0x1.8p52 + n + turn, 0);
 }
 
 TN__COLD static double tn__sin_far_f64(double x) { return tn__sin_far_turned(x, 0); }
@@ -197,7 +147,7 @@ TN__COLD static double tn__tan_far_f64(double x)
     if (!(x - x == 0)) return x - x;
     int                n;
     const tn__pair_f64 r = tn__far_half_pi(x, &n);
-    return tn__tan_quarter_f64(r.hi, r.lo, 0x1.8p52 + n, 0);
+    return tn__tan_turned_f64(r, 0x1.8p52 + n, 0);
 }
 
 TN__COLD static float tn__sin_far_f32(float x) { return (float)tn__sin_far_f64(x); }
