@@ -150,16 +150,16 @@ static void make_groups(tn__batch_plan *p, const tn_token_pairs *pairs, uint64_t
 
 static bool alloc_plan(tn__batch_plan *p, int64_t n)
 {
-    p->pair = tn__alloc_array(p->ctx, n, sizeof *p->pair);
-    p->src = tn__alloc_array(p->ctx, n, sizeof *p->src);
-    p->tgt = tn__alloc_array(p->ctx, n, sizeof *p->tgt);
-    p->group = tn__alloc_array(p->ctx, n, sizeof *p->group);
-    p->group_at = tn__alloc_array(p->ctx, n + 1, sizeof *p->group_at);
-    p->fill = tn__alloc_array(p->ctx, n, sizeof *p->fill);
-    p->permutation = tn__alloc_array(p->ctx, n, sizeof *p->permutation);
-    p->order = tn__alloc_array(p->ctx, n, sizeof *p->order);
-    p->start = tn__alloc_array(p->ctx, n + 1, sizeof *p->start);
-    p->sequence = tn__alloc_array(p->ctx, n, sizeof *p->sequence);
+    p->pair = tn__array_new(p->ctx, n, sizeof *p->pair);
+    p->src = tn__array_new(p->ctx, n, sizeof *p->src);
+    p->tgt = tn__array_new(p->ctx, n, sizeof *p->tgt);
+    p->group = tn__array_new(p->ctx, n, sizeof *p->group);
+    p->group_at = tn__array_new(p->ctx, n + 1, sizeof *p->group_at);
+    p->fill = tn__array_new(p->ctx, n, sizeof *p->fill);
+    p->permutation = tn__array_new(p->ctx, n, sizeof *p->permutation);
+    p->order = tn__array_new(p->ctx, n, sizeof *p->order);
+    p->start = tn__array_new(p->ctx, n + 1, sizeof *p->start);
+    p->sequence = tn__array_new(p->ctx, n, sizeof *p->sequence);
     return p->pair && p->src && p->tgt && p->group && p->group_at && p->fill && p->permutation &&
            p->order && p->start && p->sequence;
 }
@@ -171,8 +171,8 @@ bool tn__batch_plan_init(tn__batch_plan *p, tn_ctx *ctx, const tn_token_pairs *p
     if (options) p->o = *options;
     if (!check_pairs(ctx, pairs) || !check_options(ctx, &p->o, p->o.max_rows != 0)) return false;
     if (!alloc_plan(p, pairs->n)) return false;
-    uint64_t *key = tn__alloc_array(ctx, pairs->n, sizeof *key);
-    uint64_t *key2 = key ? tn__alloc_array(ctx, pairs->n, sizeof *key2) : NULL;
+    uint64_t *key = tn__array_new(ctx, pairs->n, sizeof *key);
+    uint64_t *key2 = key ? tn__array_new(ctx, pairs->n, sizeof *key2) : NULL;
     if (key2) make_groups(p, pairs, key, key2);
     bool ok = key2 != NULL;
     tn_free(ctx, key);

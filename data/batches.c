@@ -217,12 +217,12 @@ static void stop_thread(tn_batches *b)
 
 static bool alloc_side(tn_ctx *ctx, side *s, int64_t tokens, int64_t rows, bool has_out)
 {
-    s->in = tn__alloc_array(ctx, tokens, sizeof *s->in);
-    if (has_out) s->out = tn__alloc_array(ctx, tokens, sizeof *s->out);
-    s->places = tn__alloc_array(ctx, tokens, sizeof *s->places);
-    s->keep = tn__alloc_array(ctx, tokens, sizeof *s->keep);
-    s->lengths = tn__alloc_array(ctx, rows, sizeof *s->lengths);
-    s->offsets = tn__alloc_array(ctx, rows + 1, sizeof *s->offsets);
+    s->in = tn__array_new(ctx, tokens, sizeof *s->in);
+    if (has_out) s->out = tn__array_new(ctx, tokens, sizeof *s->out);
+    s->places = tn__array_new(ctx, tokens, sizeof *s->places);
+    s->keep = tn__array_new(ctx, tokens, sizeof *s->keep);
+    s->lengths = tn__array_new(ctx, rows, sizeof *s->lengths);
+    s->offsets = tn__array_new(ctx, rows + 1, sizeof *s->offsets);
     return s->in && (s->out || !has_out) && s->places && s->keep && s->lengths && s->offsets;
 }
 
@@ -239,7 +239,7 @@ static void free_side(tn_ctx *ctx, side *s)
 static bool alloc_slot(tn_batches *b, slot *s)
 {
     int64_t rows = tn__batch_plan_max_rows(&b->plan), tokens = b->plan.o.tokens;
-    s->index = tn__alloc_array(b->ctx, rows, sizeof *s->index);
+    s->index = tn__array_new(b->ctx, rows, sizeof *s->index);
     return s->index && alloc_side(b->ctx, &s->src, tokens, rows, false) &&
            alloc_side(b->ctx, &s->tgt, tokens, rows, true);
 }
@@ -317,8 +317,8 @@ int64_t tn_batches_dropped(const tn_batches *b) { return b ? b->plan.n_dropped :
 
 static uint64_t mix_ids(uint64_t h, const int32_t *ids, const int64_t *at, int64_t i)
 {
-    h = tn__mix(h ^ (uint64_t)(at[i + 1] - at[i])) + 1;
-    for (int64_t k = at[i]; k < at[i + 1]; k++) h = tn__mix(h ^ (uint32_t)ids[k]);
+    h = tn__mix64(h ^ (uint64_t)(at[i + 1] - at[i])) + 1;
+    for (int64_t k = at[i]; k < at[i + 1]; k++) h = tn__mix64(h ^ (uint32_t)ids[k]);
     return h;
 }
 
@@ -331,7 +331,7 @@ uint64_t tn_batches_fingerprint(const tn_batches *b)
                                   (uint64_t)o->max_length, o->crop, (uint64_t)o->round_length,
                                   (uint64_t)o->round_rows, o->fixed_shapes, o->source_eos,
                                   o->ordered, o->seed, (uint64_t)p->n };
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) h = tn__mix(h ^ options[i]) + i;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) h = tn__mix64(h ^ options[i]) + i;
     for (int64_t i = 0; i < p->n; i++) {
         h = mix_ids(h, p->src, p->src_at, i);
         h = mix_ids(h, p->tgt, p->tgt_at, i);

@@ -4,6 +4,7 @@
 
 #include "data/internal.h"
 #include "data/tokenizer.h"
+#include "tensor/philox.h" /* tn__mix64 */
 
 /* A piece is at most this long, and so is a token. Part of the format, as the splitting rule is. */
 enum { TN__MAX_PIECE = 64, TN__MAX_VOCAB = 1 << 24 };
@@ -25,13 +26,5 @@ tn_ctx *tn__tokenizer_ctx(const tn_tokenizer *t);
 
 /* A good hash of a piece (at most TN__MAX_PIECE bytes). */
 uint64_t tn__piece_hash(const unsigned char *s, size_t n);
-
-/* Mixes 64 bits (the finaliser of SplitMix64, Steele et al. 2014). */
-TN_INLINE uint64_t tn__mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
 
 #endif

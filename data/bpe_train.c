@@ -57,7 +57,7 @@ typedef struct trainer {
 
 static int32_t *new_slots(tn_ctx *ctx, uint64_t n)
 {
-    int32_t *slots = tn__alloc_array(ctx, (int64_t)n, sizeof *slots);
+    int32_t *slots = tn__array_new(ctx, (int64_t)n, sizeof *slots);
     if (slots) memset(slots, 0xff, n * sizeof *slots); /* NONE */
     return slots;
 }
@@ -96,7 +96,7 @@ static tn_status count_word(trainer *t, const unsigned char *s, size_t n)
             return w->count++, TN_OK;
     }
     if (t->n_words == INT32_MAX / 2) return too_many(t, "distinct words");
-    if (!tn__grow(t->ctx, &t->words, &t->room_words, t->n_words + 1, sizeof *t->words))
+    if (!tn__array_grow(t->ctx, &t->words, &t->room_words, t->n_words + 1, sizeof *t->words))
         return TN_ERR_MEMORY;
     t->words[t->n_words] = (word){ .bytes = s, .count = 1, .length = (int32_t)n, .hash = hash };
     t->word_slots[i] = (int32_t)t->n_words++;
@@ -124,7 +124,7 @@ static tn_status count_words(trainer *t, const tn_text *texts, int64_t n)
 
 static uint64_t pair_hash(int32_t left, int32_t right)
 {
-    return tn__mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+    return tn__mix64((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
 }
 
 static tn_status grow_pair_slots(trainer *t)
@@ -152,7 +152,8 @@ static int32_t find_pair(trainer *t, int32_t left, int32_t right)
         if (p->left == left && p->right == right) return t->pair_slots[i];
     }
     if (t->n_pairs == INT32_MAX / 2) return too_many(t, "distinct pairs"), NONE;
-    if (!tn__grow(t->ctx, &t->pairs, &t->room_pairs, t->n_pairs + 1, sizeof *t->pairs)) return NONE;
+    if (!tn__array_grow(t->ctx, &t->pairs, &t->room_pairs, t->n_pairs + 1, sizeof *t->pairs))
+        return NONE;
     int32_t index = (int32_t)t->n_pairs++;
     t->pairs[index] = (pair){ .left = left, .right = right, .list = NONE };
     t->pair_slots[i] = index;
@@ -172,7 +173,7 @@ static tn_status add_pair(trainer *t, int32_t left, int32_t right, int32_t w)
         t->free_nodes = t->nodes[i].next;
     } else {
         if (t->n_nodes == INT32_MAX) return too_many(t, "places of pairs");
-        if (!tn__grow(t->ctx, &t->nodes, &t->room_nodes, t->n_nodes + 1, sizeof *t->nodes))
+        if (!tn__array_grow(t->ctx, &t->nodes, &t->room_nodes, t->n_nodes + 1, sizeof *t->nodes))
             return TN_ERR_MEMORY;
         i = (int32_t)t->n_nodes++;
     }
@@ -194,7 +195,7 @@ static tn_status count_pairs(trainer *t)
 {
     int64_t n = 0;
     for (int64_t w = 0; w < t->n_words; w++) t->words[w].at = n, n += t->words[w].length;
-    t->ids = tn__alloc_array(t->ctx, n, sizeof *t->ids);
+    t->ids = tn__array_new(t->ctx, n, sizeof *t->ids);
     if (!t->ids) return TN_ERR_MEMORY;
     tn_status status = grow_pair_slots(t);
     for (int64_t w = 0; w < t->n_words && status == TN_OK; w++) {
@@ -220,7 +221,7 @@ static bool is_before(const trainer *t, heap_entry a, heap_entry b)
 static tn_status heap_push(trainer *t, int32_t p)
 {
     heap_entry e = { .count = t->pairs[p].count, .pair = p };
-    if (!tn__grow(t->ctx, &t->heap, &t->room_heap, t->n_heap + 1, sizeof *t->heap))
+    if (!tn__array_grow(t->ctx, &t->heap, &t->room_heap, t->n_heap + 1, sizeof *t->heap))
         return TN_ERR_MEMORY;
     int64_t i = t->n_heap++;
     for (; i > 0 && is_before(t, e, t->heap[(i - 1) / 2]); i = (i - 1) / 2)

@@ -57,7 +57,7 @@ static tn_status parse_lines(tn_corpus *c, const char *name, size_t length,
     const char *p = c->bytes, *end = p + length;
     if (length >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0) p += 3; /* byte order mark */
     int64_t n_lines = count_lines(p, (size_t)(end - p));
-    c->text = tn__alloc_array(c->ctx, n_lines, 2 * sizeof *c->text);
+    c->text = tn__array_new(c->ctx, n_lines, 2 * sizeof *c->text);
     if (!c->text) return TN_ERR_MEMORY;
     tn_text *targets = c->text + n_lines;
     for (int64_t line = 1; p < end; line++) {

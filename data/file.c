@@ -54,7 +54,7 @@ static bool bytes_reserve(bytes *b, size_t guess)
 
 static voidpf zlib_alloc(voidpf ctx, uInt n, uInt size)
 {
-    return tn__alloc_array(ctx, (int64_t)n, size ? size : 1);
+    return tn__array_new(ctx, (int64_t)n, size ? size : 1);
 }
 
 static void zlib_free(voidpf ctx, voidpf block) { tn_free(ctx, block); }

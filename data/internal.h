@@ -6,10 +6,10 @@
 
 /* Makes room for `need` elements of `size` bytes in *block, which has room for *capacity and keeps
  * its content. False, with the error in the context and *block as it was, if there is no memory. */
-bool tn__grow(tn_ctx *ctx, void *block, int64_t *capacity, int64_t need, size_t size);
+bool tn__array_grow(tn_ctx *ctx, void *block, int64_t *capacity, int64_t need, size_t size);
 
 /* n elements of `size` bytes, zeroed, and at least one byte; NULL if there is no memory for it. */
-void *tn__alloc_array(tn_ctx *ctx, int64_t n, size_t size);
+void *tn__array_new(tn_ctx *ctx, int64_t n, size_t size);
 
 /* A file's bytes, unpacked if they are gzip, and a NUL after them. See tn_text_load. */
 char *tn__file_read(tn_ctx *ctx, const char *path, size_t limit, size_t *length);

@@ -117,7 +117,7 @@ tn_status tn_bleu(tn_ctx *ctx, const tn_text *hyps, const tn_text *refs, int64_t
     if (status != TN_OK) return status;
     *score = (tn_bleu_score){ 0 };
     scratch s = { .ctx = ctx, .mteval = { .ctx = ctx }, .words = { .ctx = ctx },
-                  .ngrams = { .ctx = ctx }, .at = tn__alloc_array(ctx, n_refs + 2, sizeof *s.at) };
+                  .ngrams = { .ctx = ctx }, .at = tn__array_new(ctx, n_refs + 2, sizeof *s.at) };
     if (!s.at) status = TN_ERR_MEMORY;
     for (int64_t i = 0; i < n && status == TN_OK; i++)
         if (!add_sentence(&s, o.tokenizer, &hyps[i], &refs[i], n, n_refs, score))

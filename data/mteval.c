@@ -24,7 +24,7 @@ static bool is_symbol(char c)
 /* Room for what a rule writes: at most three bytes for each of one, and two more. */
 static bool reserve_next(tn__mteval *m)
 {
-    return tn__grow(m->ctx, &m->next, &m->room_next, 3 * m->n + 2, 1);
+    return tn__array_grow(m->ctx, &m->next, &m->room_next, 3 * m->n + 2, 1);
 }
 
 /* What was written becomes the text. */
@@ -174,7 +174,7 @@ static bool take(tn__mteval *m, tn_text sentence)
     size_t               size, end = 0;
     for (size_t i = 0; i < sentence.length; i += size)
         if (!tn__is_space(tn__utf8_next(s + i, sentence.length - i, &size))) end = i + size;
-    if (!tn__grow(m->ctx, &m->text, &m->room_text, (int64_t)end + 1, 1)) return false;
+    if (!tn__array_grow(m->ctx, &m->text, &m->room_text, (int64_t)end + 1, 1)) return false;
     if (end > 0) memcpy(m->text, s, end);
     m->n = (int64_t)end;
     return true;

@@ -7,7 +7,7 @@
 
 bool tn__units_push(tn_ctx *ctx, tn__units *u, int32_t id)
 {
-    if (!tn__grow(ctx, &u->id, &u->room, u->n + 1, sizeof *u->id)) return false;
+    if (!tn__array_grow(ctx, &u->id, &u->room, u->n + 1, sizeof *u->id)) return false;
     u->id[u->n++] = id;
     return true;
 }
@@ -28,7 +28,7 @@ static int32_t *word_slot(const tn__words *w, const char *bytes, size_t length)
 static bool grow_words(tn__words *w)
 {
     uint64_t n = w->slots ? 2 * (w->mask + 1) : 1024;
-    int32_t *slots = tn__alloc_array(w->ctx, (int64_t)n, sizeof *slots);
+    int32_t *slots = tn__array_new(w->ctx, (int64_t)n, sizeof *slots);
     if (!slots) return false;
     memset(slots, 0xff, n * sizeof *slots); /* -1 */
     tn_free(w->ctx, w->slots);
@@ -49,8 +49,8 @@ int32_t tn__words_number(tn__words *w, const char *bytes, size_t length)
         tn_fail(w->ctx, TN_ERR_ARG, "bleu: more than 2^30 distinct words");
         return -1;
     }
-    if (!tn__grow(w->ctx, &w->bytes, &w->room_bytes, end, 1) ||
-        !tn__grow(w->ctx, &w->at, &w->room_at, w->n + 2, sizeof *w->at)) return -1;
+    if (!tn__array_grow(w->ctx, &w->bytes, &w->room_bytes, end, 1) ||
+        !tn__array_grow(w->ctx, &w->at, &w->room_at, w->n + 2, sizeof *w->at)) return -1;
     memcpy(w->bytes + w->n_bytes, bytes, length);
     w->at[w->n] = w->n_bytes, w->at[w->n + 1] = w->n_bytes = end;
     *slot = (int32_t)w->n++;
@@ -71,7 +71,7 @@ bool tn__ngrams_reset(tn__ngrams *g, int64_t n)
 {
     int64_t size = 64;
     while (size < 2 * n) size *= 2;
-    if (!tn__grow(g->ctx, &g->slots, &g->room, size, sizeof *g->slots)) return false;
+    if (!tn__array_grow(g->ctx, &g->slots, &g->room, size, sizeof *g->slots)) return false;
     memset(g->slots, 0, (size_t)size * sizeof *g->slots);
     g->mask = (uint64_t)size - 1;
     return true;
@@ -80,7 +80,7 @@ bool tn__ngrams_reset(tn__ngrams *g, int64_t n)
 static tn__ngram *ngram_at(tn__ngrams *g, const int32_t *units, int n)
 {
     uint64_t h = (uint64_t)n;
-    for (int i = 0; i < n; i++) h = tn__mix(h * 0x9e3779b97f4a7c15u + (uint32_t)units[i]);
+    for (int i = 0; i < n; i++) h = tn__mix64(h * 0x9e3779b97f4a7c15u + (uint32_t)units[i]);
     for (h &= g->mask;; h = (h + 1) & g->mask) {
         tn__ngram *e = &g->slots[h];
         if (e->n == 0) *e = (tn__ngram){ .units = units, .n = n };

@@ -11,7 +11,7 @@ tn_text tn_text_of(const char *string)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-void *tn__alloc_array(tn_ctx *ctx, int64_t n, size_t size)
+void *tn__array_new(tn_ctx *ctx, int64_t n, size_t size)
 {
     if (n < 0 || (uint64_t)n > SIZE_MAX / 2 / size) {
         tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %lld elements of %zu bytes asked for",
@@ -21,13 +21,13 @@ void *tn__alloc_array(tn_ctx *ctx, int64_t n, size_t size)
     return tn_alloc(ctx, n ? (size_t)n * size : 1);
 }
 
-bool tn__grow(tn_ctx *ctx, void *block, int64_t *capacity, int64_t need, size_t size)
+bool tn__array_grow(tn_ctx *ctx, void *block, int64_t *capacity, int64_t need, size_t size)
 {
     void  *old, *grown;
     if (need <= *capacity) return true;
     int64_t wanted = *capacity < INT64_MAX / 4 ? *capacity + *capacity / 2 + 16 : need;
     if (wanted < need) wanted = need;
-    grown = tn__alloc_array(ctx, wanted, size);
+    grown = tn__array_new(ctx, wanted, size);
     if (!grown) return false;
     memcpy(&old, block, sizeof old); /* *block is some other type of pointer */
     if (old) memcpy(grown, old, (size_t)*capacity * size);

@@ -17,14 +17,14 @@ static bool encode_side(tn_ctx *ctx, tn_tokenizer *t, const tn_text *text, int64
                         int64_t **at)
 {
     int64_t room = 0, used = 0;
-    if (!(*at = tn__alloc_array(ctx, n + 1, sizeof **at))) return false;
+    if (!(*at = tn__array_new(ctx, n + 1, sizeof **at))) return false;
     for (int64_t i = 0; i < n; i++) {
         int64_t most = (int64_t)text[i].length; /* ids that it can have */
-        if (!tn__grow(ctx, ids, &room, used + most, sizeof **ids)) return false;
+        if (!tn__array_grow(ctx, ids, &room, used + most, sizeof **ids)) return false;
         used += tn_tokenizer_encode(t, text[i].bytes, text[i].length, *ids + used, room - used);
         (*at)[i + 1] = used;
     }
-    int32_t *exact = tn__alloc_array(ctx, used, sizeof *exact);
+    int32_t *exact = tn__array_new(ctx, used, sizeof *exact);
     if (!exact) return false;
     if (used > 0) memcpy(exact, *ids, (size_t)used * sizeof *exact);
     tn_free(ctx, *ids);

@@ -38,16 +38,16 @@ uint64_t tn__piece_hash(const unsigned char *s, size_t n)
     uint64_t h = n * 0x9e3779b97f4a7c15u, word = 0;
     for (; n >= 8; s += 8, n -= 8) {
         memcpy(&word, s, 8);
-        h = tn__mix(h ^ word);
+        h = tn__mix64(h ^ word);
     }
     word = 0;
     memcpy(&word, s, n);
-    return tn__mix(h ^ word);
+    return tn__mix64(h ^ word);
 }
 
 static merge_slot *slot_of(const tn_tokenizer *t, int32_t left, int32_t right)
 {
-    uint64_t i = tn__mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right) & t->mask;
+    uint64_t i = tn__mix64((uint64_t)(uint32_t)left << 32 | (uint32_t)right) & t->mask;
     while (t->slots[i].id && (t->slots[i].left != left || t->slots[i].right != right))
         i = (i + 1) & t->mask;
     return &t->slots[i];
@@ -62,12 +62,12 @@ tn_tokenizer *tn__tokenizer_new(tn_ctx *ctx, int64_t n_merges)
     t->ctx = ctx;
     t->max_merges = n_merges;
     t->mask = n_slots - 1;
-    t->part = tn__alloc_array(ctx, n_merges, sizeof *t->part);
-    t->token = tn__alloc_array(ctx, 256 + n_merges + 1, sizeof *t->token);
-    t->slots = tn__alloc_array(ctx, (int64_t)n_slots, sizeof *t->slots);
-    t->cache = tn__alloc_array(ctx, CACHE_SIZE, sizeof *t->cache);
+    t->part = tn__array_new(ctx, n_merges, sizeof *t->part);
+    t->token = tn__array_new(ctx, 256 + n_merges + 1, sizeof *t->token);
+    t->slots = tn__array_new(ctx, (int64_t)n_slots, sizeof *t->slots);
+    t->cache = tn__array_new(ctx, CACHE_SIZE, sizeof *t->cache);
     if (!t->part || !t->token || !t->slots || !t->cache ||
-        !tn__grow(ctx, &t->bytes, &t->room, 256, 1)) {
+        !tn__array_grow(ctx, &t->bytes, &t->room, 256, 1)) {
         tn_tokenizer_free(t);
         return NULL;
     }
@@ -114,7 +114,8 @@ tn_status tn__tokenizer_add(tn_tokenizer *t, int64_t left, int64_t right, const 
     size_t  a = token_length(t, left), b = token_length(t, right);
     size_t  end = t->token[256 + t->n_merges];
     int32_t l = (int32_t)left, r = (int32_t)right;
-    if (!tn__grow(t->ctx, &t->bytes, &t->room, (int64_t)(end + a + b), 1)) return TN_ERR_MEMORY;
+    int64_t need = (int64_t)(end + a + b);
+    if (!tn__array_grow(t->ctx, &t->bytes, &t->room, need, 1)) return TN_ERR_MEMORY;
     memcpy(t->bytes + end, token_bytes(t, left), a);
     memcpy(t->bytes + end + a, token_bytes(t, right), b);
     *slot_of(t, l, r) = (merge_slot){ l, r, (int32_t)(TN_MIN_VOCAB + t->n_merges) };

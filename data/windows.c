@@ -58,9 +58,9 @@ tn_windows *tn_windows_new(tn_ctx *ctx, const int32_t *tokens, int64_t n,
     if (!w) return NULL;
     *w = (tn_windows){ .ctx = ctx, .o = o, .tokens = tokens, .n = n, .epoch = -1 };
     if (count_windows(w)) {
-        w->in = tn__alloc_array(ctx, o.rows * o.length, sizeof *w->in);
-        w->out = w->in ? tn__alloc_array(ctx, o.rows * o.length, sizeof *w->out) : NULL;
-        if (!o.ordered && w->out) w->order = tn__alloc_array(ctx, w->n_windows, sizeof *w->order);
+        w->in = tn__array_new(ctx, o.rows * o.length, sizeof *w->in);
+        w->out = w->in ? tn__array_new(ctx, o.rows * o.length, sizeof *w->out) : NULL;
+        if (!o.ordered && w->out) w->order = tn__array_new(ctx, w->n_windows, sizeof *w->order);
     }
     if (w->out && (w->order || o.ordered)) return w;
     tn_windows_free(w);
