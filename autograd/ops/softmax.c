@@ -11,16 +11,18 @@ TN_ATTRS(softmax, SOFTMAX_ATTRS)
 /* ---- running ------------------------------------------------------------------------------- */
 
 /* Elements of a task: enough to be worth a thread's while. */
-enum { TASK = 16384, SLAB_BYTES = 256 * 1024 };
+enum { TASK = 16384, TILE_BYTES = 512 * 1024 };
 
-/* [outer, n, inner], the softmax along n. A task is `step` rows, or `step` tiles of `width` columns of
- * a slab [n, inner]. */
+/* [outer, n, inner], the softmax along n. A task is `step` rows, or `step` tiles: `width` columns of
+ * one slab [n, inner], brought together in the worker's room. */
 typedef struct job {
     const tn_kernels *k;
     const char       *in[2];
     char             *out;
     bool              is_f32, is_log, is_grad;
     int64_t           outer, n, inner, width, n_tiles, step;
+    char             *room;
+    size_t            room_bytes;   /* of a worker */
 } job;
 
 static void rows_task(void *arg, int64_t task, int worker)
@@ -38,59 +40,76 @@ static void rows_task(void *arg, int64_t task, int worker)
 }
 
 /* Tile number `tile` of all slabs' columns. */
-static void run_tile(const job *j, int64_t tile)
+static void run_tile(const job *j, int64_t tile, void *room)
 {
     const int64_t tiles = (j->inner + j->width - 1) / j->width, first = tile % tiles * j->width;
     const int64_t width = j->inner - first < j->width ? j->inner - first : j->width;
     const int64_t at = (tile / tiles * j->n * j->inner + first) * (j->is_f32 ? 4 : 8);
     if (j->is_grad)
         (j->is_f32 ? j->k->softmax_grad_columns_f32 : j->k->softmax_grad_columns_f64)(
-            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log);
+            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, room);
     else
         (j->is_f32 ? j->k->softmax_columns_f32 : j->k->softmax_columns_f64)(
-            j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log);
+            j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log, room);
 }
 
 static void tiles_task(void *arg, int64_t task, int worker)
 {
     const job *j = arg;
     int64_t    end = (task + 1) * j->step < j->n_tiles ? (task + 1) * j->step : j->n_tiles;
-    (void)worker;
-    for (int64_t tile = task * j->step; tile < end; tile++) run_tile(j, tile);
-}
-
-/* Columns at once: their slab stays in the second-level cache, at least a few lines wide. */
-static int64_t columns_at_once(const job *j)
-{
-    int64_t width = SLAB_BYTES / (j->n * (j->is_f32 ? 4 : 8)) / 64 * 64;
-    width = width < 64 ? 64 : width > TN_SOFTMAX_COLUMNS ? TN_SOFTMAX_COLUMNS : width;
-    return width < j->inner ? width : j->inner;
-}
-
-static tn_status run_along(tn_exec *e, int axis, bool is_grad, bool is_log)
-{
-    const tn_shape *s = &e->in[0].shape;
-    job             j = { .k = tn__ctx_kernels(e->ctx), .in = { e->in[0].data, e->in[e->n_in - 1].data },
-                          .out = e->out[0].data, .is_f32 = e->in[0].dtype == TN_F32, .is_log = is_log,
-                          .is_grad = is_grad, .outer = 1, .n = s->dim[axis], .inner = 1 };
-    for (int d = 0; d < axis; d++) j.outer *= s->dim[d];
-    for (int d = axis + 1; d < s->rank; d++) j.inner *= s->dim[d];
-    if (j.outer * j.n * j.inner == 0) return TN_OK;
-    if (j.inner == 1) {
-        j.step = (TASK + j.n - 1) / j.n;
-        tn_parallel_for(e->ctx, (j.outer + j.step - 1) / j.step, rows_task, &j);
-    } else {
-        j.width = columns_at_once(&j);
-        j.n_tiles = j.outer * ((j.inner + j.width - 1) / j.width);
-        j.step = (TASK + j.n * j.width - 1) / (j.n * j.width);
-        tn_parallel_for(e->ctx, (j.n_tiles + j.step - 1) / j.step, tiles_task, &j);
-    }
-    return TN_OK;
+    for (int64_t tile = task * j->step; tile < end; tile++)
+        run_tile(j, tile, j->room + (size_t)worker * j->room_bytes);
 }
 
 static int axis_of(const void *attrs, int rank)
 {
     return tn_axis((int)((const softmax_attrs *)attrs)->axis, rank);
+}
+
+/* What shapes say. A tile stays in the second-level cache, but is a few lines wide at least. */
+static job describe(const tn_exec *e, bool is_grad, bool is_log)
+{
+    const tn_shape *s = &e->in[0].shape;
+    const int       axis = axis_of(e->attrs, s->rank);
+    const int64_t   size = (int64_t)tn_dtype_size(e->in[0].dtype);
+    job             j = { .is_f32 = size == 4, .is_log = is_log, .is_grad = is_grad, .outer = 1,
+                          .n = s->dim[axis], .inner = 1 };
+    for (int d = 0; d < axis; d++) j.outer *= s->dim[d];
+    for (int d = axis + 1; d < s->rank; d++) j.inner *= s->dim[d];
+    if (j.outer * j.n * j.inner == 0) j.outer = 0;
+    if (j.outer == 0 || j.inner == 1) return j;
+    j.width = TILE_BYTES / (j.n * size) / 64 * 64;
+    j.width = j.width < 64 ? 64 : j.width > TN_SOFTMAX_COLUMNS ? TN_SOFTMAX_COLUMNS : j.width;
+    if (j.width > j.inner) j.width = j.inner;
+    j.room_bytes = (size_t)(j.n * ((j.width * size + 63) / 64 * 64)) * (is_grad ? 2 : 1);
+    return j;
+}
+
+static size_t softmax_scratch(const tn_exec *e)
+{
+    return describe(e, false, false).room_bytes * (size_t)tn_ctx_threads(e->ctx);
+}
+
+static size_t softmax_grad_scratch(const tn_exec *e)
+{
+    return describe(e, true, false).room_bytes * (size_t)tn_ctx_threads(e->ctx);
+}
+
+static tn_status run_along(tn_exec *e, bool is_grad, bool is_log)
+{
+    job j = describe(e, is_grad, is_log);
+    j.k = tn__ctx_kernels(e->ctx), j.room = e->scratch;
+    j.in[0] = e->in[0].data, j.in[1] = e->in[e->n_in - 1].data, j.out = e->out[0].data;
+    if (j.outer == 0) return TN_OK;
+    if (j.inner == 1) {
+        j.step = (TASK + j.n - 1) / j.n;
+        tn_parallel_for(e->ctx, (j.outer + j.step - 1) / j.step, rows_task, &j);
+    } else {
+        j.n_tiles = j.outer * ((j.inner + j.width - 1) / j.width);
+        j.step = (TASK + j.n * j.width - 1) / (j.n * j.width);
+        tn_parallel_for(e->ctx, (j.n_tiles + j.step - 1) / j.step, tiles_task, &j);
+    }
+    return TN_OK;
 }
 
 /* ---- inference ------------------------------------------------------------------------------- */
@@ -149,10 +168,7 @@ static void log_softmax_ref(const tn_ref *r) { ref_along(r, true); }
 
 #define AXIS(n) .attrs = &(softmax_attrs){ n }
 
-static tn_status softmax_run(tn_exec *e)
-{
-    return run_along(e, axis_of(e->attrs, e->in[0].shape.rank), false, false);
-}
+static tn_status softmax_run(tn_exec *e) { return run_along(e, false, false); }
 
 static void softmax_vjp(tn_vjp *c)
 {
@@ -170,6 +186,7 @@ static void softmax_expand(tn_expansion *c)
 
 TN_OP_DEFINE(softmax, .doc = "e^x / sum(e^x) along an axis; a row of -inf gives zeros", .arity = 1,
     .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = softmax_run,
+    .scratch = softmax_scratch,
     .vjp = softmax_vjp, .expand = softmax_expand, .cost = softmax_cost, .ref = softmax_ref,
     TN_SAMPLES({ .in = { { 2, 5 } }, AXIS(-1) },
                { .in = { { 3, 4, 2 } }, AXIS(1), .lo = -4, .hi = 4 },
@@ -185,10 +202,7 @@ TN_OP_DEFINE(softmax, .doc = "e^x / sum(e^x) along an axis; a row of -inf gives 
 
 tn_node *tn_softmax(tn_node *x, int axis) { return apply(&tn_op_softmax, &x, 1, axis); }
 
-static tn_status softmax_grad_run(tn_exec *e)
-{
-    return run_along(e, axis_of(e->attrs, e->in[0].shape.rank), true, false);
-}
+static tn_status softmax_grad_run(tn_exec *e) { return run_along(e, true, false); }
 
 static void softmax_grad_expand(tn_expansion *c)
 {
@@ -199,6 +213,7 @@ static void softmax_grad_expand(tn_expansion *c)
 
 TN_OP_DEFINE(softmax_grad, .doc = "dy, y -> dx = y (dy - sum(dy y)) along an axis", .arity = 2,
     .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = softmax_grad_run,
+    .scratch = softmax_grad_scratch,
     .expand = softmax_grad_expand, .cost = softmax_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 } }, AXIS(1) },
                { .in = { { 3, 4, 2 }, { 3, 4, 2 } }, AXIS(1) },
@@ -208,10 +223,7 @@ TN_OP_DEFINE(softmax_grad, .doc = "dy, y -> dx = y (dy - sum(dy y)) along an axi
 
 /* ---- log_softmax ----------------------------------------------------------------------------------- */
 
-static tn_status log_softmax_run(tn_exec *e)
-{
-    return run_along(e, axis_of(e->attrs, e->in[0].shape.rank), false, true);
-}
+static tn_status log_softmax_run(tn_exec *e) { return run_along(e, false, true); }
 
 static void log_softmax_vjp(tn_vjp *c)
 {
@@ -228,6 +240,7 @@ static void log_softmax_expand(tn_expansion *c)
 
 TN_OP_DEFINE(log_softmax, .doc = "x - log(sum(e^x)) along an axis", .arity = 1,
     .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = log_softmax_run,
+    .scratch = softmax_scratch,
     .vjp = log_softmax_vjp, .expand = log_softmax_expand, .cost = softmax_cost, .ref = log_softmax_ref,
     TN_SAMPLES({ .in = { { 2, 5 } }, AXIS(-1) },
                { .in = { { 3, 4, 2 } }, AXIS(1), .lo = -4, .hi = 4 },
@@ -239,10 +252,7 @@ TN_OP_DEFINE(log_softmax, .doc = "x - log(sum(e^x)) along an axis", .arity = 1,
 
 tn_node *tn_log_softmax(tn_node *x, int axis) { return apply(&tn_op_log_softmax, &x, 1, axis); }
 
-static tn_status log_softmax_grad_run(tn_exec *e)
-{
-    return run_along(e, axis_of(e->attrs, e->in[0].shape.rank), true, true);
-}
+static tn_status log_softmax_grad_run(tn_exec *e) { return run_along(e, true, true); }
 
 static void log_softmax_grad_expand(tn_expansion *c)
 {
@@ -253,6 +263,7 @@ static void log_softmax_grad_expand(tn_expansion *c)
 
 TN_OP_DEFINE(log_softmax_grad, .doc = "dy, y -> dx = dy - e^y sum(dy) along an axis", .arity = 2,
     .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = log_softmax_grad_run,
+    .scratch = softmax_grad_scratch,
     .expand = log_softmax_grad_expand, .cost = softmax_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 } }, AXIS(1) },
                { .in = { { 3, 4, 2 }, { 3, 4, 2 } }, AXIS(1) },

@@ -24,7 +24,8 @@
     X(random_bernoulli, void, (const struct tn__draw *d))
 
 /* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of `width`
- * neighbouring columns; log: the logarithm of it. Outputs may be the first input's memory. */
+ * neighbouring columns, with room for n rows of width rounded up to 64 bytes (grad: twice that); log:
+ * the logarithm of it. Outputs may be the first input's memory. */
 enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 #define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
 #define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
@@ -32,9 +33,10 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
     X(softmax_grad_rows_##t, void,                                                                 \
       (const void *dy, const void *y, void *dx, int64_t rows, int64_t n, bool log))                \
     X(softmax_columns_##t, void,                                                                   \
-      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log))                \
+      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log, void *room))    \
     X(softmax_grad_columns_##t, void,                                                              \
-      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width, bool log))
+      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width, bool log,  \
+       void *room))
 
 /* reduce.c: rows and columns of tensor/reduce.h, `stride` elements from row to row */
 #define TN_KERNELS_REDUCE(X)                                                                       \

@@ -81,54 +81,59 @@ void TN_KR(softmax_grad_rows)(const void *dy, const void *y, void *dx, int64_t r
 
 /* ---- columns: elements of one softmax lie `stride` apart ----------------------------------- */
 
-/* width <= TN_SOFTMAX_COLUMNS of them at once, so that memory is read along its rows; each column's
- * sum is one chain down the column. */
+/* width <= TN_SOFTMAX_COLUMNS columns at once. Memory is read along its rows, once, into room
+ * [n, width], where the passes are: rows that lie a power of two apart would throw each other out of
+ * the cache. Each column's sum is one chain down the column. */
 void TN_KR(softmax_columns)(const void *x_, void *y_, int64_t n, int64_t stride, int64_t width,
-                            bool log)
+                            bool log, void *room)
 {
-    const T *x = x_;
-    T       *y = y_, m[TN_SOFTMAX_COLUMNS + v_lanes], s[TN_SOFTMAX_COLUMNS + v_lanes];
-    for (int64_t c = 0; c < width; c += v_lanes)
+    const T      *x = x_;
+    T            *y = y_, *keep = room, m[TN_SOFTMAX_COLUMNS], s[TN_SOFTMAX_COLUMNS];
+    const int64_t row = (width + v_lanes - 1) / v_lanes * v_lanes;
+    for (int64_t c = 0; c < row; c += v_lanes)
         v_store(m + c, v_set((T)-INFINITY)), v_store(s + c, v_set(0));
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < width; c += v_lanes)
-            v_store(m + c, v_max(v_load(m + c), v_load_part(x + i * stride + c, width - c, 0)));
-    for (int64_t c = 0; c < width; c++) m[c] = TN_R(shift_of)(m[c]);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < width; c += v_lanes) {
-            vec e = v_exp(v_sub(v_load_part(x + i * stride + c, width - c, 0), v_load(m + c)));
-            v_store(s + c, v_add(v_load(s + c), e));
-            if (!log) v_store_part(y + i * stride + c, width - c, e);
+        for (int64_t c = 0; c < row; c += v_lanes) {
+            vec v = v_load_part(x + i * stride + c, width - c, 0);
+            v_store(keep + i * row + c, v);
+            v_store(m + c, v_max(v_load(m + c), v));
         }
-    for (int64_t c = 0; c < width; c++)
+    for (int64_t c = 0; c < row; c++) m[c] = TN_R(shift_of)(m[c]);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < row; c += v_lanes) {
+            vec d = v_sub(v_load(keep + i * row + c), v_load(m + c)), e = v_exp(d);
+            v_store(keep + i * row + c, log ? d : e);
+            v_store(s + c, v_add(v_load(s + c), e));
+        }
+    for (int64_t c = 0; c < row; c++)
         s[c] = !log ? TN_R(inverse_of)(s[c]) : s[c] == 0 ? 0 : tn__log(s[c]);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < width; c += v_lanes) {
-            int64_t at = i * stride + c;
-            vec     v = log ? v_sub(v_sub(v_load_part(x + at, width - c, 0), v_load(m + c)), v_load(s + c))
-                            : v_mul(v_load_part(y + at, width - c, 0), v_load(s + c));
-            v_store_part(y + at, width - c, v);
+        for (int64_t c = 0; c < row; c += v_lanes) {
+            vec v = v_load(keep + i * row + c), f = v_load(s + c);
+            v_store_part(y + i * stride + c, width - c, log ? v_sub(v, f) : v_mul(v, f));
         }
 }
 
+/* room [2, n, width] */
 void TN_KR(softmax_grad_columns)(const void *dy_, const void *y_, void *dx_, int64_t n,
-                                 int64_t stride, int64_t width, bool log)
+                                 int64_t stride, int64_t width, bool log, void *room)
 {
-    const T *dy = dy_, *y = y_;
-    T       *dx = dx_, s[TN_SOFTMAX_COLUMNS + v_lanes];
-    for (int64_t c = 0; c < width; c += v_lanes) v_store(s + c, v_set(0));
+    const int64_t row = (width + v_lanes - 1) / v_lanes * v_lanes;
+    const T      *dy = dy_, *y = y_;
+    T            *dx = dx_, *g = room, *p = g + n * row, s[TN_SOFTMAX_COLUMNS];
+    for (int64_t c = 0; c < row; c += v_lanes) v_store(s + c, v_set(0));
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < width; c += v_lanes) {
-            vec g = v_load_part(dy + i * stride + c, width - c, 0);
-            vec p = log ? v_set(1) : v_load_part(y + i * stride + c, width - c, 0);
-            v_store(s + c, v_fma(g, p, v_load(s + c)));
+        for (int64_t c = 0; c < row; c += v_lanes) {
+            vec vg = v_load_part(dy + i * stride + c, width - c, 0);
+            vec vp = v_load_part(y + i * stride + c, width - c, 0);
+            v_store(g + i * row + c, vg), v_store(p + i * row + c, vp);
+            v_store(s + c, log ? v_add(v_load(s + c), vg) : v_fma(vg, vp, v_load(s + c)));
         }
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < width; c += v_lanes) {
-            int64_t at = i * stride + c;
-            vec     g = v_load_part(dy + at, width - c, 0), p = v_load_part(y + at, width - c, 0);
-            vec     v = log ? v_sub(g, v_mul(v_exp(p), v_load(s + c))) : v_mul(p, v_sub(g, v_load(s + c)));
-            v_store_part(dx + at, width - c, v);
+        for (int64_t c = 0; c < row; c += v_lanes) {
+            vec vg = v_load(g + i * row + c), vp = v_load(p + i * row + c), vs = v_load(s + c);
+            vec v = log ? v_sub(vg, v_mul(v_exp(vp), vs)) : v_mul(vp, v_sub(vg, vs));
+            v_store_part(dx + i * stride + c, width - c, v);
         }
 }
 
