@@ -8,5 +8,12 @@
 #include "autograd/graph.h"
 #include "autograd/op.h"
 #include "autograd/ops.h"
+#include "data/text.h"
+#include "data/corpus.h"
+#include "data/tokenizer.h"
+#include "data/token_pairs.h"
+#include "data/batches.h"
+#include "data/windows.h"
+#include "data/metrics.h"
 
 #endif
