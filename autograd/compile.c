@@ -274,8 +274,13 @@ static tn_status lower_kernel(compiler *c, tn__call *call)
     if (!it) return TN_ERR_MEMORY;
     memcpy(it->in, ins, (size_t)call->n_in * sizeof *ins);
     for (int k = 0; k < call->n_out; k++) {
-        it->out[k] = c->value_of[call->out[k].id] = fresh_value(c->p, call->out[k].type, TN__ARENA);
-        if (it->out[k] < 0) return TN_ERR_MEMORY;
+        const tn__value *old = k == 0 && (flags & TN_UPDATES) ? &c->p->values[ins[0]] : NULL;
+        bool             in_place = old && c->p->buffers[old->buffer].kind == TN__VARIABLE;
+        tn_layout        layout = in_place ? old->layout : tn__layout_of(&call->out[k].type.shape);
+        int v = in_place ? tn__value_new(c->p, call->out[k].type, &layout, old->buffer)
+                         : fresh_value(c->p, call->out[k].type, TN__ARENA);
+        it->out[k] = c->value_of[call->out[k].id] = v;
+        if (v < 0) return TN_ERR_MEMORY;
     }
     return TN_OK;
 }

@@ -159,6 +159,8 @@ typedef enum tn_op_flags {
     TN_PREFIX_STRIDED     = 1 << 6, /* run takes any strides as long as the last one is 1 */
     TN_STOPS_GRADIENT     = 1 << 7, /* its output counts as a constant */
     TN_MATRIX_STRIDED     = 1 << 9, /* run takes any strides as long as one of the last two is 1 */
+    TN_UPDATES            = 1 << 10, /* out[0] is in[0] with some rows written: in place, and at once,
+                                        where in[0] is a variable (decoding caches) */
     TN_EPILOGUE           = 1 << 8  /* the library's own: run applies e->epilogue to its output */
 } tn_op_flags;
 

@@ -122,6 +122,7 @@ TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* valu
  * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1. */
 
 TN_API tn_node *tn_sum(tn_node *x, const int *axes, int n_axes, bool keep_dims);
+TN_API tn_node *tn_sum_square(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* sum x^2 */
 TN_API tn_node *tn_mean(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_prod(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_max(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* ties share the gradient */
@@ -181,6 +182,8 @@ TN_API tn_node *tn_gather(tn_node *x, int axis, tn_node *index);
     /* out[i][j] = x[index[i][j]][j] (axis 0): as PyTorch's gather; index has x's rank */
 TN_API tn_node *tn_scatter_add(tn_node *x, int axis, tn_node *index, tn_node *src);
     /* x with src[i][j] added at [index[i][j]][j]; in rising order of the source, so the bits are fixed */
+TN_API tn_node *tn_index_add(tn_node *x, int axis, tn_node *index, tn_node *src);
+    /* x with src[.., i, ..] added at row index[i]: the transpose of index_select; in rising order of i */
 TN_API tn_node *tn_one_hot(tn_node *index, int64_t n_classes, tn_dtype dtype); /* [..] -> [.., n_classes] */
 TN_API tn_node *tn_embedding(tn_node *weight, tn_node *index, int64_t padding_idx);
     /* weight [v, d], index [..] -> [.., d]; the row padding_idx gets no gradient (-1: none) */
@@ -233,9 +236,17 @@ TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
                                           const tn_attention_mask *mask,
                                           const tn_attention_options *options, tn_node **weights);
 
+/* ---- caches (ops/cache.c) ------------------------------------------------------------------------------------------ */
+
+/* cache [b, t, ..] with rows [b, r, ..] written at [:, position : position + r]; position is an i32
+ * scalar. Where cache is (the read of) a variable, the rows go into it at once, without a copy and
+ * before the run commits: what reads the cache must hide rows past a length (k_lengths). No gradient. */
+TN_API tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position);
+
 /* ---- losses (ops/loss.c) ------------------------------------------------------------------------------------------ */
 
-typedef enum tn_reduction { TN_MEAN, TN_SUM, TN_NONE } tn_reduction;
+/* TN_NONE is negative, so that in the number fields of option structs it can say "none" too. */
+typedef enum tn_reduction { TN_MEAN, TN_SUM, TN_NONE = -1 } tn_reduction;
 
 typedef struct tn_cross_entropy_options {
     tn_reduction reduction;       /* MEAN divides by the number of targets that count */
