@@ -189,7 +189,7 @@ static void attention_grad_expand(tn_expansion *c)
 
 /* ---- descriptors -------------------------------------------------------------------------------------------- */
 
-#define A(...) &(const tn__attention_attrs) { .scale = 0.6, __VA_ARGS__ }
+#define A(...) &(const tn__attention_attrs) { .scale = 0.6, .stream = 77, __VA_ARGS__ }
 
 TN_OP_DEFINE(attention,
     .doc = "softmax(q k^T scale + mask) v by head: q [b,tq,h,dh], k [b,tk,hk,dh], v [b,tk,hk,dv] -> "
@@ -198,7 +198,7 @@ TN_OP_DEFINE(attention,
     ATTENTION_ATTRS_OF, .infer = attention_infer, .run = tn__attention_run, .scratch = tn__attention_run_scratch,
     .vjp = attention_vjp, .expand = attention_expand, .cost = attention_cost,
     TN_SAMPLES(
-        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 } }, .attrs = A(0) },
+        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 } }, .attrs = A(.causal = false) },
         { .in = { { 2, 4, 2, 3 }, { 2, 4, 1, 3 }, { 2, 4, 1, 3 } }, .attrs = A(.causal = true) },
         { .in = { { 1, 3, 2, 4 }, { 1, 3, 2, 4 }, { 1, 3, 2, 4 } }, .lo = -9, .hi = 9,
           .attrs = A(.causal = true, .p = 0.25) },
@@ -211,15 +211,15 @@ TN_OP_DEFINE(attention,
           .attrs = A(.causal = true, .p = 0.5, .has_keep = true, .has_bias = true, .has_k_lengths = true) },
         { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 } }, .attrs = A(.p = 0.1),
           .no_grad = { true, true, true } },
-        { .in = { { 2, -1, 2, 4 }, { 2, 3, 2, 4 }, { 2, 3, 2, 3 } }, .attrs = A(0) },
+        { .in = { { 2, -1, 2, 4 }, { 2, 3, 2, 4 }, { 2, 3, 2, 3 } }, .attrs = A(.causal = false) },
         { .in = { { 2, 3, 2, 4 }, { 2, -1, 2, 4 }, { 2, -1, 2, 3 } }, .attrs = A(.causal = true) },
-        { .in = { { 2, 3, 2, 4 }, { 2, 3, 2, 5 }, { 2, 3, 2, 3 } }, .attrs = A(0),
+        { .in = { { 2, 3, 2, 4 }, { 2, 3, 2, 5 }, { 2, 3, 2, 3 } }, .attrs = A(.causal = false),
           .fails = TN_ERR_SHAPE, .message = "head sizes 4 of q and 5 of k differ" },
-        { .in = { { 2, 3, 4, 4 }, { 2, 3, 3, 4 }, { 2, 3, 3, 4 } }, .attrs = A(0),
+        { .in = { { 2, 3, 4, 4 }, { 2, 3, 3, 4 }, { 2, 3, 3, 4 } }, .attrs = A(.causal = false),
           .fails = TN_ERR_SHAPE, .message = "3 key heads do not divide 4 heads" },
-        { .in = { { 2, 3, 4, 4 }, { 2, 3, 4, 4 }, { 2, 4, 4, 4 } }, .attrs = A(0),
+        { .in = { { 2, 3, 4, 4 }, { 2, 3, 4, 4 }, { 2, 4, 4, 4 } }, .attrs = A(.causal = false),
           .fails = TN_ERR_SHAPE, .message = "k and v differ" },
-        { .in = { { 2, 3, 4 }, { 2, 3, 4 }, { 2, 3, 4 } }, .attrs = A(0), .fails = TN_ERR_SHAPE,
+        { .in = { { 2, 3, 4 }, { 2, 3, 4 }, { 2, 3, 4 } }, .attrs = A(.causal = false), .fails = TN_ERR_SHAPE,
           .message = "packed with q_offsets" },
         { .in = { { 2, 3, 1, 4 }, { 2, 4, 1, 4 }, { 2, 4, 1, 4 }, { 2, 1, 3, 5 } }, .n_in = 4,
           .dtype = { [3] = TN_BOOL }, .attrs = A(.has_keep = true), .fails = TN_ERR_SHAPE,
@@ -235,7 +235,7 @@ TN_OP_DEFINE(attention_grad,
     .scratch = tn__attention_grad_run_scratch, .expand = attention_grad_expand, .cost = attention_cost,
     TN_SAMPLES(
         { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 3 }, { 2, 3, 2, 3 } },
-          .attrs = A(0) },
+          .attrs = A(.causal = false) },
         { .in = { { 2, 4, 2, 3 }, { 2, 4, 1, 3 }, { 2, 4, 1, 3 }, { 2, 4, 2, 3 }, { 2, 2, 4 }, { 2, 4, 2, 3 },
                   { 2, 2, 4 } }, .n_in = 7, .attrs = A(.causal = true, .p = 0.25, .has_dlse = true) },
         { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 1, 2, 3, 4 }, { 2, 3, 2, 2 }, { 2, 2, 3 },
@@ -244,6 +244,7 @@ TN_OP_DEFINE(attention_grad,
                   { 2, 1, 3 }, { 2, 3, 1, 4 } }, .n_in = 8, .dtype = { [3] = TN_BOOL },
           .attrs = A(.has_keep = true, .has_bias = true, .wants_bias = true) },
         { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 }, { 1, 67, 1, 33 }, { 1, 1, 67 },
-                  { 1, 67, 1, 33 } }, .attrs = A(.p = 0.1), .no_grad = { true, true, true, true, true, true } },
+                  { 1, 67, 1, 33 } }, .lo = -0.5, .hi = 0.5, .attrs = A(.p = 0.1),
+          .no_grad = { true, true, true, true, true, true } },
         { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 4 }, { 2, 3, 2, 3 } },
-          .attrs = A(0), .fails = TN_ERR_SHAPE, .message = "do not fit" }));
+          .attrs = A(.causal = false), .fails = TN_ERR_SHAPE, .message = "do not fit" }));
