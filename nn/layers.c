@@ -1,6 +1,13 @@
 /* The layers: each a few parameters and a line of computation. */
 #include "nn/layers.h"
 
+#include "tensor/vmath.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { tn__fused = 0 }; /* of the vector mathematics that makes tables: plain, so the same bits everywhere */
+
 /* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. */
 static const char *open_layer(tn_params *p, const char *name)
 {
@@ -41,6 +48,177 @@ tn_node *tn_linear_apply(const tn_linear *l, tn_node *x)
     tn_graph *g = enter(x, l->name);
     tn_node  *y = tn_matmul(x, l->w);
     if (l->b) y = tn_add(y, l->b);
+    tn_scope_pop(g);
+    return y;
+}
+
+/* ---- Embedding --------------------------------------------------------------------------------------- */
+
+tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t vocabulary, int64_t d,
+                                    const tn_embedding_options *options)
+{
+    tn_embedding_options o = options ? *options : (tn_embedding_options){ 0 };
+    double               root = d > 0 ? sqrt((double)d) : 1;
+    tn_init              normal = tn_init_normal(0, o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
+    tn_embedding_layer   l = { .name = open_layer(p, name), .padding_idx = -1,
+                               .scale = o.scale_sqrt_d ? root : 1 };
+    if (p && o.has_padding && (o.padding_idx < 0 || o.padding_idx >= vocabulary))
+        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "%s: padding_idx %lld is not in [0, %lld)", name ? name : "",
+                (long long)o.padding_idx, (long long)vocabulary);
+    else
+        l.w = tn_param(p, "w", TN_SHAPE(vocabulary, d), &normal);
+    if (l.w && o.has_padding) {
+        size_t row = (size_t)d * tn_dtype_size(tn_node_dtype(l.w));
+        l.padding_idx = o.padding_idx;
+        memset((char *)tn_variable_data(l.w) + (size_t)o.padding_idx * row, 0, row);
+    }
+    tn_params_pop(p);
+    return l;
+}
+
+tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index)
+{
+    tn_graph *g = enter(index, l->name);
+    tn_node  *y = tn_embedding(l->w, index, l->padding_idx);
+    if (l->scale != 1) y = tn_scale(y, l->scale);
+    tn_scope_pop(g);
+    return y;
+}
+
+tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
+{
+    tn_graph *g = enter(x, l->name);
+    tn_node  *y = tn_matmul(x, tn_transpose(tn_read(g, l->w), 0, 1));
+    tn_scope_pop(g);
+    return y;
+}
+
+/* ---- norms ------------------------------------------------------------------------------------------- */
+
+static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is_rms)
+{
+    tn_init       ones = tn_init_ones();
+    tn_norm_layer l = { .name = open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5, .is_rms = is_rms };
+    l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
+    if (!is_rms) l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
+    tn_params_pop(p);
+    return l;
+}
+
+tn_norm_layer tn_layer_norm_new(tn_params *p, const char *name, int64_t d) { return norm_new(p, name, d, false); }
+tn_norm_layer tn_rms_norm_new(tn_params *p, const char *name, int64_t d) { return norm_new(p, name, d, true); }
+
+tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
+{
+    if (!l->gamma || (!l->is_rms && !l->beta)) return NULL; /* to the op these would be a choice */
+    tn_graph *g = enter(x, l->name);
+    tn_node  *y = l->is_rms ? tn_rms_norm(x, l->gamma, l->eps) : tn_layer_norm(x, l->gamma, l->beta, l->eps);
+    tn_scope_pop(g);
+    return y;
+}
+
+tn_node *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
+tn_node *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
+
+/* ---- FeedForward --------------------------------------------------------------------------------------- */
+
+tn_node *tn_activate(tn_node *x, tn_activation activation)
+{
+    switch (activation) {
+    case TN_ACTIVATION_RELU: return tn_relu(x);
+    case TN_ACTIVATION_GELU: return tn_gelu(x);
+    case TN_ACTIVATION_GELU_TANH: return tn_gelu_tanh(x);
+    case TN_ACTIVATION_SILU: return tn_silu(x);
+    }
+    if (x) tn_fail(tn_node_ctx(x), TN_ERR_ARG, "no activation has the number %d", (int)activation);
+    return NULL;
+}
+
+tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, int64_t d_inner,
+                                    const tn_feed_forward_options *options)
+{
+    tn_feed_forward_options o = options ? *options : (tn_feed_forward_options){ 0 };
+    tn_init                 xavier = tn_init_xavier_uniform(), zeros = tn_init_zeros();
+    tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier, .b = &zeros };
+    tn_feed_forward l = { .name = open_layer(p, name), .activation = o.activation, .dropout = o.dropout };
+    l.in = tn_linear_new_with(p, "in", d, d_inner, &linear);
+    if (o.gated) {
+        l.gate = tn_linear_new_with(p, "gate", d, d_inner, &linear);
+        if (!l.gate.w) l.in.w = NULL; /* rather no layer than one without its gate */
+    }
+    l.out = tn_linear_new_with(p, "out", d_inner, d, &linear);
+    tn_params_pop(p);
+    return l;
+}
+
+tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x)
+{
+    tn_graph *g = enter(x, l->name);
+    tn_node  *h = tn_activate(tn_linear_apply(&l->in, x), l->activation);
+    if (l->gate.w) h = tn_mul(h, tn_linear_apply(&l->gate, x));
+    tn_node *y = tn_linear_apply(&l->out, tn_dropout(h, l->dropout));
+    tn_scope_pop(g);
+    return y;
+}
+
+/* ---- positions ------------------------------------------------------------------------------------------- */
+
+tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d)
+{
+    return (tn_positions){ .name = tn_params_text(p, name), .length = length, .d = d };
+}
+
+tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d)
+{
+    tn_init      normal = tn_init_normal(0, 0.02);
+    tn_positions l = { .name = open_layer(p, name), .d = d };
+    l.w = tn_param(p, "w", TN_SHAPE(length, d), &normal);
+    if (l.w) l.length = length; /* without it nothing fits: apply must not take it for sinusoidal */
+    tn_params_pop(p);
+    return l;
+}
+
+void tn_sinusoidal_table(int64_t n, int64_t d, tn_dtype dtype, void *out)
+{
+    for (int64_t i = 0; i < d; i += 2) {
+        double period = tn__pow(10000.0, (double)i / (double)d);
+        for (int64_t t = 0; t < n; t++) {
+            double angle = (double)t / period, s = tn__sin(angle), c = tn__cos(angle);
+            for (int64_t k = i; k < i + 2 && k < d; k++) {
+                double x = k == i ? s : c;
+                if (dtype == TN_F32) ((float *)out)[t * d + k] = (float)x;
+                else if (dtype == TN_F64) ((double *)out)[t * d + k] = x;
+            }
+        }
+    }
+}
+
+static tn_node *sinusoidal(tn_graph *g, int64_t n, int64_t d, tn_dtype dtype)
+{
+    tn_ctx *ctx = tn_graph_ctx(g);
+    void   *table = tn_alloc(ctx, (size_t)(n * d) * tn_dtype_size(dtype) + 1);
+    if (!table) return NULL;
+    tn_sinusoidal_table(n, d, dtype, table);
+    tn_node *x = tn_constant(g, dtype, TN_SHAPE(n, d), table);
+    tn_free(ctx, table);
+    return x;
+}
+
+tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
+{
+    tn_graph *g = enter(x, l->name);
+    int64_t   t = tn_dim(x, -2), n = index ? l->length : t;
+    tn_node  *y = NULL;
+    if (x && (tn_rank(x) < 2 || tn_dim(x, -1) != l->d || n > l->length)) {
+        char     text[96];
+        tn_shape s = tn_node_shape(x);
+        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s has not %lld positions of size %lld at most",
+                l->name ? l->name : "positions", tn_shape_text(&s, text, sizeof text), (long long)l->length,
+                (long long)l->d);
+    } else if (x) {
+        tn_node *table = l->w ? tn_read(g, l->w) : sinusoidal(g, n, l->d, tn_node_dtype(x));
+        y = tn_add(x, index ? tn_embedding(table, index, -1) : tn_slice(table, 0, 0, t, 1));
+    }
     tn_scope_pop(g);
     return y;
 }

@@ -302,3 +302,14 @@ tn_status tn_params_copy(tn_params *to, const tn_params *from)
     }
     return s;
 }
+
+tn_status tn_params_bind(const tn_params *p, tn_program *program)
+{
+    if (!p || !program) return p ? tn_fail(p->ctx, TN_ERR_ARG, "tn_params_bind: no program") : TN_ERR_ARG;
+    tn_node **list = tn_alloc(p->ctx, (size_t)(p->n + 1) * sizeof *list);
+    if (!list) return tn_ctx_status(p->ctx);
+    for (int i = 0; i < p->n; i++) list[i] = p->entries[i].variable;
+    tn_status s = tn_program_bind(program, list, p->n);
+    tn_free(p->ctx, list);
+    return s;
+}

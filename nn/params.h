@@ -75,6 +75,9 @@ TN_API tn_status tn_params_compatible(const tn_params *a, const tn_params *b);
 /* The values of from; nothing is changed if the sets are not compatible. */
 TN_API tn_status tn_params_copy(tn_params *to, const tn_params *from);
 
+/* Points a program at this set's variables: those that have the names of the program's. */
+TN_API tn_status tn_params_bind(const tn_params *p, tn_program *program);
+
 #ifdef __cplusplus
 }
 #endif
