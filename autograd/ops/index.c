@@ -67,18 +67,18 @@ static void load_task(void *arg, int64_t task, int worker)
     }
 }
 
-/* The indices of input k, each in [0, limit), in scratch; NULL, with the error said, if one is not. */
-static const int64_t *indices(tn_exec *e, int k, int64_t limit, char **scratch)
+/* The indices of input k, in scratch; fails if one is not in [0, limit). */
+static tn_status indices(tn_exec *e, int k, int64_t limit, char **scratch, const int64_t **out)
 {
     index_load p = { .t = &e->in[k], .out = (int64_t *)(void *)*scratch,
                      .n = tn_shape_size(&e->in[k].shape), .limit = limit, .bad = INT64_MAX };
     tn_parallel_for(e->ctx, (p.n + CHUNK - 1) / CHUNK, load_task, &p);
     *scratch += index_bytes(&e->in[k]);
+    *out = p.out;
     int64_t bad = atomic_load(&p.bad);
-    if (bad == INT64_MAX) return p.out;
-    tn_fail(e->ctx, TN_ERR_INDEX, "%s: index %lld at position %lld is outside [0, %lld)", e->op->name,
-            (long long)p.out[bad], (long long)bad, (long long)limit);
-    return NULL;
+    if (bad == INT64_MAX) return TN_OK;
+    return tn_fail(e->ctx, TN_ERR_INDEX, "%s: index %lld at position %lld is outside [0, %lld)",
+                   e->op->name, (long long)p.out[bad], (long long)bad, (long long)limit);
 }
 
 /* x seen from its axis: [outer, n, inner]. */
@@ -141,8 +141,8 @@ static tn_status take_run(tn_exec *e, int axis)
 {
     axis_view      v = around_axis(&e->in[0].shape, axis);
     char          *scratch = e->scratch;
-    const int64_t *index = indices(e, 1, v.n, &scratch);
-    if (!index) return TN_ERR_INDEX;
+    const int64_t *index;
+    if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     take_plan p = { .x = plain(e, 0, &scratch), .y = e->out[0].data, .index = index,
                     .n = tn_shape_size(&e->in[1].shape), .rows = v.n,
                     .row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype) };
@@ -369,8 +369,8 @@ static tn_status index_add_run(tn_exec *e)
     const index_add_attrs *a = e->attrs;
     axis_view              v = around_axis(&e->in[0].shape, tn_axis((int)a->axis, e->in[0].shape.rank));
     char                  *scratch = e->scratch;
-    const int64_t         *index = indices(e, 1, v.n, &scratch);
-    if (!index) return TN_ERR_INDEX;
+    const int64_t         *index;
+    if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     if (e->in[0].data != e->out[0].data) tn__copy(e->ctx, &e->out[0], &e->in[0]);
     add_plan p = { .dtype = e->in[0].dtype, .y = e->out[0].data, .src = plain(e, 2, &scratch),
                    .index = index, .skip = a->skip, .n = e->in[1].shape.dim[0], .rows = v.n,
@@ -546,8 +546,8 @@ static tn_status gather_run(tn_exec *e)
     const tn_shape *x = &e->in[0].shape, *s = &e->in[1].shape;
     int             axis = tn_axis((int)((const gather_attrs *)e->attrs)->axis, x->rank);
     char           *scratch = e->scratch;
-    const int64_t  *index = indices(e, 1, x->dim[axis], &scratch);
-    if (!index) return TN_ERR_INDEX;
+    const int64_t  *index;
+    if (indices(e, 1, x->dim[axis], &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     line_plan p = plan_lines(x, s, axis, s->rank - 1);
     p.dtype = e->in[0].dtype, p.x = (void *)(uintptr_t)plain(e, 0, &scratch), p.y = e->out[0].data;
     p.index = index;
@@ -614,8 +614,8 @@ static tn_status scatter_add_run(tn_exec *e)
     const tn_shape *x = &e->in[0].shape;
     int             axis = tn_axis((int)((const gather_attrs *)e->attrs)->axis, x->rank);
     char           *scratch = e->scratch;
-    const int64_t  *index = indices(e, 1, x->dim[axis], &scratch);
-    if (!index) return TN_ERR_INDEX;
+    const int64_t  *index;
+    if (indices(e, 1, x->dim[axis], &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     if (e->in[0].data != e->out[0].data) tn__copy(e->ctx, &e->out[0], &e->in[0]);
     line_plan p = plan_lines(x, &e->in[1].shape, axis, axis);
     p.dtype = e->in[0].dtype, p.x = e->out[0].data, p.y = (void *)(uintptr_t)plain(e, 2, &scratch);
@@ -682,8 +682,8 @@ static tn_status one_hot_run(tn_exec *e)
     const one_hot_attrs *a = e->attrs;
     char                *scratch = e->scratch;
     int64_t              n = tn_shape_size(&e->in[0].shape), zero = 0;
-    const int64_t       *index = indices(e, 0, a->n, &scratch);
-    if (!index) return TN_ERR_INDEX;
+    const int64_t       *index;
+    if (indices(e, 0, a->n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     tn__fill(e->ctx, e->out[0].data, n * a->n, tn_dtype_size(a->dtype), &zero);
     for (int64_t i = 0; i < n; i++) tn__store(a->dtype, e->out[0].data, i * a->n + index[i], 1);
     return TN_OK;

@@ -155,8 +155,8 @@ static int64_t reduced_index(const tn_ref *r, int64_t i)
 }
 
 #define OVER(keep, ...) &(const reduce_attrs){ { __VA_ARGS__ }, keep }
-#define REDUCTION(name)                                                                            \
-    .arity = 1, .flags = TN_STRIDED, TN_ATTRS_OF(reduce), .run = name##_run,                       \
+#define REDUCTION(name, more_flags)                                                                \
+    .arity = 1, .flags = TN_STRIDED | (more_flags), TN_ATTRS_OF(reduce), .run = name##_run,                       \
     .scratch = reduce_scratch, .cost = reduce_cost
 
 /* Rows, columns, the middle, both ends, all; tails of vectors; more than one block of rows. */
@@ -184,7 +184,7 @@ static void sum_vjp(tn_vjp *c)
 REDUCE_REF(sum, 0, y + x)
 
 TN_OP_DEFINE(sum,
-    .doc = "y = sum of x over axes", REDUCTION(sum), .infer = number_infer, .vjp = sum_vjp, .ref = sum_ref,
+    .doc = "y = sum of x over axes", REDUCTION(sum, 0), .infer = number_infer, .vjp = sum_vjp, .ref = sum_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { 2, -1, 3 } }, .attrs = OVER(false, 1, { 1 }) },
                { .in = { { 2, -1, 3 } }, .attrs = OVER(false, 1, { 0 }) },
                { .in = { { 3, 4 } }, .dtype = { TN_I32 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 9 },
@@ -200,7 +200,7 @@ static void sum_square_vjp(tn_vjp *c)
 REDUCE_REF(sum_square, 0, y + x * x)
 
 TN_OP_DEFINE(sum_square,
-    .doc = "y = sum of x^2 over axes", REDUCTION(sum_square), .infer = number_infer,
+    .doc = "y = sum of x^2 over axes", REDUCTION(sum_square, 0), .infer = number_infer,
     .vjp = sum_square_vjp, .ref = sum_square_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { -1, 3 } }, .attrs = OVER(true, 1, { 0 }) }));
 REDUCE_FN(sum_square)
@@ -240,7 +240,7 @@ static void prod_expand(tn_expansion *c)
 REDUCE_REF(prod, 1, y * x)
 
 TN_OP_DEFINE(prod,
-    .doc = "y = product of x over axes", REDUCTION(prod), .infer = number_infer, .expand = prod_expand,
+    .doc = "y = product of x over axes", REDUCTION(prod, 0), .infer = number_infer, .expand = prod_expand,
     .ref = prod_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { 2, -1 } }, .attrs = OVER(false, 1, { 1 }) },
                { .in = { { 3, 4 } }, .dtype = { TN_I64 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 4 }));
@@ -274,7 +274,7 @@ REDUCE_REF(min, INFINITY, x < y || x != x ? x : y)
     { .in = { { 5 } }, .dtype = { TN_I32 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 100 }
 
 TN_OP_DEFINE(max,
-    .doc = "y = largest of x over axes; NaN if there is one", REDUCTION(max), .infer = extreme_infer,
+    .doc = "y = largest of x over axes; NaN if there is one", REDUCTION(max, 0), .infer = extreme_infer,
     .vjp = extreme_vjp, .ref = max_ref,
     TN_SAMPLES(EXTREME_SAMPLES,
                { .in = { { 3, -1 } }, .attrs = OVER(false, 1, { 1 }), .fails = TN_ERR_SHAPE,
@@ -282,7 +282,7 @@ TN_OP_DEFINE(max,
 REDUCE_FN(max)
 
 TN_OP_DEFINE(min,
-    .doc = "y = smallest of x over axes; NaN if there is one", REDUCTION(min), .infer = extreme_infer,
+    .doc = "y = smallest of x over axes; NaN if there is one", REDUCTION(min, 0), .infer = extreme_infer,
     .vjp = extreme_vjp, .ref = min_ref,
     TN_SAMPLES(EXTREME_SAMPLES,
                { .in = { { -1, 3 } }, .attrs = OVER(false, 1, { 0 }), .fails = TN_ERR_SHAPE,
@@ -301,12 +301,12 @@ REDUCE_REF(all, 1, y && x)
     { .in = { { 3 } }, .attrs = OVER(false, 1, { 0 }), .fails = TN_ERR_DTYPE, .message = "not bool" }
 
 TN_OP_DEFINE(any,
-    .doc = "is any of x true, over axes", REDUCTION(max), .infer = bool_infer, .ref = any_ref,
+    .doc = "is any of x true, over axes", REDUCTION(max, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = any_ref,
     TN_SAMPLES(BOOL_SAMPLES));
 REDUCE_FN(any)
 
 TN_OP_DEFINE(all,
-    .doc = "are all of x true, over axes", REDUCTION(min), .infer = bool_infer, .ref = all_ref,
+    .doc = "are all of x true, over axes", REDUCTION(min, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = all_ref,
     TN_SAMPLES(BOOL_SAMPLES));
 REDUCE_FN(all)
 
