@@ -108,7 +108,7 @@ static tn_status elu_infer(tn_infer *c)
     return tn_infer_same(c);
 }
 
-TN_SPAN_ATTRS(elu, elu_attrs,
+SPAN_MATH_ATTRS(elu, 1, elu_attrs,
               x > 0 ? x * (T)attrs.scale : (T)(attrs.scale * attrs.alpha) * tn__expm1(x * (T)attrs.rate))
 REF_ATTRS(elu, elu_attrs, x > 0 ? x * attrs.scale : attrs.scale * attrs.alpha * expm1(x * attrs.rate))
 VJP(elu, apply2(&tn_op_elu_grad, y, dy, c->attrs))
@@ -142,7 +142,7 @@ VJP2(sigmoid_grad, tn_mul(tn_mul(g, y), tn_affine(x, -2, 1)), apply2(&tn_op_sigm
 TN_OP_DEFINE(sigmoid_grad, .doc = "dy y (1 - y): dx of y = sigmoid(x); operands y, dy", ELEMENTWISE(sigmoid_grad, 2), .vjp = sigmoid_grad_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } }, { .in = { { 67 }, { 67 } } }));
 
-TN_SPAN(sigmoid, tn__sigmoid(x))
+SPAN_MATH(sigmoid, 1, tn__sigmoid(x))
 REF(sigmoid, 1 / (1 + exp(-x)))
 VJP(sigmoid, apply2(&tn_op_sigmoid_grad, y, dy, NULL))
 TN_OP_DEFINE(sigmoid, .doc = "1 / (1 + e^-x)", ELEMENTWISE(sigmoid, 1), .vjp = sigmoid_vjp,
@@ -150,7 +150,7 @@ TN_OP_DEFINE(sigmoid, .doc = "1 / (1 + e^-x)", ELEMENTWISE(sigmoid, 1), .vjp = s
                { .in = { { 4 } }, .lo = 50, .hi = 99 }, { .in = { { 4 } }, .lo = -99, .hi = -50 }));
 UNARY_FN(sigmoid)
 
-TN_SPAN(softplus, tn__softplus(x))
+SPAN_MATH(softplus, 1, tn__softplus(x))
 REF(softplus, fmax(x, 0) + log1p(exp(-fabs(x))))
 VJP(softplus, tn_mul(dy, tn_sigmoid(x)))
 TN_OP_DEFINE(softplus, .doc = "log(1 + e^x)", ELEMENTWISE(softplus, 1), .vjp = softplus_vjp,
@@ -158,7 +158,7 @@ TN_OP_DEFINE(softplus, .doc = "log(1 + e^x)", ELEMENTWISE(softplus, 1), .vjp = s
                { .in = { { 4 } }, .lo = 500, .hi = 999 }));
 UNARY_FN(softplus)
 
-TN_SPAN(log_sigmoid, tn__log_sigmoid(x))
+SPAN_MATH(log_sigmoid, 1, tn__log_sigmoid(x))
 REF(log_sigmoid, fmin(x, 0) - log1p(exp(-fabs(x))))
 VJP(log_sigmoid, tn_mul(dy, tn_sigmoid(tn_neg(x))))
 TN_OP_DEFINE(log_sigmoid, .doc = "log(1 / (1 + e^-x))", ELEMENTWISE(log_sigmoid, 1), .vjp = log_sigmoid_vjp,
@@ -166,7 +166,7 @@ TN_OP_DEFINE(log_sigmoid, .doc = "log(1 / (1 + e^-x))", ELEMENTWISE(log_sigmoid,
                { .in = { { 4 } }, .lo = -999, .hi = -500 }));
 UNARY_FN(log_sigmoid)
 
-TN_SPAN(silu_grad, y * tn__silu_grad(x))
+SPAN_MATH(silu_grad, 2, y * tn__silu_grad(x))
 REF(silu_grad, y * (1 + x * (1 - 1 / (1 + exp(-x)))) / (1 + exp(-x)))
 static void silu_grad_expand(tn_expansion *c)
 {
@@ -176,7 +176,7 @@ static void silu_grad_expand(tn_expansion *c)
 TN_OP_DEFINE(silu_grad, .doc = "dy (s + x s (1 - s)), s = sigmoid(x): dx of silu(x); operands x, dy", ELEMENTWISE(silu_grad, 2), .expand = silu_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 }));
 
-TN_SPAN(silu, tn__silu(x))
+SPAN_MATH(silu, 1, tn__silu(x))
 REF(silu, x / (1 + exp(-x)))
 VJP(silu, apply2(&tn_op_silu_grad, x, dy, NULL))
 TN_OP_DEFINE(silu, .doc = "x sigmoid(x)", ELEMENTWISE(silu, 1), .vjp = silu_vjp,
@@ -199,7 +199,7 @@ UNARY_FN(silu)
 MISH(float, f32)
 MISH(double, f64)
 
-TN_SPAN(mish_grad, y * BY_TYPE(mish_slope, x)(x, tn__exp(-tn__abs(x))))
+SPAN_MATH(mish_grad, 2, y * BY_TYPE(mish_slope, x)(x, tn__exp(-tn__abs(x))))
 REF(mish_grad, y * (tanh(log1p(exp(x))) + x * (1 - pow(tanh(log1p(exp(x))), 2)) / (1 + exp(-x))))
 static void mish_grad_expand(tn_expansion *c)
 {
@@ -210,7 +210,7 @@ static void mish_grad_expand(tn_expansion *c)
 TN_OP_DEFINE(mish_grad, .doc = "dy (t + x (1 - t^2) sigmoid(x)), t = tanh(softplus(x)): dx of mish(x); operands x, dy", ELEMENTWISE(mish_grad, 2), .expand = mish_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 }));
 
-TN_SPAN(mish, x * BY_TYPE(mish_gate, x)(x, tn__exp(-tn__abs(x))))
+SPAN_MATH(mish, 1, x * BY_TYPE(mish_gate, x)(x, tn__exp(-tn__abs(x))))
 REF(mish, x * tanh(log1p(exp(x))))
 VJP(mish, apply2(&tn_op_mish_grad, x, dy, NULL))
 TN_OP_DEFINE(mish, .doc = "x tanh(log(1 + e^x))", ELEMENTWISE(mish, 1), .vjp = mish_vjp,
@@ -222,7 +222,7 @@ UNARY_FN(mish)
 #define SQRT_HALF    0.70710678118654752440
 #define INV_SQRT_2PI 0.39894228040143267794
 
-TN_SPAN(gelu_grad, y * tn__gelu_grad(x))
+SPAN_MATH(gelu_grad, 2, y * tn__gelu_grad(x))
 REF(gelu_grad, y * (0.5 * erfc(-x * SQRT_HALF) + x * INV_SQRT_2PI * exp(-0.5 * x * x)))
 static void gelu_grad_expand(tn_expansion *c)
 {
@@ -234,7 +234,7 @@ static void gelu_grad_expand(tn_expansion *c)
 TN_OP_DEFINE(gelu_grad, .doc = "dy (Phi(x) + x phi(x)): dx of gelu(x); operands x, dy", ELEMENTWISE(gelu_grad, 2), .expand = gelu_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 }));
 
-TN_SPAN(gelu, tn__gelu(x))
+SPAN_MATH(gelu, 1, tn__gelu(x))
 REF(gelu, 0.5 * x * erfc(-x * SQRT_HALF))
 VJP(gelu, apply2(&tn_op_gelu_grad, x, dy, NULL))
 TN_OP_DEFINE(gelu, .doc = "x Phi(x), Phi the normal distribution", ELEMENTWISE(gelu, 1), .vjp = gelu_vjp,
@@ -245,7 +245,7 @@ UNARY_FN(gelu)
 #define GELU_A 1.59576912160573071176
 #define GELU_B 0.07135481627260025010
 
-TN_SPAN(gelu_tanh_grad, y * tn__gelu_tanh_grad(x))
+SPAN_MATH(gelu_tanh_grad, 2, y * tn__gelu_tanh_grad(x))
 static double gelu_tanh_slope_ref(double x)
 {
     double t = tanh(0.5 * (GELU_A * x + GELU_B * x * x * x));
@@ -262,7 +262,7 @@ static void gelu_tanh_grad_expand(tn_expansion *c)
 TN_OP_DEFINE(gelu_tanh_grad, .doc = "dy times the derivative of gelu_tanh at x; operands x, dy", ELEMENTWISE(gelu_tanh_grad, 2), .expand = gelu_tanh_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 }));
 
-TN_SPAN(gelu_tanh, tn__gelu_tanh(x))
+SPAN_MATH(gelu_tanh, 1, tn__gelu_tanh(x))
 REF(gelu_tanh, 0.5 * x * (1 + tanh(0.5 * (GELU_A * x + GELU_B * x * x * x))))
 VJP(gelu_tanh, apply2(&tn_op_gelu_tanh_grad, x, dy, NULL))
 TN_OP_DEFINE(gelu_tanh, .doc = "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", ELEMENTWISE(gelu_tanh, 1), .vjp = gelu_tanh_vjp,

@@ -19,6 +19,77 @@
     TN_EACH_LEVEL(TN_SPAN_FN, name, i64, uint64_t, uint64_t, tn_no_attrs, expr)                    \
     SPAN_OF_NUM(name)
 
+/* Mathematics: expressions so long that the compiler's second and third copies of them, for the ends of
+ * spans, would be most of the library. Here there is one copy, for blocks of 64 elements; the last
+ * block is filled up. An element for which `rare` is true gets rare_expr (of x and y) instead.
+ *     SPAN_MATH(pow, 2, tn__pow(x, y))   2: operands */
+#define SPAN_MATH(name, n_in, expr)             SPAN_MATH_ATTRS(name, n_in, tn_no_attrs, expr)
+#define SPAN_MATH_ATTRS(name, n_in, Attrs, expr) SPAN_MATH_OF(name, n_in, Attrs, 0, 0, expr)
+#define SPAN_MATH_RARE(name, n_in, rare, rare_expr, expr)                                          \
+    SPAN_MATH_OF(name, n_in, tn_no_attrs, rare, rare_expr, expr)
+#define SPAN_MATH_OF(name, n_in, Attrs, rare, rare_expr, expr)                                     \
+    TN_EACH_LEVEL(SPAN_MATH_FN, name, f32, float, n_in, Attrs, rare, rare_expr, expr)              \
+    TN_EACH_LEVEL(SPAN_MATH_FN, name, f64, double, n_in, Attrs, rare, rare_expr, expr)             \
+    static const tn_span name##_span = { { [TN_F32] = TN_LEVELS_OF(name, f32),                     \
+                                           [TN_F64] = TN_LEVELS_OF(name, f64) } };
+
+#define SPAN_MATH_FN(level, target, fused, name, type, T_, n_in, Attrs, rare, rare_expr, expr)     \
+    target static void name##_##type##_##level(const tn_span_args *args)                           \
+    {                                                                                              \
+        typedef T_ T;                                                                              \
+        enum { tn__fused = fused };                                                                \
+        const Attrs attrs = *(const Attrs *)(args->attrs ? args->attrs : args);                    \
+        (void)attrs;                                                                               \
+        for (int64_t first = 0; first < args->n; first += SPAN_BLOCK) {                            \
+            const int64_t left = args->n - first;                                                  \
+            const T      *in0 = (const T *)args->in[0] + first, *in1 = (const T *)args->in[1] + first; \
+            T            *out = (T *)args->out[0] + first, room[n_in][SPAN_BLOCK], other[SPAN_BLOCK]; \
+            uint64_t      which = 0;                                                               \
+            int           is_rare = 0;                                                             \
+            if (left < SPAN_BLOCK) {                                                               \
+                in0 = (const T *)span_fill(room[0], in0, left, sizeof(T));                         \
+                if (n_in > 1) in1 = (const T *)span_fill(room[n_in - 1], in1, left, sizeof(T));    \
+                out = room[0];                                                                     \
+            }                                                                                      \
+            for (int i = 0; i < SPAN_BLOCK; i++) {                                                 \
+                TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
+                is_rare |= (rare);                                                                 \
+            }                                                                                      \
+            for (int i = 0; is_rare && i < SPAN_BLOCK; i++) {                                      \
+                TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
+                if (rare) other[i] = (T)(rare_expr), which |= (uint64_t)1 << i;                    \
+            }                                                                                      \
+            SPAN_ROLLED                                                                            \
+            TN_IVDEP                                                                               \
+            for (int i = 0; i < SPAN_BLOCK; i++) {                                                 \
+                TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
+                out[i] = (T)(expr);                                                                \
+            }                                                                                      \
+            for (int i = 0; which; i++, which >>= 1)                                               \
+                if (which & 1) out[i] = other[i];                                                  \
+            if (left < SPAN_BLOCK)                                                                 \
+                __builtin_memcpy((T *)args->out[0] + first, out, (size_t)left * sizeof(T));        \
+        }                                                                                          \
+    }
+
+enum { SPAN_BLOCK = 64 };
+
+#if defined __clang__
+#  define SPAN_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#  define SPAN_ROLLED _Pragma("GCC unroll 1")
+#endif
+
+/* The n elements of a last block, and the first of them again up to its end: numbers as good as the rest,
+ * where what lies in memory might be slow to compute with. */
+__attribute__((noinline, unused)) static const void *span_fill(void *room, const void *in, int64_t n, size_t size)
+{
+    char *to = room;
+    __builtin_memcpy(to, in, (size_t)n * size);
+    for (size_t i = (size_t)n; i < SPAN_BLOCK; i++) __builtin_memcpy(to + i * size, in, size);
+    return room;
+}
+
 /* The table of an op with kernels for f32, f64, i32 and i64. */
 #define SPAN_OF_NUM(name)                                                                          \
     static const tn_span name##_span = { { [TN_F32] = TN_LEVELS_OF(name, f32),                     \
