@@ -3,6 +3,7 @@
 #define TN_TESTS_OP_CASE_H
 
 #include "libtensor.h"
+#include "tensor/half.h"
 
 #include <stdlib.h>
 
@@ -53,7 +54,7 @@ static void case_fill(op_case *c, int i)
         int64_t *order = calloc((size_t)n + 1, sizeof *order);
         tn_random_permutation(rng, n, order);
         for (int64_t k = 0; k < n; k++)
-            ((double *)c->data[i])[k] = lo + (hi - lo) * ((double)order[k] + 0.5) / (double)n;
+            ((double *)c->data[i])[k] = lo + (hi - lo) * ((double)order[k] + (i + 0.7) / (c->n + 1)) / (double)n;
         free(order);
     } else if (c->type[i].dtype == TN_F64) {
         tn_random_uniform(rng, 0, n, TN_F64, c->data[i], lo, hi);
@@ -188,6 +189,8 @@ static double result_at(const case_result *r, int k, int64_t e)
     case TN_F64: return ((const double *)r->data[k])[e];
     case TN_I32: return ((const int32_t *)r->data[k])[e];
     case TN_I64: return (double)((const int64_t *)r->data[k])[e];
+    case TN_F16: return (double)tn_f32_from_f16(((const uint16_t *)r->data[k])[e]);
+    case TN_BF16: return (double)tn_f32_from_bf16(((const uint16_t *)r->data[k])[e]);
     default: return ((const uint8_t *)r->data[k])[e];
     }
 }

@@ -111,8 +111,10 @@ static void matmul_vjp(tn_vjp *c)
      * rows of all products are one long inner dimension */
     int64_t k = tn_dim(a, -1), n = tn_dim(dy, -1);
     if (tn_rank(b) == 2 && tn_rank(a) == tn_rank(dy)) {
-        a = tn_reshape(a, TN_SHAPE(-1, k));
-        dy = tn_reshape(dy, TN_SHAPE(-1, n));
+        int64_t rows = 1;
+        for (int d = 0; d < tn_rank(a) - 1; d++) rows *= tn_dim(a, d);
+        a = tn_reshape(a, TN_SHAPE(rows, k));
+        dy = tn_reshape(dy, TN_SHAPE(rows, n));
     }
     c->din[1] = tn_matmul(tn_transpose(a, -1, -2), dy);
 }
