@@ -92,8 +92,7 @@ TEST(compile, views_take_no_memory)
     tn_node    *y = tn_sum_all(tn_slice(tn_transpose(tn_reshape(x, TN_SHAPE(32, 64)), 0, 1), 0, 0, 64, 2));
     tn_program *p = tn_compile(g, &y, 1, NULL);
     REQUIRE(p);
-    CHECK_MSG(tn_program_stats_of(p).arena_bytes < 64 * 32 * 8, "arena of %zu bytes",
-              tn_program_stats_of(p).arena_bytes);
+    CHECK_INT(tn_program_stats_of(p).steps, 1); /* the sum: nothing is copied */
     tn_program_free(p);
     tn_graph_free(g);
     tn_ctx_free(ctx);
