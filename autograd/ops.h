@@ -207,13 +207,17 @@ TN_API tn_node *tn_random_normal_node(tn_graph *g, tn_dtype dtype, tn_shape shap
 
 /* ---- attention (ops/attention.c) ------------------------------------------------------------------------------ */
 
-/* The one mask type. Everything at zero: no mask. */
+/* The one mask type. Everything at zero: no mask. A mask that is all false, a bias of -inf and a length
+ * of 0 leave a query with nothing to attend: its result and its gradients are zeros. */
 typedef struct tn_attention_mask {
-    bool     causal;    /* query i attends to keys 0 .. i (+ k_lengths - tq with a cache), itself included */
+    bool     causal;    /* query i attends to keys 0 .. i, itself included; where k_lengths or k_offsets
+                           say that there are more keys than queries (a cache), to 0 .. i + keys - queries */
     tn_node *keep;      /* bool, true where attending is allowed: [b, tk] (key padding), [b, tq, tk] or
-                           [b, h, tq, tk], each dim also 1; or [tq, tk] */
-    tn_node *bias;      /* float, added to the scores: broadcasts to [b, h, tq, tk] */
-    tn_node *q_offsets; /* packed: i32 [n + 1]; segment s of q is rows q_offsets[s] .. q_offsets[s+1] */
+                           [b, h, tq, tk], each dim also 1; [tq, tk] where tq is neither b nor 1 (in doubt
+                           say [1, tq, tk]); or [tk] */
+    tn_node *bias;      /* float, added to the scaled scores: broadcasts to [b, h, tq, tk] */
+    tn_node *q_offsets; /* packed: i32 [n + 1]; segment s of q is rows q_offsets[s] .. q_offsets[s+1],
+                           which see the keys of segment s; rows in no segment give zeros */
     tn_node *k_offsets; /* likewise of k and v; NULL: q_offsets */
     tn_node *k_lengths; /* i32 [b]: keys at and past it are not there (padding, or a cache's free rows) */
 } tn_attention_mask;
@@ -224,9 +228,11 @@ typedef struct tn_attention_options {
 } tn_attention_options;
 
 /* softmax(q k^T scale + mask) v, by head, with an online softmax: no [tq, tk] matrix in memory.
- *   q [b, tq, h, dh], k [b, tk, hk, dh], v [b, tk, hk, dv] -> [b, tq, h, dv]; hk divides h
- *   packed: q [n, h, dh], k and v [m, hk, ..] with offsets -> [n, h, dv]
- * A row with nothing to attend gives zeros. mask and options may be NULL. */
+ *   q [b, tq, h, dh], k [b, tk, hk, dh], v [b, tk, hk, dv] -> [b, tq, h, dv]; hk divides h, and head j
+ *   of q sees head j / (h / hk) of k
+ *   packed: q [n, h, dh], k and v [m, hk, ..] with offsets -> [n, h, dv]; causal is the only other mask
+ * They may be slices of one [b, t, 3, h, dh]: only the last dimension must be contiguous to be read in
+ * place. Lengths and offsets out of range are refused when run. mask and options may be NULL. */
 TN_API tn_node *tn_attention(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mask *mask,
                              const tn_attention_options *options);
 
@@ -235,13 +241,6 @@ TN_API tn_node *tn_attention(tn_node *q, tn_node *k, tn_node *v, const tn_attent
 TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
                                           const tn_attention_mask *mask,
                                           const tn_attention_options *options, tn_node **weights);
-
-/* ---- caches (ops/cache.c) ------------------------------------------------------------------------------------------ */
-
-/* cache [b, t, ..] with rows [b, r, ..] written at [:, position : position + r]; position is an i32
- * scalar. Where cache is (the read of) a variable, the rows go into it at once, without a copy and
- * before the run commits: what reads the cache must hide rows past a length (k_lengths). No gradient. */
-TN_API tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position);
 
 /* ---- losses (ops/loss.c) ------------------------------------------------------------------------------------------ */
 
