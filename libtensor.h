@@ -22,5 +22,8 @@
 #include "data/batches.h"
 #include "data/windows.h"
 #include "data/metrics.h"
+#include "models/blocks.h"
+#include "models/decode.h"
+#include "models/transformer.h"
 
 #endif

@@ -1,0 +1,461 @@
+/* Translating: programs of fixed shapes, caches in variables, and beam search on the host.
+ *
+ * A group of n sources is encoded once, and each decoder layer's keys and values of the memory are
+ * assigned to variables. Then one program is run for each target token. Its queries are the k beams of
+ * each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values of a sentence
+ * to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied: which rows are
+ * a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there once for all
+ * beams. */
+#include "models/beam.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { N_GROUPS = 4, MAX_BEAM = 32, ROUND_SOURCE = 16, ROUND_TARGET = 32 };
+
+/* Caches and programs of one shape. */
+typedef struct group {
+    int64_t     rows, source, length; /* sentences, and tokens of each at most: of sources, of targets */
+    int64_t     used;                 /* when, to find the one used longest ago; 0: free */
+    tn_params  *set;                  /* of the caches */
+    tn_node   **memory_k, **memory_v; /* [n_decoder]: [rows, source, h, dh] */
+    tn_attention_cache *cache;        /* [n_decoder]: [rows, length k, h, dh] */
+    tn_program *encode, *step;
+} group;
+
+struct tn_translator {
+    const tn_transformer *m;
+    tn_ctx               *ctx;
+    tn_translate_options  o;
+    tn_arena             *arena;
+    group                 groups[N_GROUPS];
+    int64_t               clock, n_candidates; /* of each beam and step */
+    tn_translation       *out;                 /* of the last call */
+    int64_t               n_out;
+};
+
+/* ---- programs ----------------------------------------------------------------------------------------- */
+
+/* [n, length k, h, dh] with the rows of this step, in place. */
+static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_layer *l, tn_node *position)
+{
+    tn_shape s = tn_node_shape(rows);
+    if (!rows) return NULL;
+    rows = tn_reshape(rows, TN_SHAPE(s.dim[0], s.dim[1], l->n_kv_heads, l->head_size));
+    return tn_write_rows(cache, rows, position);
+}
+
+/* x [n, k, d] attends to all that came before: mask says which rows of the cache that is. */
+static tn_node *self_attention(const tn_attention_layer *l, tn_node *x, const tn_attention_cache *cache,
+                               tn_node *position, const tn_attention_mask *mask)
+{
+    tn_node *part[3] = { NULL }, *y = NULL;
+    int64_t  n = l->n_heads * l->head_size, nk = l->n_kv_heads * l->head_size;
+    TN_SCOPE(tn_node_graph(x), "%s", l->name) {
+        tn_split(tn_linear_apply(&l->qkv, x), -1, (const int64_t[]){ n, nk, nk }, 3, part);
+        tn_node *q = part[0] ? tn_reshape(part[0], TN_SHAPE(tn_dim(x, 0), tn_dim(x, 1), l->n_heads, l->head_size)) : NULL;
+        tn_node *k = write_rows(cache->k, part[1], l, position), *v = write_rows(cache->v, part[2], l, position);
+        y = tn_linear_apply(&l->out, tn_flatten(tn_attention(q, k, v, mask, NULL), -2, -1));
+    }
+    return y;
+}
+
+static tn_node *decoder_step(const tn_transformer *m, const group *g, tn_node *x, tn_node *position,
+                             const tn_attention_mask *self, const tn_attention_mask *cross)
+{
+    for (int64_t i = 0; i < m->decoder.n_layers; i++) {
+        const tn_decoder_layer *l = &m->decoder.layers[i];
+        bool                    post = l->is_post_norm;
+        tn_node                *h = tn_block_before(&l->norm1, post, x);
+        h = self_attention(&l->self, h, &g->cache[i], position, self);
+        x = tn_block_after(&l->norm1, post, x, h, 0);
+        h = tn_block_before(&l->norm2, post, x);
+        h = tn_attention_apply_keys(&l->cross, h, g->memory_k[i], g->memory_v[i], cross);
+        x = tn_block_after(&l->norm2, post, x, h, 0);
+        h = tn_block_before(&l->norm3, post, x);
+        x = tn_block_after(&l->norm3, post, x, tn_feed_forward_apply(&l->ff, h), 0);
+    }
+    return m->decoder.norm.gamma ? tn_norm_apply(&m->decoder.norm, x) : x;
+}
+
+/* What is never a next token has -inf added to its logit. */
+static tn_node *forbid(const tn_transformer *m, tn_graph *g, tn_dtype dtype)
+{
+    int64_t  v = m->config.tgt_vocab;
+    float   *bias = tn_alloc(m->ctx, (size_t)v * sizeof *bias);
+    tn_node *x = NULL;
+    if (bias) {
+        bias[m->config.pad_id] = bias[m->config.bos_id] = -INFINITY;
+        x = tn_constant(g, TN_F32, TN_SHAPE(v), bias);
+    }
+    tn_free(m->ctx, bias);
+    return dtype == TN_F32 ? x : tn_cast(x, dtype);
+}
+
+/* Candidates of each beam: their log probabilities and ids, [n, k, n_candidates]. */
+static tn_program *build_step(const tn_translator *t, const group *g)
+{
+    const tn_transformer *m = t->m;
+    tn_graph *graph = tn_graph_new(t->ctx, TN_EVAL);
+    int64_t   n = g->rows, k = t->o.beam;
+    tn_node  *ids = tn_input(graph, "ids", TN_I32, TN_SHAPE(n, k));
+    tn_node  *places = tn_input(graph, "places", TN_I32, TN_SHAPE(n, k));
+    tn_node  *position = tn_input(graph, "position", TN_I32, TN_SCALAR);
+    tn_attention_mask self = { .k_lengths = tn_input(graph, "cached", TN_I32, TN_SHAPE(n)) };
+    tn_attention_mask cross = { .k_lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(n)) };
+    if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
+    tn_node *x = tn_transformer_embed_target(m, ids, places);
+    tn_node *logits = tn_transformer_logits(m, decoder_step(m, g, x, position, &self, &cross));
+    tn_node *values = NULL, *best = NULL;
+    logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
+    tn_topk(logits, t->n_candidates, -1, &values, &best);
+    tn_node *out[2] = { tn_sub(values, tn_logsumexp(logits, (const int[]){ -1 }, 1, true)), best };
+    out[0] = tn_cast(out[0], TN_F64);
+    tn_program *p = out[0] && out[1] ? tn_compile(graph, out, 2, &(tn_compile_options){ .arena = t->arena }) : NULL;
+    tn_graph_free(graph);
+    return p;
+}
+
+static tn_program *build_encode(const tn_translator *t, const group *g)
+{
+    const tn_transformer *m = t->m;
+    int         n = (int)m->decoder.n_layers;
+    tn_graph   *graph = tn_graph_new(t->ctx, TN_EVAL);
+    tn_node   **out = tn_alloc(t->ctx, (size_t)n * 2 * sizeof *out);
+    tn_sequence source = { .ids = tn_input(graph, "source", TN_I32, TN_SHAPE(g->rows, g->source)),
+                           .lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(g->rows)) };
+    tn_node    *memory = tn_transformer_encode(m, &source);
+    for (int i = 0; out && i < n; i++) {
+        tn_node *k = NULL, *v = NULL;
+        tn_attention_keys(&m->decoder.layers[i].cross, memory, &k, &v);
+        out[2 * i] = tn_assign(g->memory_k[i], k), out[2 * i + 1] = tn_assign(g->memory_v[i], v);
+    }
+    tn_program *p = out && memory && tn_ctx_status(t->ctx) == TN_OK
+                        ? tn_compile(graph, out, 2 * n, &(tn_compile_options){ .arena = t->arena })
+                        : NULL;
+    tn_free(t->ctx, out);
+    tn_graph_free(graph);
+    return p;
+}
+
+/* ---- groups ---------------------------------------------------------------------------------------------- */
+
+static void group_clear(tn_ctx *ctx, group *g)
+{
+    tn_program_free(g->encode), tn_program_free(g->step);
+    tn_params_free(g->set);
+    tn_free(ctx, g->memory_k), tn_free(ctx, g->memory_v), tn_free(ctx, g->cache);
+    *g = (group){ 0 };
+}
+
+static tn_status make_caches(const tn_translator *t, group *g)
+{
+    const tn_transformer *m = t->m;
+    size_t n = (size_t)m->decoder.n_layers;
+    g->set = tn_params_new(t->ctx, tn_node_dtype(m->target.w));
+    g->memory_k = tn_alloc(t->ctx, n * sizeof *g->memory_k);
+    g->memory_v = tn_alloc(t->ctx, n * sizeof *g->memory_v);
+    g->cache = tn_alloc(t->ctx, n * sizeof *g->cache);
+    if (!g->set || !g->memory_k || !g->memory_v || !g->cache) return TN_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        char                    name[32];
+        const tn_decoder_layer *l = &m->decoder.layers[i];
+        snprintf(name, sizeof name, "%d.memory", (int)i);
+        tn_attention_cache memory = tn_attention_cache_new(g->set, name, &l->cross, g->rows, g->source);
+        snprintf(name, sizeof name, "%d.cache", (int)i);
+        g->cache[i] = tn_attention_cache_new(g->set, name, &l->self, g->rows, g->length * t->o.beam);
+        g->memory_k[i] = memory.k, g->memory_v[i] = memory.v;
+        if (!memory.k || !memory.v || !g->cache[i].k || !g->cache[i].v) return tn_ctx_status(t->ctx);
+    }
+    return TN_OK;
+}
+
+static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t length)
+{
+    group *oldest = &t->groups[0];
+    for (int i = 0; i < N_GROUPS; i++) {
+        group *g = &t->groups[i];
+        if (g->used && g->rows == rows && g->source == source && g->length == length) return g->used = ++t->clock, g;
+        if (g->used < oldest->used) oldest = g;
+    }
+    group_clear(t->ctx, oldest);
+    oldest->rows = rows, oldest->source = source, oldest->length = length, oldest->used = ++t->clock;
+    if (make_caches(t, oldest) == TN_OK && (oldest->encode = build_encode(t, oldest)) &&
+        (oldest->step = build_step(t, oldest)))
+        return oldest;
+    group_clear(t->ctx, oldest);
+    return NULL;
+}
+
+/* ---- one group of sentences -------------------------------------------------------------------------------- */
+
+/* What the host keeps of a group while it is translated. */
+typedef struct search {
+    int64_t   rows, n, k, length;
+    tn__beam *beams;   /* [rows] */
+    int64_t  *index;   /* [rows]: which source */
+    double   *log_prob, *room;
+    tn__ended *ended;
+    int32_t  *token, *parent; /* [rows, length, k] */
+    int32_t  *ids, *places, *cached, *lengths;
+    uint8_t  *keep_room; /* [k, length k] */
+} search;
+
+static void search_clear(tn_ctx *ctx, search *s)
+{
+    void *blocks[] = { s->beams, s->index, s->log_prob, s->room, s->ended, s->token, s->parent,
+                       s->ids, s->places, s->cached, s->lengths, s->keep_room };
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tn_free(ctx, blocks[i]);
+}
+
+static tn_status search_new(const tn_translator *t, search *s)
+{
+    size_t rows = (size_t)s->rows, k = (size_t)s->k, length = (size_t)s->length;
+    s->beams = tn_alloc(t->ctx, rows * sizeof *s->beams);
+    s->index = tn_alloc(t->ctx, rows * sizeof *s->index);
+    s->log_prob = tn_alloc(t->ctx, rows * k * sizeof *s->log_prob);
+    s->room = tn_alloc(t->ctx, k * sizeof *s->room);
+    s->ended = tn_alloc(t->ctx, rows * (size_t)t->o.n_best * sizeof *s->ended);
+    s->token = tn_alloc(t->ctx, rows * length * k * sizeof *s->token);
+    s->parent = tn_alloc(t->ctx, rows * length * k * sizeof *s->parent);
+    s->ids = tn_alloc(t->ctx, rows * k * sizeof *s->ids);
+    s->places = tn_alloc(t->ctx, rows * k * sizeof *s->places);
+    s->cached = tn_alloc(t->ctx, rows * sizeof *s->cached);
+    s->lengths = tn_alloc(t->ctx, rows * sizeof *s->lengths);
+    s->keep_room = tn_alloc(t->ctx, k * length * k);
+    return tn_ctx_status(t->ctx);
+}
+
+/* Tokens that a translation of `source` tokens may have, eos not counted. */
+static int64_t limit_of(const tn_translator *t, int64_t source)
+{
+    double  limit = (double)source * t->o.max_ratio + (double)t->o.max_extra;
+    int64_t most = t->m->config.max_length - 1;
+    return limit < (double)most ? (int64_t)limit : most;
+}
+
+static void begin_sentence(const tn_translator *t, search *s, int64_t row, int64_t length)
+{
+    tn__beam *b = &s->beams[row];
+    *b = (tn__beam){ .k = s->k, .n_best = t->o.n_best, .limit = limit_of(t, length), .eos = (int32_t)t->m->config.eos_id,
+                     .alpha = t->o.length_penalty > 0 ? t->o.length_penalty : 0,
+                     .ended = s->ended + row * t->o.n_best, .log_prob = s->log_prob + row * s->k, .room = s->room,
+                     .token = s->token + row * s->length * s->k, .parent = s->parent + row * s->length * s->k };
+    for (int64_t j = 1; j < s->k; j++) b->log_prob[j] = -INFINITY;
+    s->lengths[row] = (int32_t)length;
+}
+
+static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *ids, const int64_t *at)
+{
+    int32_t *source = tn_input_data(g->encode, "source");
+    if (!source) return TN_ERR_ARG;
+    for (int64_t i = 0; i < g->rows; i++) {
+        int64_t n = 0;
+        if (i < s->n) {
+            int64_t from = at[s->index[i]];
+            n = at[s->index[i] + 1] - from;
+            memcpy(source + i * g->source, ids + from, (size_t)n * sizeof *source);
+            begin_sentence(t, s, i, n);
+        } else {
+            s->beams[i].is_done = true;
+        }
+        for (int64_t c = n; c < g->source; c++) source[i * g->source + c] = (int32_t)t->m->config.pad_id;
+    }
+    tn_status status = tn_feed_name(g->encode, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
+    return status == TN_OK ? tn_run(g->encode) : status;
+}
+
+/* The rows of the cache that each beam has come through: those of the beam it was, and its own. */
+static void follow_parents(const search *s, int64_t row, int64_t t, uint8_t *keep)
+{
+    int64_t width = s->length * s->k, used = t * s->k;
+    if (s->k == 1) return;
+    keep += row * s->k * width;
+    memcpy(s->keep_room, keep, (size_t)(s->k * width));
+    for (int64_t j = 0; j < s->k; j++) {
+        int64_t from = t > 0 ? s->beams[row].parent[(t - 1) * s->k + j] : j;
+        memcpy(keep + j * width, s->keep_room + from * width, (size_t)used);
+        memset(keep + j * width + used, 0, (size_t)s->k);
+        keep[j * width + used + j] = 1;
+    }
+}
+
+static tn_status feed_step(const tn_translator *t, const group *g, search *s, int64_t step)
+{
+    uint8_t *keep = s->k > 1 ? tn_input_data(g->step, "keep") : NULL;
+    int32_t  position = (int32_t)(step * s->k), bos = (int32_t)t->m->config.bos_id;
+    if (s->k > 1 && !keep) return TN_ERR_ARG;
+    for (int64_t i = 0; i < s->rows; i++) {
+        const tn__beam *b = &s->beams[i];
+        s->cached[i] = b->is_done ? 0 : position + (int32_t)s->k;
+        if (b->is_done) s->lengths[i] = 0;
+        else follow_parents(s, i, step, keep);
+        for (int64_t j = 0; j < s->k; j++) {
+            s->ids[i * s->k + j] = b->is_done || step == 0 ? bos : b->token[(step - 1) * s->k + j];
+            s->places[i * s->k + j] = (int32_t)step;
+        }
+    }
+    size_t    each = (size_t)s->rows * sizeof(int32_t);
+    tn_status status = tn_feed_name(g->step, "ids", s->ids, each * (size_t)s->k);
+    if (status == TN_OK) status = tn_feed_name(g->step, "places", s->places, each * (size_t)s->k);
+    if (status == TN_OK) status = tn_feed_name(g->step, "position", &position, sizeof position);
+    if (status == TN_OK) status = tn_feed_name(g->step, "cached", s->cached, each);
+    return status == TN_OK ? tn_feed_name(g->step, "lengths", s->lengths, each) : status;
+}
+
+static tn_status run_steps(const tn_translator *t, const group *g, search *s)
+{
+    int64_t live = s->n, width = s->k * t->n_candidates;
+    for (int64_t step = 0; live > 0; step++) {
+        tn_status status = feed_step(t, g, s, step);
+        if (status == TN_OK) status = tn_run(g->step);
+        if (status != TN_OK) return status;
+        const double  *p = tn_output(g->step, 0);
+        const int64_t *id = tn_output(g->step, 1);
+        live = 0;
+        for (int64_t i = 0; i < s->n; i++) {
+            if (s->beams[i].is_done) continue;
+            tn__beam_advance(&s->beams[i], step, id + i * width, p + i * width, t->n_candidates);
+            live += !s->beams[i].is_done;
+        }
+    }
+    return TN_OK;
+}
+
+static tn_status keep_results(tn_translator *t, const search *s)
+{
+    for (int64_t i = 0; i < s->n; i++) {
+        const tn__beam *b = &s->beams[i];
+        for (int64_t r = 0; r < b->n_ended; r++) {
+            const tn__ended *e = &b->ended[r];
+            int32_t         *ids = tn_alloc(t->ctx, ((size_t)e->step + 1) * sizeof *ids);
+            if (!ids) return tn_ctx_status(t->ctx);
+            tn__beam_trace(b, e, ids);
+            t->out[s->index[i] * t->o.n_best + r] = (tn_translation){ ids, e->step, e->log_prob, e->score, e->is_cut };
+        }
+    }
+    return TN_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------------ */
+
+typedef struct by_length {
+    int64_t index, length;
+} by_length;
+
+static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
+
+static tn_status translate_group(tn_translator *t, const by_length *order, int64_t n, const int32_t *ids, const int64_t *at)
+{
+    int64_t source = order[n - 1].length, most = t->m->config.max_length, rows = 1;
+    while (rows < n) rows *= 2;
+    rows = smaller(rows, t->o.batch);
+    source = smaller(round_up(source > 0 ? source : 1, ROUND_SOURCE), most);
+    int64_t length = smaller(round_up(limit_of(t, source) + 1, ROUND_TARGET), most);
+    group  *g = group_for(t, rows, source, length);
+    if (!g) return tn_ctx_status(t->ctx) ? tn_ctx_status(t->ctx) : TN_ERR_MEMORY;
+    search    s = { .rows = rows, .n = n, .k = t->o.beam, .length = length };
+    tn_status status = search_new(t, &s);
+    for (int64_t i = 0; status == TN_OK && i < n; i++) s.index[i] = order[i].index;
+    if (status == TN_OK) status = encode(t, g, &s, ids, at);
+    if (status == TN_OK) status = run_steps(t, g, &s);
+    if (status == TN_OK) status = keep_results(t, &s);
+    search_clear(t->ctx, &s);
+    return status;
+}
+
+/* By falling length: the greatest caches are made first. Merge sort would be no better: counting. */
+static by_length *sort_by_length(const tn_translator *t, const int64_t *at, int64_t n)
+{
+    int64_t    most = t->m->config.max_length, sum = 0;
+    by_length *order = tn_alloc(t->ctx, (size_t)n * sizeof *order);
+    int64_t   *count = tn_alloc(t->ctx, ((size_t)most + 2) * sizeof *count);
+    for (int64_t i = 0; order && count && i < n; i++) count[at[i + 1] - at[i] + 1]++;
+    for (int64_t l = 0; count && l <= most + 1; l++) sum += count[l], count[l] = sum;
+    for (int64_t i = 0; order && count && i < n; i++)
+        order[count[at[i + 1] - at[i]]++] = (by_length){ i, at[i + 1] - at[i] };
+    if (!count) tn_free(t->ctx, order), order = NULL;
+    tn_free(t->ctx, count);
+    return order;
+}
+
+static void drop_results(tn_translator *t)
+{
+    for (int64_t i = 0; i < t->n_out; i++) tn_free(t->ctx, (void *)t->out[i].ids);
+    tn_free(t->ctx, t->out);
+    t->out = NULL, t->n_out = 0;
+}
+
+static tn_status check_sources(const tn_translator *t, const int32_t *ids, const int64_t *at, int64_t n)
+{
+    if (n < 0 || (n > 0 && (!ids || !at))) return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: no sources are given");
+    for (int64_t i = 0; i < n; i++) {
+        int64_t length = at[i + 1] - at[i];
+        if (length < 0 || length > t->m->config.max_length)
+            return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: source %lld has %lld tokens; the model has %lld positions",
+                           (long long)i, (long long)length, (long long)t->m->config.max_length);
+    }
+    return TN_OK;
+}
+
+const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at, int64_t n)
+{
+    if (!t || check_sources(t, ids, at, n) != TN_OK) return NULL;
+    drop_results(t);
+    t->out = tn_alloc(t->ctx, (size_t)(n * t->o.n_best + 1) * sizeof *t->out);
+    by_length *order = sort_by_length(t, at, n);
+    tn_status  status = t->out && order ? TN_OK : tn_ctx_status(t->ctx);
+    if (t->out) t->n_out = n * t->o.n_best;
+    for (int64_t i = 0; i < t->n_out; i++) t->out[i].score = t->out[i].log_prob = -INFINITY;
+    for (int64_t i = 0; status == TN_OK && i < n; i += t->o.batch)
+        status = translate_group(t, order + i, smaller(t->o.batch, n - i), ids, at);
+    tn_free(t->ctx, order);
+    return status == TN_OK ? t->out : NULL;
+}
+
+static tn_status check_options(tn_ctx *ctx, const tn_transformer *m, tn_translate_options *o)
+{
+    if (o->beam == 0) o->beam = 1;
+    if (o->n_best == 0) o->n_best = 1;
+    if (o->length_penalty == 0) o->length_penalty = 0.6;
+    if (o->max_ratio == 0) o->max_ratio = 2;
+    if (o->max_extra == 0) o->max_extra = 10;
+    if (o->batch == 0) o->batch = 32;
+    int64_t most = smaller(MAX_BEAM, m->config.tgt_vocab);
+    if (o->beam < 1 || o->beam > most)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %lld]", (long long)o->beam, (long long)most);
+    if (o->n_best < 1 || o->n_best > o->beam)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: n_best %lld is not in [1, %lld], the beam", (long long)o->n_best,
+                       (long long)o->beam);
+    if (!(o->max_ratio >= 0 && o->max_ratio < 1e6) || o->max_extra < 0 || o->batch < 1 ||
+        !(o->length_penalty == TN_NONE || (o->length_penalty > 0 && o->length_penalty < 100)))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: length_penalty %g, max_ratio %g, max_extra %lld, batch %lld: "
+                       "one is negative or too large", o->length_penalty, o->max_ratio, (long long)o->max_extra,
+                       (long long)o->batch);
+    return TN_OK;
+}
+
+tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_options *options)
+{
+    tn_translate_options o = options ? *options : (tn_translate_options){ 0 };
+    if (!m || check_options(m->ctx, m, &o) != TN_OK) return NULL;
+    tn_translator *t = tn_alloc(m->ctx, sizeof *t);
+    if (!t) return NULL;
+    t->m = m, t->ctx = m->ctx, t->o = o;
+    t->n_candidates = smaller(2 * o.beam, m->config.tgt_vocab);
+    t->arena = tn_arena_new(m->ctx);
+    if (t->arena) return t;
+    tn_translator_free(t);
+    return NULL;
+}
+
+void tn_translator_free(tn_translator *t)
+{
+    if (!t) return;
+    for (int i = 0; i < N_GROUPS; i++) group_clear(t->ctx, &t->groups[i]);
+    tn_arena_free(t->arena);
+    drop_results(t);
+    tn_free(t->ctx, t);
+}
