@@ -11,6 +11,7 @@
 #include "nn/attention.h"
 #include "nn/init.h"
 #include "nn/layers.h"
+#include "nn/checkpoint.h"
 #include "nn/optimizer.h"
 #include "nn/params.h"
 #include "nn/program_cache.h"

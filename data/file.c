@@ -1,5 +1,6 @@
 /* Whole files: read (plain or gzip), and written so that a crash leaves the old one. */
 #include "data/internal.h"
+#include "tensor/file.h"
 #include "tensor/internal.h"
 
 #include <errno.h>
@@ -190,39 +191,11 @@ char *tn__file_read(tn_ctx *ctx, const char *path, size_t limit, size_t *length)
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-/* Everything on its way to the disk, not only to the system. */
-static bool flush(FILE *file)
-{
-    if (fflush(file) != 0) return false;
-#if !defined _WIN32
-    if (fsync(fileno(file)) != 0 && errno != EINVAL && errno != ENOTSUP) return false;
-#endif
-    return true;
-}
-
-static bool write_all(const char *path, const void *data, size_t length)
-{
-    FILE *file = fopen(path, "wb");
-    if (!file) return false;
-    bool ok = fwrite(data, 1, length, file) == length && flush(file);
-    int  why = errno;
-    if (fclose(file) != 0 && ok) ok = false, why = errno;
-    errno = why;
-    return ok;
-}
-
 tn_status tn__file_write(tn_ctx *ctx, const char *path, const void *data, size_t length)
 {
-    size_t n = strlen(path);
-    char  *temporary = tn_alloc(ctx, n + sizeof ".tmp");
-    if (!temporary) return TN_ERR_MEMORY;
-    memcpy(temporary, path, n);
-    memcpy(temporary + n, ".tmp", sizeof ".tmp");
-    tn_status status = TN_OK;
-    if (!write_all(temporary, data, length) || rename(temporary, path) != 0) {
-        status = tn_fail(ctx, TN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
-        remove(temporary);
-    }
-    tn_free(ctx, temporary);
-    return status;
+    tn__new_file f;
+    tn_status    s = tn__new_file_open(ctx, path, &f);
+    if (s != TN_OK) return s;
+    tn__new_file_write(&f, data, length);
+    return tn__new_file_end(&f, true);
 }

@@ -24,7 +24,7 @@ tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, i
     tn_attention_layer         l = { .name = tn_params_text(p, name), .n_heads = n_heads, .dropout = o.dropout };
     int64_t memory = o.d_memory ? o.d_memory : d;
     l.n_kv_heads = o.n_kv_heads ? o.n_kv_heads : n_heads;
-    if (!p) return l;
+    if (!l.name) return l;
     if (n_heads < 1 || l.n_kv_heads < 1 || n_heads % l.n_kv_heads != 0) {
         tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads", name,
                 (long long)l.n_kv_heads, (long long)n_heads);

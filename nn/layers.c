@@ -8,12 +8,14 @@
 
 enum { tn__fused = 0 }; /* of the vector mathematics that makes tables: plain, so the same bits everywhere */
 
-/* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. */
+/* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. NULL: there is
+ * no layer, and nothing to pop. */
 static const char *open_layer(tn_params *p, const char *name)
 {
     if (p && (!name || !*name)) tn_fail(tn_params_ctx(p), TN_ERR_ARG, "a layer needs a name");
-    tn_params_push(p, "%s", name ? name : "");
-    return tn_params_text(p, name);
+    const char *kept = name && *name ? tn_params_text(p, name) : NULL;
+    if (kept) tn_params_push(p, "%s", kept);
+    return kept;
 }
 
 /* The graph of x, in the layer's scope until tn_scope_pop. */
@@ -32,6 +34,7 @@ tn_linear tn_linear_new_with(tn_params *p, const char *name, int64_t in, int64_t
     tn_linear_options o = options ? *options : (tn_linear_options){ 0 };
     tn_init           usual = tn_init_linear(in);
     tn_linear         l = { .name = open_layer(p, name) };
+    if (!l.name) return l;
     l.w = tn_param(p, "w", TN_SHAPE(in, out), o.w ? o.w : &usual);
     if (!o.no_bias && !(l.b = tn_param(p, "b", TN_SHAPE(out), o.b ? o.b : &usual))) l.w = NULL;
     tn_params_pop(p);
@@ -62,8 +65,9 @@ tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t voca
     tn_init              normal = tn_init_normal(0, o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
     tn_embedding_layer   l = { .name = open_layer(p, name), .padding_idx = -1,
                                .scale = o.scale_sqrt_d ? root : 1 };
-    if (p && o.has_padding && (o.padding_idx < 0 || o.padding_idx >= vocabulary))
-        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "%s: padding_idx %lld is not in [0, %lld)", name ? name : "",
+    if (!l.name) return l;
+    if (o.has_padding && (o.padding_idx < 0 || o.padding_idx >= vocabulary))
+        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "%s: padding_idx %lld is not in [0, %lld)", name,
                 (long long)o.padding_idx, (long long)vocabulary);
     else
         l.w = tn_param(p, "w", TN_SHAPE(vocabulary, d), &normal);
@@ -99,6 +103,7 @@ static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is
 {
     tn_init       ones = tn_init_ones();
     tn_norm_layer l = { .name = open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5, .is_rms = is_rms };
+    if (!l.name) return l;
     l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
     if (!is_rms) l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
     tn_params_pop(p);
@@ -141,6 +146,7 @@ tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, i
     tn_init                 xavier = tn_init_xavier_uniform(), zeros = tn_init_zeros();
     tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier, .b = &zeros };
     tn_feed_forward l = { .name = open_layer(p, name), .activation = o.activation, .dropout = o.dropout };
+    if (!l.name) return l;
     l.in = tn_linear_new_with(p, "in", d, d_inner, &linear);
     if (o.gated) {
         l.gate = tn_linear_new_with(p, "gate", d, d_inner, &linear);
@@ -165,13 +171,15 @@ tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x)
 
 tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d)
 {
-    return (tn_positions){ .name = tn_params_text(p, name), .length = length, .d = d };
+    const char *kept = tn_params_text(p, name);
+    return (tn_positions){ .name = kept, .length = kept ? length : 0, .d = d };
 }
 
 tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d)
 {
     tn_init      normal = tn_init_normal(0, 0.02);
     tn_positions l = { .name = open_layer(p, name), .d = d };
+    if (!l.name) return l;
     l.w = tn_param(p, "w", TN_SHAPE(length, d), &normal);
     if (l.w) l.length = length; /* without it nothing fits: apply must not take it for sinusoidal */
     tn_params_pop(p);

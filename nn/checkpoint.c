@@ -1,0 +1,184 @@
+/* Checkpoints over safetensors. Loading reads everything into memory of its own first, so that a file
+ * that fails half-way changes nothing. */
+#include "nn/checkpoint.h"
+
+#include "autograd/internal.h"
+
+#include <string.h>
+
+/* All variables of a set and of an optimizer. */
+static int count_variables(const tn_params *p, const tn_optimizer *opt)
+{
+    return tn_params_count(p) + (opt ? tn_optimizer_state_count(opt) : 0);
+}
+
+static tn_node *variable_at(const tn_params *p, const tn_optimizer *opt, int i)
+{
+    int n = tn_params_count(p);
+    return i < n ? tn_params_at(p, i) : tn_optimizer_state_at(opt, i - n);
+}
+
+static const char *name_at(const tn_params *p, const tn_optimizer *opt, int i)
+{
+    int n = tn_params_count(p);
+    return i < n ? tn_variable_name(tn_params_at(p, i)) : tn_optimizer_state_name(opt, i - n);
+}
+
+tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
+                             const tn_metadata *metadata, int n_metadata)
+{
+    if (!p) return TN_ERR_ARG;
+    tn_ctx *ctx = tn_params_ctx(p);
+    int     n = count_variables(p, opt);
+    tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
+    if (!entries) return tn_ctx_status(ctx);
+    for (int i = 0; i < n; i++) {
+        tn_node *v = variable_at(p, opt, i);
+        entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v), tn_variable_data(v) };
+    }
+    tn_status s = tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata);
+    tn_free(ctx, entries);
+    return s;
+}
+
+/* ---- loading ---------------------------------------------------------------------------------------- */
+
+static bool is_real(tn_dtype d) { return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16; }
+
+static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at, const char *name,
+                             const tn_node *v)
+{
+    if (at < 0) return tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
+    tn_type in = tn_safetensors_type(f, at), want = tn_node_type(v);
+    char    a[96], b[96];
+    if (!tn_shape_equal(&in.shape, &want.shape))
+        return tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s here", path, name,
+                       tn_shape_text(&in.shape, a, sizeof a), tn_shape_text(&want.shape, b, sizeof b));
+    if (in.dtype != want.dtype && !(is_real(in.dtype) && is_real(want.dtype)))
+        return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name, tn_dtype_name(in.dtype),
+                       tn_dtype_name(want.dtype));
+    return TN_OK;
+}
+
+/* Reads tensor `at` as the variable's dtype into memory of its own. */
+static void *read_as(tn_ctx *ctx, tn_safetensors *f, int at, const tn_node *v)
+{
+    tn_type in = tn_safetensors_type(f, at);
+    int64_t n = tn_shape_size(&in.shape);
+    size_t  bytes = (size_t)n * tn_dtype_size(in.dtype);
+    void   *raw = tn_alloc(ctx, bytes + 1);
+    if (!raw) return NULL;
+    if (tn_safetensors_read(f, at, raw, bytes) != TN_OK) {
+        tn_free(ctx, raw);
+        return NULL;
+    }
+    tn_dtype d = tn_node_dtype(v);
+    if (in.dtype == d) return raw;
+    void *out = tn_alloc(ctx, tn_variable_bytes(v) + 1);
+    for (int64_t i = 0; out && i < n; i++) tn__store(d, out, i, tn__load(in.dtype, raw, i));
+    tn_free(ctx, raw);
+    return out;
+}
+
+tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
+{
+    if (!p) return TN_ERR_ARG;
+    tn_ctx         *ctx = tn_params_ctx(p);
+    tn_safetensors *f = tn_safetensors_open(ctx, path);
+    if (!f) return tn_ctx_status(ctx);
+    int       n = count_variables(p, opt);
+    void    **values = tn_alloc(ctx, (size_t)(n + 1) * sizeof *values);
+    tn_status s = values ? TN_OK : tn_ctx_status(ctx);
+    for (int i = 0; s == TN_OK && i < n; i++)
+        s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)), name_at(p, opt, i),
+                        variable_at(p, opt, i));
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        values[i] = read_as(ctx, f, tn_safetensors_find(f, name_at(p, opt, i)), variable_at(p, opt, i));
+        if (!values[i]) s = tn_ctx_status(ctx);
+    }
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        tn_node *v = variable_at(p, opt, i);
+        memcpy(tn_variable_data(v), values[i], tn_variable_bytes(v));
+    }
+    for (int i = 0; values && i < n; i++) tn_free(ctx, values[i]);
+    tn_free(ctx, values);
+    tn_safetensors_close(f);
+    return s;
+}
+
+/* ---- averages ------------------------------------------------------------------------------------------ */
+
+tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
+                                     const tn_metadata *metadata, int n_metadata)
+{
+    if (!p || !opt) return TN_ERR_ARG;
+    tn_ctx *ctx = tn_params_ctx(p);
+    int     n = tn_params_count(p), averaged = 0;
+    tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
+    if (!entries) return tn_ctx_status(ctx);
+    for (int i = 0; i < n; i++) {
+        tn_node    *v = tn_params_at(p, i), *average = NULL;
+        const char *name = tn_variable_name(v);
+        char        text[512];
+        snprintf(text, sizeof text, "ema.%s", name);
+        average = tn_optimizer_state_find(opt, text);
+        averaged += average != NULL;
+        entries[i] = (tn_safetensors_entry){ name, tn_node_type(v), tn_variable_data(average ? average : v) };
+    }
+    tn_status s = averaged ? tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata)
+                           : tn_fail(ctx, TN_ERR_STATE, "tn_checkpoint_save_average: the optimizer keeps no averages");
+    tn_free(ctx, entries);
+    return s;
+}
+
+/* Adds tensor `name` of one file to sum[0..n). */
+static tn_status add_tensor(tn_ctx *ctx, const char *path, const char *name, const tn_type *type, double *sum)
+{
+    tn_safetensors *f = tn_safetensors_open(ctx, path);
+    if (!f) return tn_ctx_status(ctx);
+    int       at = tn_safetensors_find(f, name);
+    tn_type   t = tn_safetensors_type(f, at);
+    int64_t   n = tn_shape_size(&type->shape);
+    size_t    bytes = (size_t)n * tn_dtype_size(t.dtype);
+    tn_status s = TN_OK;
+    void     *raw = NULL;
+    if (at < 0) s = tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
+    else if (!tn_shape_equal(&t.shape, &type->shape)) s = tn_fail(ctx, TN_ERR_SHAPE, "%s: %s has another shape", path, name);
+    else if (!(raw = tn_alloc(ctx, bytes + 1))) s = tn_ctx_status(ctx);
+    else s = tn_safetensors_read(f, at, raw, bytes);
+    for (int64_t i = 0; s == TN_OK && i < n; i++) sum[i] += tn__load(t.dtype, raw, i);
+    tn_free(ctx, raw);
+    tn_safetensors_close(f);
+    return s;
+}
+
+tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, const char *out)
+{
+    if (!ctx) return TN_ERR_ARG;
+    if (n < 1 || !paths || !out) return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_average: no files");
+    tn_safetensors *last = tn_safetensors_open(ctx, paths[n - 1]);
+    if (!last) return tn_ctx_status(ctx);
+    int                   count = tn_safetensors_count(last);
+    tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(count + 1) * sizeof *entries);
+    tn_status             s = entries ? TN_OK : tn_ctx_status(ctx);
+    for (int k = 0; s == TN_OK && k < count; k++) {
+        tn_safetensors_entry *e = &entries[k];
+        *e = (tn_safetensors_entry){ .name = tn_safetensors_name(last, k), .type = tn_safetensors_type(last, k) };
+        int64_t size = tn_shape_size(&e->type.shape);
+        double *sum = tn_alloc(ctx, (size_t)size * sizeof *sum + 8);
+        void   *data = tn_alloc(ctx, (size_t)size * tn_dtype_size(e->type.dtype) + 1);
+        e->data = data;
+        if (!sum || !data) s = tn_ctx_status(ctx);
+        for (int i = 0; s == TN_OK && i < n; i++) s = add_tensor(ctx, paths[i], e->name, &e->type, sum);
+        for (int64_t i = 0; s == TN_OK && i < size; i++)
+            tn__store(e->type.dtype, data, i, is_real(e->type.dtype) ? sum[i] / n : sum[i]);
+        tn_free(ctx, sum);
+    }
+    int                n_metadata = 0;
+    const tn_metadata *metadata = tn_safetensors_all_metadata(last, &n_metadata);
+    if (s == TN_OK) s = tn_safetensors_write(ctx, out, entries, count, metadata, n_metadata);
+    for (int k = 0; entries && k < count; k++) tn_free(ctx, (void *)(uintptr_t)entries[k].data);
+    tn_free(ctx, entries);
+    tn_safetensors_close(last);
+    return s;
+}

@@ -1,0 +1,26 @@
+/* Files that are either what they were or complete, at any moment: written beside their place, synced,
+ * then renamed onto it. */
+#ifndef TN_TENSOR_FILE_H
+#define TN_TENSOR_FILE_H
+
+#include "tensor/context.h"
+
+#include <stdio.h>
+
+typedef struct tn__new_file {
+    tn_ctx *ctx;
+    char   *path, *temporary;
+    FILE   *file;
+    bool    failed;
+} tn__new_file;
+
+/* Opens path.tmp for writing. TN_ERR_IO names the path and the system's reason. */
+tn_status tn__new_file_open(tn_ctx *ctx, const char *path, tn__new_file *f);
+
+/* Writes; a failure is remembered and told by the end. */
+void tn__new_file_write(tn__new_file *f, const void *data, size_t length);
+
+/* keep: syncs and renames; else, or if anything failed, removes what was written. */
+tn_status tn__new_file_end(tn__new_file *f, bool keep);
+
+#endif
