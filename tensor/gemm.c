@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, PAGE = 4096 };
+enum { LINE = 64, PAGE = 4096, KEEP_MOST = 5 << 18 };
 
 typedef struct plan {
     tn_gemm                 g; /* as computed: folded and flipped forms of what was asked for */
@@ -26,12 +26,15 @@ typedef struct plan {
     int64_t                 kc, mt, nt; /* block of k; rectangle of a task */
     int64_t                 kb, nb;     /* superblock of B that is packed for all */
     int64_t                 n_rows, n_cols; /* rectangles down and across (of a superblock) */
+    bool                    a_keeps;    /* a worker keeps all blocks of its rows of A */
+    int64_t                 a_block;    /* bytes of one packed block of A */
     size_t                  shared_bytes, own_bytes, a_bytes;
 } plan;
 
-/* What a worker keeps packed, so that its next task may use it again. */
+/* What a worker keeps packed, so that its next task may use it again: of A either all blocks of k
+ * so far, up to a_end, or the last one. */
 typedef struct worker_state {
-    int64_t a_key, b_key;
+    int64_t a_key, a_end;
 } worker_state;
 
 typedef struct run {
@@ -118,41 +121,45 @@ static bool is_spread(const plan *p, int64_t stride, int64_t n)
     return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 4 * PAGE;
 }
 
+/* Operands are used where they lie if the kernel can, nothing scales them, and they neither crowd
+ * one place of L1 nor come from far away time and again. */
 static void choose_direct(plan *p, const tn__caches *caches)
 {
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
-    const int64_t           size = (int64_t)p->size, half_l2 = caches->l2 / 2;
-    bool fits = g->k * min(g->m, 4 * kn->mr) * size <= half_l2;
-    p->a_direct = p->a_scale == 1 && fits && g->a_row != 0 && g->a_col != 0 &&
-                  (g->a_row == 1 || (g->a_col == 1 && p->width <= kn->nr &&
-                                     (is_spread(p, g->a_row, kn->mr) || g->n <= 2 * p->width)));
+    const int64_t           size = (int64_t)p->size;
+    const bool a_rows = g->a_col == 1 && g->a_row != 0 && p->width <= kn->nr &&
+                        (g->n <= 2 * p->width || is_spread(p, g->a_row, kn->mr));
+    const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
+                        (g->n <= 2 * p->width || is_spread(p, g->a_col, min(g->k, p->kc)));
+    const bool b_near = g->k * g->n * size <= caches->l2 / 4;
+    p->a_direct = p->a_scale == 1 && (a_rows || a_cols);
     p->b_direct = p->b_scale == 1 && g->b_col == 1 && g->b_row != 0 &&
                   (g->n % kn->lanes == 0 || kn->has_part_loads) &&
-                  (g->m <= 2 * kn->mr || is_spread(p, g->b_row, min(g->k, p->kc)));
+                  (g->m <= 2 * kn->mr ||
+                   (b_near && is_spread(p, g->b_row, min(g->k, p->kc))));
 }
 
-/* Small products: what a task needs, it packs itself. Halves rectangles until there is enough for
+/* Small products: what a task needs, it packs itself. Halves rectangles until there are enough for
  * all threads, or they are no longer worth the handing out. */
 static void plan_own(plan *p, const tn__caches *caches, int threads)
 {
     enum { WORK = 1 << 20 }; /* floating-point operations */
     const tn_gemm *g = &p->g;
-    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size;
-    const int64_t  k = max(g->k, 1);
+    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size, k = max(g->k, 1);
     p->mt = even(g->m, max(caches->l2 / 4 / (p->kc + 1) / size, 4 * mr), mr);
-    p->nt = even(g->n, max(caches->l2 / 4 / (p->kc + 1) / size, 2 * p->width), p->width);
+    p->nt = even(g->n, max(caches->l2 / 2 / p->mt / size, 2 * p->width), p->width);
     for (;;) {
         int64_t tasks = p->n_batch * cuts(g->m, p->mt) * cuts(g->n, p->nt);
-        if (threads == 1 || tasks >= 4 * threads || 2 * p->mt * p->nt * k < 2 * WORK) break;
+        if (threads == 1 || tasks >= 3 * threads || p->mt * p->nt * k < 2 * WORK) break;
         bool can_m = p->mt >= 4 * mr, can_n = p->nt >= 2 * p->width && p->nt >= 128;
         if (!can_m && !can_n) break;
-        bool by_cols = can_n && (!can_m || (p->b_direct ? p->nt > 2 * p->mt : !p->a_direct ? p->nt > p->mt : true));
-        if (by_cols)
+        if (can_n && (!can_m || p->nt >= p->mt))
             p->nt = even(g->n, (p->nt + 1) / 2, p->width);
         else
             p->mt = even(g->m, (p->mt + 1) / 2, mr);
     }
+    p->kb = g->k;
     p->n_rows = cuts(g->m, p->mt);
     p->n_cols = cuts(g->n, p->nt);
 }
@@ -183,13 +190,12 @@ static void plan_shared(plan *p, const tn__caches *caches, int threads)
     p->shared_bytes = (size_t)up(p->kb * up(p->nb, p->kernels->lanes) * size, LINE);
 }
 
-static bool is_large(const plan *p, const tn__caches *caches, int threads)
+/* Packing B once for all pays where many rectangles lie one above the other. */
+static bool is_large(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
-    if (g->m <= 2 * p->kernels->mr) return false; /* nothing to share B with */
-    if (p->b_direct && g->k <= p->kc) return false;
-    if (g->k * g->n * (int64_t)p->size > caches->l2 / 4) return true;
-    return p->n_batch < threads && g->m * g->n * g->k >= (1 << 22);
+    const int64_t  mt = max(caches->l2 / 4 / (p->kc + 1) / (int64_t)p->size, 4 * p->kernels->mr);
+    return g->m >= 4 * mt && g->k > 16 && g->n > p->width;
 }
 
 static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
@@ -209,15 +215,17 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
     p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (nr * size), 64), 384), 4);
     choose_direct(p, &caches);
-    if (is_large(p, &caches, threads))
+    if (is_large(p, &caches))
         plan_shared(p, &caches, threads);
     else
         plan_own(p, &caches, threads);
 
-    size_t a = p->a_direct ? 0 : (size_t)up(p->mt * p->kc * size, LINE) + LINE;
+    p->a_block = up(p->mt * tn__gemm_a_row(p->kc, p->size) * size, LINE);
+    p->a_keeps = p->n_cols > 1 && p->a_block * cuts(p->kb, max(p->kc, 1)) <= KEEP_MOST;
+    size_t a = p->a_direct ? 0 : (size_t)(p->a_block * (p->a_keeps ? cuts(p->kb, p->kc) : 1));
     size_t b = p->is_shared || p->b_direct
                    ? 0
-                   : (size_t)up(up(p->nt, p->kernels->lanes) * p->kc * size, LINE);
+                   : (size_t)up(p->width * TN__GEMM_SLAB * p->kc * size, LINE);
     p->a_bytes = a;
     p->own_bytes = LINE + a + b;
 }
@@ -257,72 +265,42 @@ static void operands(const plan *p, int64_t batch, const void **a, const void **
     *c = (void *)at(g->c, co, p->size);
 }
 
-static void pack_a(const plan *p, char *dst, const void *a, int64_t m, int64_t k)
-{
-    const tn_gemm *g = &p->g;
-    const int64_t  n = tn__gemm_strips(m, p->kernels->mr);
-    for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
-        end = tn__gemm_strip(m, n, s + 1);
-        p->kernels->pack(dst + i * k * (int64_t)p->size, at(a, i * g->a_row, p->size), g->a_row,
-                         g->a_col, end - i, end - i, k, p->a_scale);
-    }
-}
-
-static void pack_b(const plan *p, char *dst, const void *b, int64_t n, int64_t k)
-{
-    const tn_gemm *g = &p->g;
-    for (int64_t j = 0; j < n; j += p->width) {
-        int64_t w = min(n - j, p->width);
-        p->kernels->pack(dst + j * k * (int64_t)p->size, at(b, j * g->b_col, p->size), g->b_col,
-                         g->b_row, w, up(w, p->kernels->lanes), k, p->b_scale);
-    }
-}
-
 static worker_state *state_of(const run *r, int worker)
 {
     return (worker_state *)(r->own + (size_t)worker * r->p->own_bytes);
 }
 
-/* Puts A's rows [i0, i0 + x->m) at k0 in x: where they lie, or packed unless they still are. */
+/* Puts A's rows [i0, i0 + x->m) at k0 in x: where they lie, or in a buffer, where they may be. */
 static void use_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t batch,
                   int64_t i0, int64_t k0)
 {
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
     worker_state  *state = state_of(r, worker);
-    const int64_t  key = 1 + (batch * g->m + i0) * (g->k + 1) + k0;
+    const int64_t  first = p->a_keeps ? r->k0 : k0; /* of the blocks that are kept */
+    const int64_t  key = 1 + (batch * g->m + i0) * (g->k + 1) + first;
     x->a = at(a, i0 * g->a_row + k0 * g->a_col, p->size);
-    x->a_row = g->a_row, x->a_col = g->a_col;
+    x->a_row = g->a_row, x->a_col = g->a_col, x->a_scale = p->a_scale;
     if (p->a_direct) return;
-    char *own = (char *)state + LINE;
-    if (state->a_key != key) pack_a(p, own, x->a, x->m, x->k);
-    state->a_key = key;
-    x->a = own, x->a_row = x->k, x->a_col = 0;
+    if (state->a_key != key) state->a_key = key, state->a_end = first;
+    x->a_packed = (char *)state + LINE + (k0 - first) / max(p->kc, 1) * p->a_block;
+    x->has_packed_a = k0 < state->a_end;
+    state->a_end = max(state->a_end, k0 + x->k);
 }
 
-/* The same for B's columns [j0, j0 + x->n), which may also be packed for all. */
-static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t batch,
-                  int64_t j0, int64_t k0)
+/* The same for B's columns [j0, j0 + x->n), which may have been packed for all. */
+static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t j0, int64_t k0)
 {
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
-    worker_state  *state = state_of(r, worker);
-    x->b_row = 0, x->b_col = x->k;
+    x->b = at(b, k0 * g->b_row + j0 * g->b_col, p->size);
+    x->b_row = g->b_row, x->b_col = g->b_col, x->b_scale = p->b_scale;
     if (p->is_shared) {
         const int64_t width = up(r->j1 - r->j0, p->kernels->lanes);
-        x->b = at(r->shared, (k0 - r->k0) * width + (j0 - r->j0) * x->k, p->size);
-        return;
-    }
-    const void *from = at(b, k0 * g->b_row + j0 * g->b_col, p->size);
-    if (p->b_direct) {
-        x->b = from, x->b_row = g->b_row, x->b_col = 1;
-        return;
-    }
-    const int64_t key = 1 + (batch * g->n + j0) * (g->k + 1) + k0;
-    char         *own = (char *)state + LINE + p->a_bytes;
-    if (state->b_key != key) pack_b(p, own, from, x->n, x->k);
-    state->b_key = key;
-    x->b = own;
+        x->b_packed = (void *)at(r->shared, (k0 - r->k0) * width + (j0 - r->j0) * x->k, p->size);
+        x->has_packed_b = true;
+    } else if (!p->b_direct)
+        x->b_packed = (char *)state_of(r, worker) + LINE + p->a_bytes;
 }
 
 /* One rectangle of C over the k of the run: rows i0.., columns j0... */
@@ -341,7 +319,7 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int w
         x.k = min(p->kc, r->k1 - k0);
         x.beta = k0 == 0 ? g->beta : 1;
         use_a(r, &x, worker, a, batch, i0, k0);
-        use_b(r, &x, worker, b, batch, j0, k0);
+        use_b(r, &x, worker, b, j0, k0);
         p->kernels->block(&x);
         k0 += x.k;
     } while (k0 < r->k1);
@@ -353,10 +331,7 @@ static void own_task(void *arg, int64_t task, int worker)
     const run    *r = arg;
     const plan   *p = r->p;
     const int64_t each = p->n_rows * p->n_cols, rest = task % each;
-    /* rows fastest where B is packed, so that the next task has the same of it */
-    const int64_t i = p->b_direct ? rest / p->n_cols : rest % p->n_rows;
-    const int64_t j = p->b_direct ? rest % p->n_cols : rest / p->n_rows;
-    rectangle(r, task / each, i * p->mt, j * p->nt, worker);
+    rectangle(r, task / each, rest / p->n_cols * p->mt, rest % p->n_cols * p->nt, worker);
 }
 
 static void shared_task(void *arg, int64_t task, int worker)
@@ -366,22 +341,23 @@ static void shared_task(void *arg, int64_t task, int worker)
     rectangle(r, r->batch, task / n_cols * r->p->mt, r->j0 + task % n_cols * r->p->nt, worker);
 }
 
-/* One panel of the superblock, over all of its blocks of k. */
+/* One slab of the superblock, over all of its blocks of k. */
 static void pack_task(void *arg, int64_t task, int worker)
 {
     const run     *r = arg;
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
-    const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes), j = r->j0 + task * p->width;
-    const int64_t  n = min(p->width, r->j1 - j);
+    const int64_t  slab = p->width * TN__GEMM_SLAB, j = r->j0 + task * slab;
+    const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes), n = min(slab, r->j1 - j);
     const void    *a, *b;
     void          *c;
     (void)worker;
     operands(p, r->batch, &a, &b, &c);
     for (int64_t k0 = r->k0, k; k0 < r->k1; k0 += k) {
         k = min(p->kc, r->k1 - k0);
-        pack_b(p, (char *)at(r->shared, (k0 - r->k0) * width + (j - r->j0) * k, p->size),
-               at(b, k0 * g->b_row + j * g->b_col, p->size), n, k);
+        p->kernels->pack_b((void *)at(r->shared, (k0 - r->k0) * width + (j - r->j0) * k, p->size),
+                           at(b, k0 * g->b_row + j * g->b_col, p->size), g->b_row, g->b_col, n, k,
+                           p->width, p->b_scale);
     }
 }
 
@@ -394,7 +370,7 @@ static void run_shared(tn_ctx *ctx, run *r)
             for (r->k0 = 0; r->k0 < g->k; r->k0 = r->k1) {
                 r->j1 = min(g->n, r->j0 + p->nb);
                 r->k1 = min(g->k, r->k0 + p->kb);
-                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width), pack_task, r);
+                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width * TN__GEMM_SLAB), pack_task, r);
                 tn_parallel_for(ctx, p->n_rows * cuts(r->j1 - r->j0, p->nt), shared_task, r);
             }
 }
@@ -415,7 +391,7 @@ void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
     if (p.n_batch == 0 || p.g.m == 0 || p.g.n == 0) return;
     run r = { .p = &p, .shared = scratch, .own = (char *)scratch + p.shared_bytes,
               .j1 = p.g.n, .k1 = p.g.k };
-    for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(&r, w) = (worker_state){ 0, 0 };
+    for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(&r, w) = (worker_state){ 0 };
     if (p.is_shared)
         run_shared(ctx, &r);
     else

@@ -1,23 +1,30 @@
 /* What tensor/gemm.c asks of a level: packing, and the product of blocks that are in the caches.
  *
  * A tile is mr x nr elements of C held in registers. A's rows are cut in strips of at most mr rows,
- * B's columns in panels of nr columns (the last may be narrower). Packed, a strip is [k][rows] and
- * a panel is [k][width], width rounded up to whole vectors, one after the other: the strip from row
- * i starts at element i k, the panel from column j at element j k. */
+ * B's columns in panels of nr columns (the last may be narrower). A packed panel is [k][width], its
+ * width rounded up to whole vectors; the panel from column j starts at element j k. A is packed as
+ * it lies: rows that are contiguous in k become rows that are tn__gemm_a_row(k) apart; otherwise a
+ * strip is [k][rows], and the strip from row i starts at element i k. */
 #ifndef TN_KERNELS_GEMM_KERNELS_H
 #define TN_KERNELS_GEMM_KERNELS_H
 
 #include "tensor/base.h"
 
-/* C = beta C + A B over one block of k; beta = 0 does not read C. */
+enum { TN__GEMM_SLAB = 4 }; /* panels that are packed together */
+
+/* C = beta C + A B over one block of k; beta = 0 does not read C. An operand without a buffer is
+ * used where it lies (then a_row or a_col is 1, and b_col is 1). With one it is packed there unless
+ * it was before: A as a whole, B by slabs into the same place, each just before its use. */
 typedef struct tn__gemm_block {
     int64_t     m, n, k;
     const void *a, *b;
+    int64_t     a_row, a_col, b_row, b_col;
+    void       *a_packed, *b_packed;        /* buffers or NULL */
+    bool        has_packed_a, has_packed_b; /* they are full already */
+    double      a_scale, b_scale;           /* multiply what is packed */
     void       *c;
-    int64_t     a_row, a_col; /* direct: strides of A, one of them 1; packed: a_col = 0, a_row = k */
-    int64_t     b_row, b_col; /* direct: b_col = 1; packed: b_row = 0, b_col = k */
     int64_t     c_row;
-    int64_t     width;        /* of a panel: nr, or what wide() gave */
+    int64_t     width; /* of a panel: nr, or what width() gave */
     double      beta;
 } tn__gemm_block;
 
@@ -27,14 +34,12 @@ struct tn__gemm_kernels {
     bool has_part_loads;   /* B may be used where it lies even if n % lanes != 0 */
 
     /* Columns of a panel for products of m rows: wider than nr where m is too small for enough
-     * independent chains. */
+     * independent chains; A may not be used by contiguous rows then. */
     int (*width)(int64_t m);
 
-    /* dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k; dst has rows of `width`
-     * elements, and those past n_lines are finite. May write lanes - 1 elements too many at the
-     * end, so strips are packed in rising order. */
-    void (*pack)(void *dst, const void *src, int64_t line, int64_t step, int64_t n_lines,
-                 int64_t width, int64_t k, double scale);
+    /* Packs scale * B[0..k, 0..n) in panels. */
+    void (*pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k,
+                   int64_t width, double scale);
 
     void (*block)(const tn__gemm_block *block);
 };
@@ -42,5 +47,13 @@ struct tn__gemm_kernels {
 /* Strip s of the n in which m rows are cut: sizes differ by at most one. */
 TN_INLINE int64_t tn__gemm_strips(int64_t m, int mr) { return (m + mr - 1) / mr; }
 TN_INLINE int64_t tn__gemm_strip(int64_t m, int64_t n, int64_t s) { return m * s / n; }
+
+/* From one packed row of A to the next: whole cache lines and one more, so that the rows of a strip
+ * spread over the sets of L1. */
+TN_INLINE int64_t tn__gemm_a_row(int64_t k, size_t size)
+{
+    int64_t line = 64 / (int64_t)size;
+    return (k + line - 1) / line * line + line;
+}
 
 #endif

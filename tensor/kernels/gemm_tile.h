@@ -27,14 +27,14 @@
 #define HIDE(p) __asm__("" : "+r"(p))
 
 /* What a tile gets: k steps of A[i, p] = a[i a_row + p a_step] (one of the two is 1) and of B's row
- * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. */
+ * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
+ * next_c are where the tile after this one begins: they are fetched meanwhile, row by row. */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
-    const T *a, *b;
-    T       *c;
+    const T *a, *b, *next_a;
+    T       *c, *next_c;
     T        beta;
     int      part;
-    T       *next_c; /* the tile after this one, to be fetched meanwhile */
 } NAME(tile_args);
 
 typedef void (*NAME(tile_fn))(const NAME(tile_args) *t);
@@ -49,20 +49,21 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
-    const T      *b = t->b, *a[GROUPS];
-    int64_t       k = t->k;
-    T            *c = t->c;
+    const T      *b = t->b, *a[GROUPS], *next_a = t->next_a;
+    int64_t       k = t->k, fetches = mr;
+    T            *c = t->c, *next_c = t->next_c;
 
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
     if (t->beta != 0) {
         const VEC beta = v_all(t->beta);
-        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) {
-            const T *p = c + i * c_row + v * LANES;
-            acc[i][v] = v_mul(beta, is_part ? v_load_part(p, part) : v_load(p));
+        UNROLL for (int i = 0; i < mr; i++) {
+            UNROLL for (int v = 0; v < nv; v++)
+                acc[i][v] = v_mul(beta, is_part ? v_load_part(c, part) : v_load(c + v * LANES));
+            c += c_row;
+            HIDE(c);
         }
+        c = t->c;
     }
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v += LINE)
-        __builtin_prefetch(t->next_c + i * c_row + v * LANES, 1);
 
 #define GEMM_STEP(o)                                                                               \
     do {                                                                                           \
@@ -78,21 +79,21 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 
     /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_step;
-    if (by_rows) {
-        for (; k >= DEEP; k -= DEEP) {
-            GEMM_STEP(0);
-            GEMM_STEP(1);
-            GEMM_STEP(2);
-            GEMM_STEP(3);
-            UNROLL for (int g = 0; g * GROUP < mr; g++) {
-                a[g] += DEEP;
-                HIDE(a[g]);
-            }
+    for (; k >= DEEP; k -= DEEP) {
+        if (fetches > 0) {
+            fetches--;
+            __builtin_prefetch(next_a);
+            next_a += by_rows ? a_step : 64 / (int)sizeof(T);
+            UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);
+            next_c += c_row;
         }
-    } else {
-        for (; k >= 2; k -= 2) {
-            GEMM_STEP(0);
-            GEMM_STEP(0);
+        GEMM_STEP(0);
+        GEMM_STEP(1);
+        GEMM_STEP(2);
+        GEMM_STEP(3);
+        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {
+            a[g] += DEEP;
+            HIDE(a[g]);
         }
     }
     NO_UNROLL for (; k > 0; k--) {
@@ -101,12 +102,15 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
     }
 #undef GEMM_STEP
 
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) {
-        T *p = c + i * c_row + v * LANES;
-        if (is_part)
-            v_store_part(p, part, acc[i][v]);
-        else
-            v_store(p, acc[i][v]);
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int v = 0; v < nv; v++) {
+            if (is_part)
+                v_store_part(c, part, acc[i][v]);
+            else
+                v_store(c + v * LANES, acc[i][v]);
+        }
+        c += c_row;
+        HIDE(c);
     }
 }
 
@@ -152,66 +156,40 @@ static const NAME(tile_fn) NAME(part)[2][MR] = {
 
 static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 
-/* ---- blocks ------------------------------------------------------------------------------ */
-
-/* One column of tiles, from the top down: B's panel stays in L1 while A's strips pass. */
-static void NAME(column)(const tn__gemm_block *g, const NAME(tile_fn) *fns, NAME(tile_args) *t)
-{
-    const bool    is_packed = g->a_col == 0, by_rows = !is_packed && g->a_row != 1;
-    const int64_t n = tn__gemm_strips(g->m, MR);
-    T *const      c = t->c;
-    for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
-        end = tn__gemm_strip(g->m, n, s + 1);
-        t->a = (const T *)g->a + i * g->a_row;
-        t->a_step = is_packed ? end - i : by_rows ? g->a_row : g->a_col;
-        t->c = c + i * g->c_row;
-        t->next_c = end < g->m ? c + end * g->c_row : c + g->width;
-        fns[end - i - 1](t);
-    }
-}
-
-static void NAME(block)(const tn__gemm_block *g)
-{
-    const bool by_rows = g->a_col != 0 && g->a_row != 1;
-    NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
-    for (int64_t j = 0; j < g->n; j += g->width) {
-        const int64_t w = g->n - j < g->width ? g->n - j : g->width, nv = w / LANES;
-        t.part = (int)(w % LANES);
-        t.b = (const T *)g->b + j * g->b_col;
-        t.b_step = g->b_row ? g->b_row : (w + LANES - 1) / LANES * LANES;
-        t.c = (T *)g->c + j;
-        if (nv) NAME(column)(g, NAME(whole)[by_rows][nv - 1], &t);
-        if (!t.part) continue;
-        t.b += nv * LANES;
-        t.c = (T *)g->c + j + nv * LANES;
-        NAME(column)(g, NAME(part)[by_rows], &t);
-    }
-}
-
 /* ---- packing ----------------------------------------------------------------------------- */
 
-/* Lines side by side in memory: rows of `width` elements are copied. */
-static void NAME(pack_rows)(T *restrict dst, const T *restrict src, int64_t step, int64_t n_lines,
-                            int64_t width, int64_t k, T scale)
+/* A pack is dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k, where dst has rows of
+ * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many at
+ * the end, which the next one in rising order mends. */
+
+/* n contiguous elements. */
+TN_INLINE void NAME(copy)(T *dst, const T *src, int64_t n, VEC by)
 {
-    const int64_t whole = n_lines / LANES;
-    const PART    part = v_part(n_lines % LANES);
-    const VEC     by = v_all(scale);
-    for (int64_t p = 0; p < k; p++, src += step, dst += width) {
-        for (int64_t v = 0; v < whole; v++)
-            v_store(dst + v * LANES, v_mul(by, v_load(src + v * LANES)));
-        if (n_lines % LANES) { /* whole but for the last row, behind which others' data may lie */
-            const VEC last = v_mul(by, v_load_part(src + whole * LANES, part));
-            if (p < k - 1 || width % LANES == 0)
-                v_store(dst + whole * LANES, last);
-            else
-                v_store_part(dst + whole * LANES, part, last);
-        }
-    }
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(dst + i, v_mul(by, v_load(src + i)));
+    if (i < n) v_store_part(dst + i, v_part(n - i), v_mul(by, v_load_part(src + i, v_part(n - i))));
 }
 
-/* LANES lines (those past n_lines repeat the last) x PIECE values of k, transposed. The pieces that
- * lie side by side after v_quads come from lines PIECE apart. */
+/* Lines side by side in memory: k rows are copied. */
+static void NAME(pack_rows)(T *dst, const T *src, int64_t step, int64_t n_lines, int64_t width,
+                            int64_t k, VEC by)
+{
+    for (int64_t p = 0; p < k; p++) NAME(copy)(dst + p * width, src + p * step, n_lines, by);
+}
+
+/* The same for n_panels whole panels of two vectors, one row of all of them after the other: long
+ * runs of memory are kinder than many short ones. */
+static void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels, int64_t k, VEC by)
+{
+    for (int64_t p = 0; p < k; p++)
+        for (int64_t q = 0; q < n_panels; q++)
+            UNROLL for (int v = 0; v < NV; v++)
+                v_store(dst + (q * k + p) * NV * LANES + v * LANES,
+                        v_mul(by, v_load(src + p * step + (q * NV + v) * LANES)));
+}
+
+/* LANES lines, at src + at[], x PIECE values of k, transposed. The pieces that lie side by side
+ * after v_quads come from lines PIECE apart. */
 TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], int64_t width, VEC by)
 {
     enum { PIECE = 16 / (int)sizeof(T), QUADS = LANES / PIECE };
@@ -236,41 +214,157 @@ TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], 
 /* Lines along k in memory: transposed, LANES lines at a time. Where the last of them would reach
  * past the row, they begin earlier; a row shorter than LANES is mended by the one after it. */
 static void NAME(pack_lines)(T *dst, const T *src, int64_t line, int64_t n_lines, int64_t width,
-                             int64_t k, T scale)
+                             int64_t k, VEC by)
 {
     enum { PIECE = 16 / (int)sizeof(T) };
-    const VEC by = v_all(scale);
     for (int64_t next = 0; next < n_lines; next += LANES) {
         const int64_t l = next + LANES > width && width >= LANES ? width - LANES : next;
         int64_t at[LANES], p = 0;
         for (int i = 0; i < LANES; i++) at[i] = (l + i < n_lines ? l + i : n_lines - 1) * line;
         for (; p + PIECE <= k; p += PIECE)
             NAME(pack_square)(dst + p * width + l, src + p, at, width, by);
-        for (; p < k; p++)
-            for (int i = 0; i < LANES; i++) dst[p * width + l + i] = scale * src[at[i] + p];
+        for (; p < k; p++) {
+            T row[LANES];
+            for (int i = 0; i < LANES; i++) row[i] = src[at[i] + p];
+            v_store(dst + p * width + l, v_mul(by, v_load(row)));
+        }
     }
 }
 
-static void NAME(pack)(void *dst, const void *src, int64_t line, int64_t step, int64_t n_lines,
-                       int64_t width, int64_t k, double scale)
+static void NAME(pack)(T *dst, const T *src, int64_t line, int64_t step, int64_t n_lines,
+                       int64_t width, int64_t k, T scale)
 {
-    const T *from = src;
     if (line == 1)
-        NAME(pack_rows)(dst, from, step, n_lines, width, k, (T)scale);
+        NAME(pack_rows)(dst, src, step, n_lines, width, k, v_all(scale));
     else if (step == 1)
-        NAME(pack_lines)(dst, from, line, n_lines, width, k, (T)scale);
+        NAME(pack_lines)(dst, src, line, n_lines, width, k, v_all(scale));
     else
         for (int64_t p = 0; p < k; p++)
             for (int64_t l = 0; l < width; l++)
-                ((T *)dst)[p * width + l] =
-                    (T)scale * from[(l < n_lines ? l : n_lines - 1) * line + p * step];
+                dst[p * width + l] = scale * src[(l < n_lines ? l : n_lines - 1) * line + p * step];
+}
+
+static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col, int64_t n,
+                         int64_t k, int64_t width, double scale)
+{
+    T       *to = dst;
+    const T *from = b;
+    int64_t  j = 0;
+    if (b_col == 1 && width == NV * LANES)
+        for (int64_t q; (q = (n - j) / width) > 0; j += q * width) {
+            q = q < TN__GEMM_SLAB ? q : TN__GEMM_SLAB;
+            NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale));
+        }
+    for (; j < n; j += width) {
+        const int64_t w = n - j < width ? n - j : width;
+        NAME(pack)(to + j * k, from + j * b_col, b_col, b_row, w, (w + LANES - 1) / LANES * LANES,
+                   k, (T)scale);
+    }
+}
+
+/* The strip of rows [i, end) of A, in the form that tn__gemm_block says. */
+static void NAME(pack_strip)(const tn__gemm_block *g, bool by_rows, int64_t i, int64_t end)
+{
+    const T *a = (const T *)g->a + i * g->a_row;
+    T       *dst = g->a_packed;
+    if (by_rows) {
+        const int64_t row = tn__gemm_a_row(g->k, sizeof(T));
+        NAME(pack_rows)(dst + i * row, a, g->a_row, g->k, row, end - i, v_all((T)g->a_scale));
+    } else {
+        NAME(pack)(dst + i * g->k, a, g->a_row, g->a_col, end - i, end - i, g->k, (T)g->a_scale);
+    }
+}
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+/* Fetches into L2 part s of n of what packing would read of n_lines x k. */
+static void NAME(fetch)(const T *src, int64_t line, int64_t step, int64_t n_lines, int64_t k,
+                        int64_t s, int64_t n)
+{
+    const int64_t rows = line == 1 ? k : n_lines, stride = line == 1 ? step : line;
+    const int64_t cols = line == 1 ? n_lines : k, last = rows * (s + 1) / n;
+    for (int64_t i = rows * s / n; i < last; i++)
+        for (int64_t j = 0; j < cols; j += 64 / (int64_t)sizeof(T))
+            __builtin_prefetch(src + i * stride + j, 0, 2);
+}
+
+/* What is on its way into L2 while a panel is computed: the next slab of B, or the next panel where
+ * B is packed; in parts, one for each tile. */
+typedef struct NAME(ahead) {
+    const T *src;
+    int64_t  line, step, n_lines, k, s, n;
+} NAME(ahead);
+
+/* The strips of A from the top down against one panel: it stays in L1 while they pass. The first
+ * panel packs each strip before its use while the next one is on its way. */
+static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead) *ahead, int64_t j,
+                         int64_t w)
+{
+    const bool    packs = g->a_packed && !g->has_packed_a && j == 0;
+    const bool    fetches = j == 0 && !g->has_packed_a && g->n > 4 * g->width;
+    const bool    by_rows = g->a_row != 1 && g->a_col == 1 && g->width <= NV * LANES;
+    const int64_t n = tn__gemm_strips(g->m, MR), nv = w / LANES;
+    const int64_t a_row = !g->a_packed ? g->a_row : by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
+    const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
+    T            *c = (T *)g->c + j;
+    for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
+        end = tn__gemm_strip(g->m, n, s + 1);
+        if (fetches && end < g->m)
+            NAME(fetch)((const T *)g->a + end * g->a_row, g->a_row, g->a_col, MR, g->k, 0, 1);
+        if (packs) NAME(pack_strip)(g, by_rows, i, end);
+        if (ahead->n) {
+            NAME(fetch)(ahead->src, ahead->line, ahead->step, ahead->n_lines, ahead->k, ahead->s,
+                        ahead->n);
+            ahead->s++;
+        }
+        t->a = a + i * a_row;
+        t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
+        t->b = b;
+        t->c = c + i * g->c_row;
+        t->next_c = end < g->m ? c + end * g->c_row : c + g->width;
+        t->next_a = end < g->m ? a + end * a_row : a;
+        if (nv) NAME(whole)[by_rows][nv - 1][end - i - 1](t);
+        if (!t->part) continue;
+        t->b += nv * LANES;
+        t->c += nv * LANES;
+        NAME(part)[by_rows][end - i - 1](t);
+    }
+}
+
+static void NAME(block)(const tn__gemm_block *g)
+{
+    const int64_t   n = tn__gemm_strips(g->m, MR), slab = g->width * TN__GEMM_SLAB;
+    const bool      packs = g->b_packed && !g->has_packed_b;
+    NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
+    NAME(ahead)     ahead = { 0 };
+    for (int64_t j = 0; j < g->n; j += g->width) {
+        const int64_t w = g->n - j < g->width ? g->n - j : g->width;
+        const int64_t whole = (w + LANES - 1) / LANES * LANES, in_slab = j % slab;
+        if (packs && in_slab == 0) {
+            const T      *b = (const T *)g->b + j * g->b_col;
+            const int64_t left = g->n - j, next = left - slab;
+            NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
+                         g->width, g->b_scale);
+            ahead = (NAME(ahead)){ b + slab * g->b_col, g->b_col, g->b_row,
+                                   next < slab ? next : slab, g->k, 0, TN__GEMM_SLAB * n };
+            if (next <= 0) ahead.n = 0;
+        } else if (g->has_packed_b) {
+            ahead = (NAME(ahead)){ (const T *)g->b_packed + (j + w) * g->k, 1, 64 / sizeof(T), 1,
+                                   g->k * w / (64 / (int64_t)sizeof(T)), 0, n };
+        }
+        t.part = (int)(w % LANES);
+        t.b_step = g->b_packed ? whole : g->b_row;
+        t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
+              (g->has_packed_b ? j * g->k : g->b_packed ? in_slab * g->k : j);
+        NAME(column)(g, &t, &ahead, j, w);
+    }
 }
 
 const tn__gemm_kernels *KERNELS(void)
 {
     static const tn__gemm_kernels kernels = {
         .mr = MR, .nr = NV * LANES, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
-        .width = NAME(width), .pack = NAME(pack), .block = NAME(block),
+        .width = NAME(width), .pack_b = NAME(pack_b), .block = NAME(block),
     };
     return &kernels;
 }

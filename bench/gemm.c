@@ -1,0 +1,339 @@
+/* The matrix product against the peak of the machine and, where they are installed, against
+ * OpenBLAS, BLIS and oneDNN: GFLOP/s, all measured in turns in one run, medians. */
+#include "peak.h"
+#include "tensor/gemm.h"
+#include "tensor/internal.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+
+enum { MAX_SIZES = 256, MAX_PEERS = 3, MAX_REPEATS = 101 };
+
+typedef struct bench_size {
+    int64_t batch, m, n, k;
+    bool    ta, tb;
+} bench_size;
+
+/* ---- peers ------------------------------------------------------------------------------- */
+
+typedef void (*cblas_fn)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a,
+                         int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef int (*dnnl_fn)(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha,
+                       const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
+                       float *c, int64_t ldc);
+
+typedef struct peer {
+    const char *name;
+    cblas_fn    cblas;
+    dnnl_fn     dnnl;
+    void (*set_threads)(int n);
+} peer;
+
+static int open_peers(peer *peers)
+{
+    static const struct {
+        const char *name, *file, *fn, *threads;
+    } known[] = {
+        { "OpenBLAS", "libopenblas.so.0", "cblas_sgemm", "openblas_set_num_threads" },
+        { "BLIS", "libblis.so.4", "cblas_sgemm", "bli_thread_set_num_threads" },
+        { "oneDNN", "libdnnl.so.2", "dnnl_sgemm", "omp_set_num_threads" },
+    };
+    int n = 0;
+    for (int i = 0; i < MAX_PEERS; i++) {
+        void *lib = dlopen(known[i].file, RTLD_NOW | RTLD_LOCAL);
+        void *fn = lib ? dlsym(lib, known[i].fn) : NULL;
+        if (!fn) continue;
+        void *threads = dlsym(lib, known[i].threads);
+        peers[n] = (peer){ .name = known[i].name };
+        memcpy(i == 2 ? (void *)&peers[n].dnnl : (void *)&peers[n].cblas, &fn, sizeof fn);
+        memcpy(&peers[n++].set_threads, &threads, sizeof threads);
+    }
+    return n;
+}
+
+static void run_peer(const peer *p, const bench_size *s, const float *a, const float *b, float *c)
+{
+    int64_t lda = s->ta ? s->m : s->k, ldb = s->tb ? s->k : s->n;
+    for (int64_t i = 0; i < s->batch; i++, a += s->m * s->k, b += s->k * s->n, c += s->m * s->n) {
+        if (p->dnnl)
+            p->dnnl(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', s->m, s->n, s->k, 1, a, lda, b, ldb, 0, c,
+                    s->n);
+        else
+            p->cblas(101, s->ta ? 112 : 111, s->tb ? 112 : 111, (int)s->m, (int)s->n, (int)s->k, 1,
+                     a, (int)lda, b, (int)ldb, 0, c, (int)s->n);
+    }
+}
+
+/* ---- ours -------------------------------------------------------------------------------- */
+
+static tn_gemm product(const bench_size *s, tn_dtype dtype, const void *a, const void *b, void *c)
+{
+    return (tn_gemm){ .dtype = dtype, .m = s->m, .n = s->n, .k = s->k, .alpha = 1, .a = a, .b = b,
+                      .c = c, .a_row = s->ta ? 1 : s->k, .a_col = s->ta ? s->m : 1,
+                      .b_row = s->tb ? 1 : s->n, .b_col = s->tb ? s->k : 1, .c_row = s->n,
+                      .batch_rank = s->batch > 1, .batch_dim = { s->batch },
+                      .a_batch = { s->m * s->k }, .b_batch = { s->k * s->n },
+                      .c_batch = { s->m * s->n } };
+}
+
+/* ---- the list ---------------------------------------------------------------------------- */
+
+typedef struct options {
+    int          threads[8], n_threads, repeats;
+    tn_cpu_level level;
+    tn_dtype     dtype;
+    bool         json, peers;
+    double       seconds; /* of one sample at least */
+    bench_size   sizes[MAX_SIZES];
+    int          n_sizes;
+} options;
+
+static void add(options *o, int64_t batch, int64_t m, int64_t n, int64_t k, const char *kind)
+{
+    if (o->n_sizes == MAX_SIZES) return;
+    o->sizes[o->n_sizes++] = (bench_size){ batch, m, n, k, kind[0] == 'T', kind[1] == 'T' };
+}
+
+static void add_group(options *o, const char *name)
+{
+    static const char *const kinds[] = { "NN", "NT", "TN", "TT" };
+    if (!strcmp(name, "squares") || !strcmp(name, "all"))
+        for (int64_t n = 512; n <= 2048; n *= 2)
+            for (int i = 0; i < 4; i++) add(o, 1, n, n, n, kinds[i]);
+    if (!strcmp(name, "huge"))
+        for (int i = 0; i < 4; i++) add(o, 1, 4096, 4096, 4096, kinds[i]);
+    if (!strcmp(name, "small") || !strcmp(name, "all"))
+        for (int64_t n = 32; n <= 384; n += n < 128 ? 32 : 128)
+            for (int i = 0; i < 4; i++) add(o, 1, n, n, n, kinds[i]);
+    if (!strcmp(name, "attention") || !strcmp(name, "all")) {
+        static const int64_t t[] = { 16, 32, 64, 128, 256 };
+        for (int i = 0; i < 5; i++)
+            for (int64_t d = 32; d <= 128; d *= 2) {
+                add(o, 4096 / t[i], t[i], t[i], d, "NT"); /* Q K^T */
+                add(o, 4096 / t[i], t[i], d, t[i], "NN"); /* P V */
+                add(o, 4096 / t[i], t[i], d, t[i], "TN"); /* P^T dO */
+            }
+    }
+    if (!strcmp(name, "model") || !strcmp(name, "all")) {
+        static const int64_t d[] = { 128, 256, 512 }, rows[] = { 1024, 1536, 1024 };
+        for (int i = 0; i < 3; i++) {
+            add(o, 1, rows[i], d[i], d[i], "NN");
+            add(o, 1, rows[i], 4 * d[i], d[i], "NN");
+            add(o, 1, rows[i], d[i], 4 * d[i], "NT");
+            add(o, 1, d[i], 4 * d[i], rows[i], "TN");
+            add(o, 1, rows[i], 8000, d[i], "NN");
+            add(o, 1, rows[i], d[i], 8000, "NT");
+            add(o, 1, d[i], 8000, rows[i], "TN");
+        }
+    }
+    if (!strcmp(name, "thin") || !strcmp(name, "all")) {
+        static const int64_t m[] = { 1, 2, 4, 8, 16, 32 };
+        for (int i = 0; i < 6; i++) {
+            add(o, 1, m[i], 4096, 4096, "NN");
+            add(o, 1, m[i], 4096, 4096, "NT");
+            add(o, 1, m[i], 512, 512, "NN");
+            add(o, 1, m[i], 512, 512, "NT");
+        }
+        add(o, 1, 4096, 1, 4096, "NN"), add(o, 1, 4096, 1, 4096, "TN");
+        add(o, 1, 4096, 10, 128, "NN"), add(o, 1, 4096, 16, 512, "NN");
+    }
+    if (!strcmp(name, "odd")) {
+        add(o, 1, 100, 100, 100, "NN"), add(o, 1, 127, 129, 131, "NT");
+        add(o, 1, 333, 333, 333, "NN"), add(o, 1, 1000, 1000, 1000, "NN");
+        add(o, 1, 1023, 1025, 1027, "TN"), add(o, 1, 65, 65, 65, "NN");
+        add(o, 1, 17, 1000, 300, "NN"), add(o, 1, 1000, 17, 300, "NN");
+        add(o, 64, 50, 50, 64, "NT"), add(o, 64, 50, 64, 50, "NN");
+    }
+}
+
+static void add_sizes(options *o, const char *text)
+{
+    char copy[1024];
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *s = strtok(copy, ";"); s; s = strtok(NULL, ";")) {
+        long long m, n, k, batch;
+        char      kind[3] = "NN";
+        int       got = sscanf(s, "%lld,%lld,%lld,%lld,%2[NT]", &m, &n, &k, &batch, kind);
+        if (got < 4) batch = 1;
+        if (got < 3) {
+            add_group(o, s);
+            continue;
+        }
+        if (got == 3) sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
+        add(o, batch, m, n, k, kind);
+    }
+}
+
+static void usage(void)
+{
+    printf("bench_gemm: GFLOP/s of the matrix product, and its share of the machine's peak\n"
+           "  --threads 1,2    numbers of threads (1,2)\n"
+           "  --sizes LIST     separated by ';': m,n,k[,NT] or m,n,k,batch[,NT] (N: as it is, T:\n"
+           "                   transposed), or a group: squares, huge, small, attention, model,\n"
+           "                   thin, odd, all (squares;small)\n"
+           "  --repeats N      samples of each, median taken (11)\n"
+           "  --ms N           least length of a sample (5)\n"
+           "  --level NAME     base, avx2, avx512 (the highest)\n"
+           "  --f64            double precision\n"
+           "  --peers          also OpenBLAS, BLIS, oneDNN, where they are found (f32)\n"
+           "  --json           one JSON object a line\n");
+}
+
+static bool parse(options *o, int argc, char **argv)
+{
+    *o = (options){ .threads = { 1, 2 }, .n_threads = 2, .repeats = 11, .seconds = 5e-3 };
+    for (int i = 1; i < argc; i++) {
+        const char *s = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(s, "--json"))
+            o->json = true;
+        else if (!strcmp(s, "--f64"))
+            o->dtype = TN_F64;
+        else if (!strcmp(s, "--peers"))
+            o->peers = true;
+        else if (!strcmp(s, "--help") || !next)
+            return false;
+        else if (i++, !strcmp(s, "--threads")) {
+            o->n_threads = sscanf(next, "%d,%d,%d,%d", &o->threads[0], &o->threads[1],
+                                  &o->threads[2], &o->threads[3]);
+        } else if (!strcmp(s, "--sizes"))
+            add_sizes(o, next);
+        else if (!strcmp(s, "--repeats"))
+            o->repeats = atoi(next) < 1 ? 1 : atoi(next) > MAX_REPEATS ? MAX_REPEATS : atoi(next);
+        else if (!strcmp(s, "--ms"))
+            o->seconds = atof(next) * 1e-3;
+        else if (!strcmp(s, "--level"))
+            o->level = !strcmp(next, "base") ? TN_CPU_BASE
+                       : !strcmp(next, "avx2") ? TN_CPU_AVX2 : TN_CPU_AVX512;
+        else
+            return false;
+    }
+    if (o->n_sizes == 0) add_group(o, "squares"), add_group(o, "small");
+    return o->n_threads > 0;
+}
+
+/* ---- measuring --------------------------------------------------------------------------- */
+
+typedef struct bench {
+    tn_ctx     *ctx;
+    const peer *peer; /* NULL: ours */
+    bench_size  s;
+    tn_gemm     g;
+    void       *scratch;
+} bench;
+
+static double flops(const bench_size *s) { return 2.0 * (double)s->batch * (double)s->m * (double)s->n * (double)s->k; }
+
+static void once(const bench *b)
+{
+    if (b->peer)
+        run_peer(b->peer, &b->s, b->g.a, b->g.b, b->g.c);
+    else
+        tn__gemm_run(b->ctx, &b->g, b->scratch);
+}
+
+/* GFLOP/s of one sample of n runs. */
+static double sample(const bench *b, int n)
+{
+    double t = tn_bench_now();
+    for (int i = 0; i < n; i++) once(b);
+    return flops(&b->s) * n / (tn_bench_now() - t) * 1e-9;
+}
+
+static int runs_for(const bench *b, double seconds)
+{
+    once(b);
+    double t = tn_bench_now();
+    once(b);
+    t = tn_bench_now() - t;
+    return t >= seconds ? 1 : (int)(seconds / (t + 1e-9)) + 1;
+}
+
+static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const peer *peers,
+                    int n_peers, double read_gbps)
+{
+    const size_t   size = tn_dtype_size(o->dtype);
+    const size_t   na = (size_t)(s->batch * s->m * s->k), nb = (size_t)(s->batch * s->k * s->n),
+                   nc = (size_t)(s->batch * s->m * s->n);
+    void          *a = tn_alloc(ctx, na * size), *b = tn_alloc(ctx, nb * size),
+                  *c = tn_alloc(ctx, nc * size);
+    static double  gf[MAX_PEERS + 1][MAX_REPEATS], peak[MAX_REPEATS], share[MAX_REPEATS];
+    bench          all[MAX_PEERS + 1];
+    int            runs[MAX_PEERS + 1];
+    if (!a || !b || !c) {
+        fprintf(stderr, "%s\n", tn_error(ctx));
+        exit(1);
+    }
+    for (size_t i = 0; i < na; i++)
+        if (size == 4) ((float *)a)[i] = (float)(i % 127) / 127 - 0.5f; else ((double *)a)[i] = (double)(i % 127) / 127 - 0.5;
+    for (size_t i = 0; i < nb; i++)
+        if (size == 4) ((float *)b)[i] = (float)(i % 113) / 113 - 0.5f; else ((double *)b)[i] = (double)(i % 113) / 113 - 0.5;
+    tn_gemm g = product(s, o->dtype, a, b, c);
+    void   *scratch = tn__alloc_pages(ctx, tn__gemm_scratch(ctx, &g));
+    for (int i = 0; i <= n_peers; i++) {
+        all[i] = (bench){ ctx, i ? &peers[i - 1] : NULL, *s, g, scratch };
+        runs[i] = runs_for(&all[i], o->seconds);
+    }
+    for (int r = 0; r < o->repeats; r++) {
+        double before = tn_bench_peak_gflops(ctx, o->level);
+        for (int i = 0; i <= n_peers; i++) gf[i][r] = sample(&all[i], runs[i]);
+        peak[r] = (before + tn_bench_peak_gflops(ctx, o->level)) / 2 * (size == 8 ? 0.5 : 1);
+        share[r] = gf[0][r] / peak[r];
+    }
+    double ours = tn_bench_median(gf[0], o->repeats), top = tn_bench_median(peak, o->repeats);
+    int    high = o->repeats * 9 / 10; /* what most samples of a disturbed machine stay below */
+    double undisturbed = gf[0][high] / peak[high];
+    double bytes = (double)(na + nb + nc) * (double)size, roof = flops(s) / bytes * read_gbps;
+    double best = 0, of_roof = ours / (bytes > 32e6 && roof < top ? roof : top);
+    char   kind[3] = { s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', 0 };
+    if (o->json)
+        printf("{\"dtype\":\"%s\",\"level\":\"%s\",\"threads\":%d,\"batch\":%lld,\"m\":%lld,\"n\":%lld,"
+               "\"k\":%lld,\"kind\":\"%s\",\"gflops\":%.2f,\"peak\":%.2f,\"share\":%.4f,\"of_roof\":%.4f,\"best\":%.4f",
+               tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_ctx_threads(ctx),
+               (long long)s->batch, (long long)s->m, (long long)s->n, (long long)s->k, kind, ours,
+               top, tn_bench_median(share, o->repeats), of_roof, undisturbed);
+    else
+        printf("%dT %4lld x %5lld %5lld %5lld %s %8.1f %8.1f %5.1f%% %5.1f%% %5.1f%%", tn_ctx_threads(ctx),
+               (long long)s->batch, (long long)s->m, (long long)s->n, (long long)s->k, kind, ours,
+               top, 100 * tn_bench_median(share, o->repeats), 100 * of_roof, 100 * undisturbed);
+    for (int i = 1; i <= n_peers; i++) {
+        double theirs = tn_bench_median(gf[i], o->repeats);
+        if (theirs > best) best = theirs;
+        printf(o->json ? ",\"%s\":%.2f" : "  %s %.1f", peers[i - 1].name, theirs);
+    }
+    if (n_peers) printf(o->json ? ",\"ratio\":%.3f" : "  %.2fx", ours / best);
+    printf(o->json ? "}\n" : "\n");
+    fflush(stdout);
+    tn_free(ctx, a), tn_free(ctx, b), tn_free(ctx, c), tn_free(ctx, scratch);
+}
+
+int main(int argc, char **argv)
+{
+    static options o;
+    peer           peers[MAX_PEERS];
+    if (!parse(&o, argc, argv)) {
+        usage();
+        return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
+    }
+    int n_peers = o.peers && o.dtype == TN_F32 ? open_peers(peers) : 0;
+    for (int i = 0; i < o.n_threads; i++) {
+        tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads[i], .cpu = o.level });
+        if (!ctx) return 1;
+        const size_t bytes = (size_t)128 << 20;
+        void        *memory = tn_alloc(ctx, bytes);
+        double       gbps[5];
+        if (!memory) return 1;
+        memset(memory, 1, bytes);
+        for (int r = 0; r < 5; r++) gbps[r] = tn_bench_gbps(ctx, NULL, memory, bytes);
+        tn_free(ctx, memory);
+        double read = tn_bench_median(gbps, 5);
+        for (int p = 0; p < n_peers; p++)
+            if (peers[p].set_threads) peers[p].set_threads(o.threads[i]);
+        if (!o.json)
+            printf("level %s, %d thread(s), memory read %.1f GB/s\n"
+                   "     batch     m     n     k     GFLOP/s     peak  share of roof of 90th percentiles\n",
+                   tn_cpu_level_name(tn_ctx_cpu(ctx)), o.threads[i], read);
+        for (int s = 0; s < o.n_sizes; s++) measure(&o, ctx, &o.sizes[s], peers, n_peers, read);
+        tn_ctx_free(ctx);
+    }
+    return 0;
+}
