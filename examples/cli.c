@@ -1,0 +1,89 @@
+/* Command lines of the examples. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void help(const char *program, const char *about, const cli_option *options, int n)
+{
+    printf("usage: %s [options]\n\n%s\n", program, about);
+    for (int i = 0; i < n; i++) {
+        const cli_option *o = &options[i];
+        char              left[48];
+        if (o->kind == CLI_HEADING) {
+            printf("\n%s\n", o->name);
+            continue;
+        }
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->unit ? " " : "", o->unit ? o->unit : "");
+        printf("  %-24s %s", left, o->help);
+        if (o->kind == CLI_INT && *(int64_t *)o->value > 0) printf(" [%lld]", (long long)*(int64_t *)o->value);
+        if (o->kind == CLI_REAL && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
+        if (o->kind == CLI_TEXT && *(const char **)o->value) printf(" [%s]", *(const char **)o->value);
+        printf("\n");
+    }
+    printf("  %-24s %s\n", "--help", "show this");
+}
+
+static bool set(const cli_option *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    if (o->kind == CLI_TEXT) *(const char **)o->value = text;
+    else if (o->kind == CLI_REAL) *(double *)o->value = strtod(text, &end);
+    else *(int64_t *)o->value = strtoll(text, &end, 10);
+    return o->kind == CLI_TEXT || (end != text && !*end && !errno);
+}
+
+static const cli_option *find(const cli_option *options, int n, const char *name, size_t length)
+{
+    for (int i = 0; i < n; i++)
+        if (options[i].kind != CLI_HEADING && strlen(options[i].name) == length &&
+            memcmp(options[i].name, name, length) == 0)
+            return &options[i];
+    return NULL;
+}
+
+cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n)
+{
+    const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    for (int i = 1; i < argc; i++) {
+        const char       *word = argv[i], *value = strchr(word, '=');
+        size_t            length = value ? (size_t)(value - word) : strlen(word);
+        const cli_option *o = strncmp(word, "--", 2) == 0 ? find(options, n, word + 2, length - 2) : NULL;
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            help(program, about, options, n);
+            return CLI_HELP;
+        }
+        if (!o) {
+            fprintf(stderr, "%s: there is no option %s; --help lists them\n", program, word);
+            return CLI_WRONG;
+        }
+        if (o->kind == CLI_FLAG) {
+            if (value) fprintf(stderr, "%s: --%s takes no value\n", program, o->name);
+            if (value) return CLI_WRONG;
+            *(bool *)o->value = true;
+            continue;
+        }
+        if (value) value++;
+        else if (i + 1 < argc) value = argv[++i];
+        if (!value || !set(o, value)) {
+            fprintf(stderr, "%s: --%s wants %s, not %s\n", program, o->name, o->unit, value ? value : "the end of the line");
+            return CLI_WRONG;
+        }
+    }
+    return CLI_GO_ON;
+}
+
+int cli_choice(const char *name, const char *text, const char *choices)
+{
+    int i = 0;
+    for (const char *c = choices; *c; i++) {
+        size_t n = strcspn(c, "|");
+        if (strlen(text) == n && memcmp(c, text, n) == 0) return i;
+        c += n + (c[n] == '|');
+    }
+    fprintf(stderr, "--%s %s: it is one of %s\n", name, text, choices);
+    return -1;
+}

@@ -1,0 +1,49 @@
+/* The training of a translation model: programs by shape, steps, learning rates, validation. */
+#ifndef EXAMPLES_TRAINING_H
+#define EXAMPLES_TRAINING_H
+
+#include "translation.h"
+
+typedef struct training_options {
+    bool    packed;
+    int64_t tokens, max_length;      /* of a batch's side, of a sentence */
+    int64_t accumulate;              /* batches of an update */
+    double  label_smoothing, lr, clip, weight_decay, ema; /* 0: off */
+    double  beta2;
+    tn_schedule_kind schedule;
+    int64_t warmup, steps;           /* steps 0: until the time is over */
+    double  seconds;                 /* 0: no limit; else linear and cosine end with it */
+    uint64_t seed;
+} training_options;
+
+typedef struct training {
+    translation      *t;
+    training_options  o;
+    tn_token_pairs   *pairs, *valid_pairs;
+    tn_batches       *batches, *valid;
+    tn_optimizer     *optimizer;
+    tn_program_cache *programs;
+    tn_program       *update;
+    translation       average;     /* of the weights, where there is one: what is validated and saved as best */
+    int64_t           step;
+    double            spent;       /* seconds of training, of earlier runs too */
+    double            best;        /* perplexity */
+    double            sum, nll, count, tokens, seconds; /* since the last report */
+    int64_t           skipped;     /* steps with gradients that are not finite */
+} training;
+
+tn_status training_begin(training *r, translation *t, const tn_corpus *train, const tn_corpus *valid,
+                         const training_options *o);
+void      training_end(training *r);
+
+bool      training_is_over(const training *r);
+double    training_rate(const training *r); /* the learning rate of the next step */
+tn_status training_step(training *r);
+
+/* Perplexity of the validation pairs, by the average if there is one. NaN on failure. */
+double training_validate(training *r);
+
+/* What is validated: the average of the weights, brought up to date, or the weights. */
+const translation *training_model(training *r);
+
+#endif

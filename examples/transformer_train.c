@@ -1,0 +1,328 @@
+/* Trains a Transformer to translate. Without arguments: French to English, of a corpus that a small
+ * grammar makes up, in about two minutes; then it translates sentences that it was never shown.
+ *
+ *     transformer_train
+ *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60 --save run */
+#include "cli.h"
+#include "grammar.h"
+#include "training.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- settings ----------------------------------------------------------------------------------------- */
+
+typedef struct settings {
+    const char *train, *valid, *test, *size, *schedule, *layout, *save, *resume;
+    int64_t     vocab, d, heads, ff, layers, max_length;
+    double      dropout, attention_dropout, lr, weight_decay, label_smoothing, clip, ema, beta2;
+    int64_t     warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam, n_test, n_pairs;
+    double      minutes;
+    bool        swap, post_norm, bleu, help;
+} settings;
+
+/* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
+static settings s = { .dropout = -1, .attention_dropout = -1, .label_smoothing = 0.1, .clip = 1, .beta2 = 0.98,
+                      .seed = 1, .accumulate = 1, .beam = 0, .layout = "packed", .warmup = -1 };
+
+static const cli_option options[] = {
+    { CLI_HEADING, "data: without --train, a made-up corpus", NULL, NULL, NULL },
+    { CLI_TEXT, "train", &s.train, "FILE", "pairs to train on: a source, a tab and a target on each line; also .gz" },
+    { CLI_TEXT, "valid", &s.valid, "FILE", "pairs to validate on" },
+    { CLI_TEXT, "test", &s.test, "FILE", "pairs to translate at the end, for BLEU" },
+    { CLI_FLAG, "swap", &s.swap, NULL, "the columns are target and source" },
+    { CLI_INT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus (40000)" },
+    { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary (8000; made-up corpus: 600)" },
+    { CLI_INT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
+    { CLI_HEADING, "model", NULL, NULL, NULL },
+    { CLI_TEXT, "size", &s.size, "NAME", "nano (d 128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
+    { CLI_INT, "d-model", &s.d, "N", "instead of the size's" },
+    { CLI_INT, "heads", &s.heads, "N", "likewise" },
+    { CLI_INT, "ff", &s.ff, "N", "likewise" },
+    { CLI_INT, "layers", &s.layers, "N", "likewise, on each side" },
+    { CLI_REAL, "dropout", &s.dropout, "P", "(0.1)" },
+    { CLI_REAL, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
+    { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
+    { CLI_HEADING, "training", NULL, NULL, NULL },
+    { CLI_INT, "steps", &s.steps, "N", "updates" },
+    { CLI_REAL, "minutes", &s.minutes, "X", "time for training; linear and cosine schedules end with it" },
+    { CLI_INT, "tokens", &s.tokens, "N", "of a batch, on each side (4096; made-up corpus: 2048)" },
+    { CLI_INT, "accumulate", &s.accumulate, "N", "batches of an update" },
+    { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
+    { CLI_REAL, "lr", &s.lr, "X", "highest learning rate (0.003; of noam a factor, 1)" },
+    { CLI_TEXT, "schedule", &s.schedule, "NAME", "constant, linear, cosine, isqrt or noam (linear)" },
+    { CLI_INT, "warmup", &s.warmup, "N", "steps in which the rate rises (1000; made-up corpus: 100)" },
+    { CLI_REAL, "label-smoothing", &s.label_smoothing, "X", "" },
+    { CLI_REAL, "clip", &s.clip, "X", "norm that gradients are clipped to; 0: not" },
+    { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
+    { CLI_REAL, "beta2", &s.beta2, "X", "of Adam" },
+    { CLI_REAL, "ema", &s.ema, "X", "decay of an average of the weights, which is then validated and used (off)" },
+    { CLI_INT, "seed", &s.seed, "N", "" },
+    { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
+    { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
+    { CLI_INT, "report-every", &s.report_every, "N", "steps (100)" },
+    { CLI_INT, "valid-every", &s.valid_every, "N", "steps (1000)" },
+    { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
+    { CLI_INT, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
+    { CLI_INT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
+};
+
+typedef struct size {
+    const char *name;
+    int64_t     d, heads, ff, layers;
+} size;
+
+static const size sizes[] = { { "nano", 128, 4, 256, 4 }, { "tiny", 128, 4, 512, 2 }, { "small", 256, 4, 1024, 3 },
+                              { "base", 512, 8, 2048, 6 }, { "micro", 32, 2, 64, 1 } };
+
+static tn_schedule_kind schedule;
+
+#define DEFAULT(field, value)                                                                      \
+    if (!s.field) s.field = (value)
+
+static bool settle(void)
+{
+    bool made_up = !s.train;
+    DEFAULT(size, made_up ? "tiny" : "small");
+    DEFAULT(schedule, "linear");
+    int which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
+    int kind = cli_choice("schedule", s.schedule, "constant|linear|cosine|isqrt|noam");
+    int layout = cli_choice("layout", s.layout, "packed|padded");
+    if (which < 0 || kind < 0 || layout < 0) return false;
+    schedule = (tn_schedule_kind)kind;
+    DEFAULT(d, sizes[which].d);
+    DEFAULT(heads, sizes[which].heads);
+    DEFAULT(ff, sizes[which].ff);
+    DEFAULT(layers, sizes[which].layers);
+    DEFAULT(vocab, made_up ? 600 : 8000);
+    DEFAULT(n_pairs, 40000);
+    DEFAULT(max_length, 128);
+    DEFAULT(tokens, made_up ? 2048 : 4096);
+    DEFAULT(lr, schedule == TN_SCHEDULE_NOAM ? 1 : 3e-3);
+    DEFAULT(report_every, 100);
+    DEFAULT(valid_every, 1000);
+    DEFAULT(beam, made_up ? 1 : 5);
+    DEFAULT(n_test, 1000);
+    if (s.warmup < 0) s.warmup = made_up ? 100 : 1000;
+    if (s.dropout < 0) s.dropout = 0.1;
+    if (s.attention_dropout < 0) s.attention_dropout = 0;
+    if (!s.steps && s.minutes <= 0) {
+        if (!made_up) fprintf(stderr, "say how long to train: --steps or --minutes\n");
+        if (!made_up) return false;
+        s.steps = 1000;
+    }
+    return true;
+}
+
+/* ---- data --------------------------------------------------------------------------------------------- */
+
+typedef struct corpora {
+    tn_corpus *train, *valid, *test;
+} corpora;
+
+static void corpora_free(corpora *c)
+{
+    tn_corpus_free(c->train), tn_corpus_free(c->valid), tn_corpus_free(c->test);
+}
+
+/* n different pairs of the grammar: of parts that are not held out, or of those that are. */
+static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part, uint64_t seed)
+{
+    char   *text = tn_alloc(ctx, (size_t)n * 2 * GRAMMAR_LINE), french[GRAMMAR_LINE], english[GRAMMAR_LINE];
+    size_t  used = 0, slots = 1;
+    while (slots < 2 * (size_t)n) slots *= 2;
+    size_t *seen = tn_alloc(ctx, slots * sizeof *seen); /* where a French sentence begins, and 1 */
+    for (int64_t have = 0; text && seen && have < n;) {
+        grammar_pair(&seed, french, english);
+        int part = grammar_part(french);
+        if (part < first_part || part > last_part) continue;
+        size_t length = strlen(french), at = 5381;
+        for (size_t i = 0; i < length; i++) at = at * 33 + (unsigned char)french[i];
+        while (seen[at % slots] && (memcmp(text + seen[at % slots] - 1, french, length) != 0 ||
+                                    text[seen[at % slots] - 1 + length] != '\t'))
+            at++;
+        if (seen[at % slots]) continue;
+        seen[at % slots] = used + 1, have++;
+        used += (size_t)sprintf(text + used, "%s\t%s\n", french, english);
+    }
+    tn_corpus *corpus = text && seen ? tn_corpus_parse(ctx, "grammar", text, used, NULL) : NULL;
+    tn_free(ctx, text), tn_free(ctx, seen);
+    return corpus;
+}
+
+static bool load_corpora(tn_ctx *ctx, corpora *c)
+{
+    tn_corpus_options o = { .swap = s.swap };
+    if (s.train) {
+        c->train = tn_corpus_load(ctx, s.train, &o);
+        if (s.valid) c->valid = tn_corpus_load(ctx, s.valid, &o);
+        if (s.test) c->test = tn_corpus_load(ctx, s.test, &o);
+    } else {
+        c->train = make_up(ctx, s.n_pairs, 2, 15, (uint64_t)s.seed);
+        c->valid = make_up(ctx, 500, 1, 1, (uint64_t)s.seed + 1);
+        c->test = make_up(ctx, s.n_test, 0, 0, (uint64_t)s.seed + 2);
+    }
+    return tn_ctx_status(ctx) == TN_OK;
+}
+
+/* ---- the model ------------------------------------------------------------------------------------------- */
+
+static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
+{
+    t->ctx = ctx;
+    t->tokenizer = tn_tokenizer_train(ctx, tn_corpus_sources(corpus), 2 * tn_corpus_size(corpus),
+                                      &(tn_tokenizer_options){ .vocab = s.vocab });
+    t->params = tn_params_new(ctx, TN_F32);
+    t->model = tn_transformer_new(t->params, &(tn_transformer_config){
+        .src_vocab = tn_tokenizer_vocab(t->tokenizer), .d_model = s.d, .n_heads = s.heads, .d_ff = s.ff,
+        .n_encoder = s.layers, .n_decoder = s.layers, .max_length = s.max_length + 2,
+        .dropout = s.dropout > 0 ? s.dropout : TN_NONE, .post_norm = s.post_norm,
+        .attention_dropout = s.attention_dropout > 0 ? s.attention_dropout : TN_NONE });
+    return tn_ctx_status(ctx) == TN_OK;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    if (interrupted) _exit(128 + signal_number);
+    interrupted = 1;
+}
+
+static void report(training *r)
+{
+    double left = s.minutes > 0 ? r->o.seconds - r->spent : (double)(s.steps - r->step) * r->spent / (double)r->step;
+    printf("step %lld", (long long)r->step);
+    if (s.steps) printf("/%lld", (long long)s.steps);
+    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count, exp(r->nll / r->count),
+           r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
+    if (s.clip > 0) printf("  norm %.2f", tn_optimizer_grad_norm(r->optimizer));
+    if (r->skipped) printf("  skipped %lld", (long long)r->skipped);
+    printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
+    fflush(stdout);
+    r->sum = r->nll = r->count = r->tokens = r->seconds = 0;
+}
+
+/* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the reference. */
+static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam, tn_bleu_score *bleu, int64_t *exact)
+{
+    const tn_text *sources = tn_corpus_sources(corpus), *targets = tn_corpus_targets(corpus);
+    tn_translator *translator = tn_translator_new(t->model, &(tn_translate_options){ .beam = beam });
+    char         **out = tn_alloc(t->ctx, (size_t)n * sizeof *out);
+    tn_text       *texts = tn_alloc(t->ctx, (size_t)n * sizeof *texts);
+    bool ok = translator && out && texts && translate_texts(t, translator, 1, sources, n, out, NULL) == TN_OK;
+    *exact = 0;
+    for (int64_t i = 0; ok && i < n; i++) {
+        texts[i] = tn_text_of(out[i] ? out[i] : "");
+        *exact += texts[i].length == targets[i].length && memcmp(texts[i].bytes, targets[i].bytes, targets[i].length) == 0;
+    }
+    ok = ok && tn_bleu(t->ctx, texts, targets, n, NULL, bleu) == TN_OK;
+    free_texts(t->ctx, out, out ? n : 0);
+    tn_free(t->ctx, out), tn_free(t->ctx, texts);
+    tn_translator_free(translator);
+    return ok;
+}
+
+static bool validate(training *r, const corpora *c)
+{
+    double perplexity = training_validate(r);
+    if (isnan(perplexity)) return false;
+    printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity, perplexity < r->best ? ", the best" : "");
+    if (perplexity < r->best) r->best = perplexity;
+    if (s.bleu) {
+        tn_bleu_score bleu;
+        int64_t       exact, n = tn_corpus_size(c->valid);
+        if (!test(training_model(r), c->valid, n < s.n_test ? n : s.n_test, 1, &bleu, &exact)) return false;
+        printf(", BLEU %.2f", bleu.score);
+    }
+    printf("\n");
+    fflush(stdout);
+    return true;
+}
+
+static bool train(training *r, const corpora *c)
+{
+    while (!training_is_over(r) && !interrupted) {
+        if (training_step(r) != TN_OK) return false;
+        if (r->step % s.report_every == 0 || r->step == 1) report(r);
+        if (c->valid && (r->step % s.valid_every == 0 || training_is_over(r)) && !validate(r, c)) return false;
+    }
+    return true;
+}
+
+/* ---- what came of it ------------------------------------------------------------------------------------------ */
+
+static bool show_translations(const translation *t, const tn_text *texts, int64_t n)
+{
+    tn_translator *translator = tn_translator_new(t->model, NULL);
+    char          *out[16] = { NULL };
+    bool           ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
+    for (int64_t i = 0; ok && i < n; i++)
+        printf("%.*s -> %s\n", (int)texts[i].length, texts[i].bytes, out[i] ? out[i] : "");
+    free_texts(t->ctx, out, n);
+    tn_translator_free(translator);
+    return ok;
+}
+
+static bool finish(training *r, const corpora *c)
+{
+    const translation *t = training_model(r);
+    tn_bleu_score      bleu;
+    char               text[160];
+    int64_t            exact, n = c->test ? tn_corpus_size(c->test) : 0;
+    if (n > s.n_test) n = s.n_test;
+    if (!c->test) return true;
+    if (!s.train) {
+        tn_text first = tn_text_of("Je suis étudiant");
+        if (!show_translations(t, &first, 1) || !show_translations(t, tn_corpus_sources(c->test), n < 5 ? n : 5)) return false;
+    }
+    if (!test(t, c->test, n, s.beam, &bleu, &exact)) return false;
+    printf("%s\n", tn_bleu_text(&bleu, text, sizeof text));
+    printf("held-out: exact %.1f %% of %lld sentences\n", 100.0 * (double)exact / (double)n, (long long)n);
+    return true;
+}
+
+static bool run(tn_ctx *ctx, corpora *c, translation *t, training *r)
+{
+    if (!load_corpora(ctx, c) || !make_model(ctx, c->train, t)) return false;
+    training_options o = { .packed = strcmp(s.layout, "packed") == 0, .tokens = s.tokens, .max_length = s.max_length,
+                           .accumulate = s.accumulate, .label_smoothing = s.label_smoothing, .lr = s.lr, .clip = s.clip,
+                           .weight_decay = s.weight_decay, .ema = s.ema, .beta2 = s.beta2, .schedule = schedule,
+                           .warmup = s.warmup, .steps = s.steps, .seconds = 60 * s.minutes, .seed = (uint64_t)s.seed };
+    if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
+    printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d threads, %s\n",
+           (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
+           (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params), tn_ctx_threads(ctx),
+           tn_cpu_level_name(tn_ctx_cpu(ctx)));
+    signal(SIGINT, on_interrupt);
+    return train(r, c) && finish(r, c);
+}
+
+int main(int argc, char **argv)
+{
+    corpora     c = { NULL };
+    translation t = { NULL };
+    training    r = { NULL };
+    switch (cli_parse(argc, argv, "Trains a Transformer to translate.", options, sizeof options / sizeof *options)) {
+    case CLI_HELP: return 0;
+    case CLI_WRONG: return 2;
+    case CLI_GO_ON: break;
+    }
+    if (!settle()) return 2;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed });
+    if (!ctx) return fprintf(stderr, "no memory\n"), 1;
+    bool ok = run(ctx, &c, &t, &r);
+    if (!ok) fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
+    training_end(&r);
+    translation_free(&t);
+    corpora_free(&c);
+    tn_ctx_free(ctx);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,23 @@
+/* What training and translating share: a model with its tokenizer, texts in and texts out, and how
+ * both are kept in a file. */
+#ifndef EXAMPLES_TRANSLATION_H
+#define EXAMPLES_TRANSLATION_H
+
+#include "libtensor.h"
+
+typedef struct translation {
+    tn_ctx         *ctx;
+    tn_params      *params;
+    tn_transformer *model;
+    tn_tokenizer   *tokenizer; /* of both languages */
+} translation;
+
+void translation_free(translation *t); /* not the context */
+
+/* Translates n texts: out[i n_best + j] is translation j of text i (tn_free(ctx, ..) frees it), or NULL
+ * if there are fewer. scores likewise, or NULL. Texts longer than the model are cut. */
+tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best, const tn_text *texts,
+                          int64_t n, char **out, double *scores);
+void      free_texts(tn_ctx *ctx, char **texts, int64_t n);
+
+#endif
