@@ -25,7 +25,7 @@ static const int box[7][4] = { { 0, 0, 12, 2 },  { 0, 0, 2, 10 },  { 10, 0, 2, 1
 static void next_batch(uint64_t stream, uint64_t i, float *images, int32_t *labels)
 {
     tn_rng rng = { .seed = 1, .stream = stream, .run = i };
-    tn_random_normal(rng, 0, BATCH * PIXELS, TN_F32, images, 0, 0.5);
+    tn_random_normal(rng, 0, BATCH * PIXELS, TN_F32, images, 0, 0.3);
     rng.stream++;
     for (int64_t n = 0; n < BATCH; n++) {
         uint64_t bits = tn_random_u64(rng, n);
