@@ -3,14 +3,14 @@
 
 Each one is the minimax fit of a function on an interval, found by the Remez exchange in 60 digits
 and rounded one coefficient at a time, the lowest first; where the argument has one sign, the others
-are fitted again after each, so that they take up its error. Needs Python 3 and mpmath (gmpy2 makes it faster).
+are fitted again after each, so that they take up its error. Then the last places are tried. Needs Python 3 and mpmath (gmpy2 makes it faster).
 
     python3 scripts/minimax.py > tensor/vmath_poly.h     all of them
     python3 scripts/minimax.py --errors exp              those named exp.., only their errors
 """
 import struct
 import sys
-from mpmath import mp, mpf, matrix, lu_solve, log, exp, expm1, log1p, sin, cos, tan, atan, asin
+from mpmath import mp, mpf, matrix, lu_solve, log, exp, expm1, log1p, sin, cos, tanh, atan, asin
 from mpmath import sqrt, cbrt, erfc, pi, nstr, frexp, ldexp, nint, taylor
 
 mp.dps = 60
@@ -87,9 +87,23 @@ def fit(poly):
             rest = [v - sum(cj * tj for cj, tj in zip(done[:j], t)) for v, t in zip(values, powers)]
             done[j:], _ = remez(rest, weights, [t[j:] for t in powers])
         done[j] = rounded(done[j], poly.bits)
-    error = max(w * abs(v - sum(cj * tj for cj, tj in zip(done, t)))
-                for v, w, t in zip(values, weights, powers))
-    return done, error
+    return polish(done, poly.bits, values, weights, powers)
+
+
+def polish(c, bits, values, weights, powers):
+    """Moves coefficients by units of the last place while that makes the largest error smaller."""
+    errors = [w * (v - sum(cj * tj for cj, tj in zip(c, t))) for v, w, t in zip(values, weights, powers)]
+    worst, better = max(abs(e) for e in errors), True
+    while better:
+        better = False
+        for j in range(len(c)):
+            for sign in (-1, 1):
+                step = sign * ldexp(mpf(1), int(frexp(c[j])[1]) - bits)
+                moved = [e - w * step * t[j] for e, w, t in zip(errors, weights, powers)]
+                most = max(abs(e) for e in moved)
+                if most < worst * mpf('0.9999'):
+                    c[j], errors, worst, better = c[j] + step, moved, most, True
+    return c, worst
 
 
 class Poly:
@@ -129,6 +143,17 @@ def log_poly(name, degree):
     return Poly(name, '(log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2)', degree,
                 LOG_LO, LOG_HI, lambda f: (log1p(f) - f + f * f / 2) / f ** 3,
                 lambda f: f ** 3 / log1p(f))
+
+
+def log1p_unit_poly(name, degree):
+    return Poly(name, '(log(1 + e) - e) / e^2 in e - 1/2, 0 <= e <= 1', degree, 0, 1,
+                lambda e: (log1p(e) - e) / e ** 2, lambda e: e ** 2 / log1p(e),
+                lambda e: e - mpf(1) / 2)
+
+
+def tanh_poly(name, degree, hi):
+    return Poly(name, '(tanh(x) - x) / x^3 in x^2, |x| <= ' + hi, degree, 0, mpf(hi),
+                lambda x: (tanh(x) - x) / x ** 3, lambda x: x ** 3 / tanh(x), square)
 
 
 def atanh_poly(name, degree, in_double=False):
@@ -205,6 +230,9 @@ POLYS = [
     exp_poly('exp_f64', 10),
     exp_poly('exp_f32_wide', 6, in_double=True),
     log_poly('log_f32', 8),
+    log1p_unit_poly('log1p_unit_f32', 8),
+    log1p_unit_poly('log1p_unit_f64', 21),
+    tanh_poly('tanh_f32', 4, '0.6'),
     atanh_poly('atanh_f64', 6),
     atanh_poly('atanh_f32_wide', 3, in_double=True),
     atanh5_poly('atanh5_f64', 6),

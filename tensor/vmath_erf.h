@@ -32,7 +32,7 @@ TN_INLINE double tn__times_exp_f64(tn__pair_f64 g, tn__exp_parts_f64 e, int fuse
 {
     const tn__pair_f64 s = tn__fast_sum_f64(1, e.r);
     const double       lo = tn__fma_f64(g.hi, s.lo + e.tail, g.lo * s.hi, fused);
-    return tn__scale_f64(tn__fma_f64(g.hi, s.hi, lo, fused), e.n, fused);
+    return tn__exp_scale_f64(tn__fma_f64(g.hi, s.hi, lo, fused), e.k);
 }
 
 /* erfc(a) for a >= 0. */
@@ -60,9 +60,9 @@ TN_INLINE double tn__erfc_f64(double x, int fused)
 TN_INLINE float tn__erf_f32(float x, int fused)
 {
     const float a = tn__abs_f32(x), near = tn__fma_f32(x, tn__poly_erf_f32(x * x, fused), x, fused);
-    const float c = a > 4 ? 4 : a, s = 1 / (c + 4), g = s * tn__poly_erfcx_f32((c - 4) * s, fused);
+    const float c = tn__keep_nan_f32(tn__at_most_f32(a, 4), x), s = 1 / (c + 4), g = s * tn__poly_erfcx_f32((c - 4) * s, fused);
     const tn__exp_parts_f32 e = tn__exp_split_f32(-c * c, 0, fused);
-    const float t = tn__fma_f32(g, e.r + e.tail, g, fused) * tn__pow2_f32(e.n);
+    const float t = tn__fma_f32(g, e.r + e.tail, g, fused) * tn__exp_unit_f32(e.k, 0);
     return a < 1 ? near : tn__copysign_f32(1 - t, x);
 }
 

@@ -81,32 +81,32 @@
     0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, \
     0x56033046fc7b6bab, 0xf0cfbc209af4361d
 
-/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-28.7 */
+/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-30.3 */
 TN_INLINE float tn__poly_exp_f32(float t, int fused)
 {
     float p = 1.98457157e-4f;
-    p = tn__fma_f32(p, t, 1.39406824e-3f, fused);
-    p = tn__fma_f32(p, t, 8.33338965e-3f, fused);
-    p = tn__fma_f32(p, t, 0.0416663587f, fused);
+    p = tn__fma_f32(p, t, 1.39406836e-3f, fused);
+    p = tn__fma_f32(p, t, 8.33346322e-3f, fused);
+    p = tn__fma_f32(p, t, 0.0416664183f, fused);
     p = tn__fma_f32(p, t, 0.166666657f, fused);
     p = tn__fma_f32(p, t, 0.500000000f, fused);
     return p;
 }
 
-/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-60.1 */
+/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-61.0 */
 TN_INLINE double tn__poly_exp_f64(double t, int fused)
 {
     const double u = t * t;
     double even = 2.0875462063700897e-9;
     even = tn__fma_f64(even, u, 2.7557402400190663e-7, fused);
     even = tn__fma_f64(even, u, 2.4801587172595636e-5, fused);
-    even = tn__fma_f64(even, u, 1.3888888888962468e-3, fused);
-    even = tn__fma_f64(even, u, 0.041666666666666512, fused);
+    even = tn__fma_f64(even, u, 1.3888888888962479e-3, fused);
+    even = tn__fma_f64(even, u, 0.041666666666666519, fused);
     even = tn__fma_f64(even, u, 0.50000000000000000, fused);
     double odd = 2.5109042186993025e-8;
     odd = tn__fma_f64(odd, u, 2.7557244207889678e-6, fused);
     odd = tn__fma_f64(odd, u, 1.9841269886114647e-4, fused);
-    odd = tn__fma_f64(odd, u, 8.3333333333216394e-3, fused);
+    odd = tn__fma_f64(odd, u, 8.3333333333216169e-3, fused);
     odd = tn__fma_f64(odd, u, 0.16666666666666677, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
@@ -125,20 +125,76 @@ TN_INLINE double tn__poly_exp_f32_wide(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); 2^-28.2 */
+/* (log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); 2^-29.9 */
 TN_INLINE float tn__poly_log_f32(float t, int fused)
 {
     const float u = t * t;
     float even = 0.0674689561f;
-    even = tn__fma_f32(even, u, 0.118881568f, fused);
-    even = tn__fma_f32(even, u, 0.142195493f, fused);
-    even = tn__fma_f32(even, u, 0.200021192f, fused);
+    even = tn__fma_f32(even, u, 0.118881449f, fused);
+    even = tn__fma_f32(even, u, 0.142194912f, fused);
+    even = tn__fma_f32(even, u, 0.200021133f, fused);
     even = tn__fma_f32(even, u, 0.333333135f, fused);
     float odd = -0.116758332f;
-    odd = tn__fma_f32(odd, u, -0.124055624f, fused);
-    odd = tn__fma_f32(odd, u, -0.166679963f, fused);
-    odd = tn__fma_f32(odd, u, -0.250000089f, fused);
+    odd = tn__fma_f32(odd, u, -0.124055497f, fused);
+    odd = tn__fma_f32(odd, u, -0.166679606f, fused);
+    odd = tn__fma_f32(odd, u, -0.250000119f, fused);
     return tn__fma_f32(odd, t, even, fused);
+}
+
+/* (log(1 + e) - e) / e^2 in e - 1/2, 0 <= e <= 1; 2^-27.0 */
+TN_INLINE float tn__poly_log1p_unit_f32(float t, int fused)
+{
+    const float u = t * t;
+    float even = -3.31856497e-3f;
+    even = tn__fma_f32(even, u, -0.0101777017f, fused);
+    even = tn__fma_f32(even, u, -0.0289049968f, fused);
+    even = tn__fma_f32(even, u, -0.0932318568f, fused);
+    even = tn__fma_f32(even, u, -0.378139555f, fused);
+    float odd = 6.93075359e-3f;
+    odd = tn__fma_f32(odd, u, 0.0166569781f, fused);
+    odd = tn__fma_f32(odd, u, 0.0510890596f, fused);
+    odd = tn__fma_f32(odd, u, 0.179224879f, fused);
+    return tn__fma_f32(odd, t, even, fused);
+}
+
+/* (log(1 + e) - e) / e^2 in e - 1/2, 0 <= e <= 1; 2^-56.8 */
+TN_INLINE double tn__poly_log1p_unit_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = -2.1943586756641727e-5;
+    even = tn__fma_f64(even, u, -2.7296620887921942e-5, fused);
+    even = tn__fma_f64(even, u, -8.1957047462179099e-5, fused);
+    even = tn__fma_f64(even, u, -2.0217268042240524e-4, fused);
+    even = tn__fma_f64(even, u, -5.1693943120131294e-4, fused);
+    even = tn__fma_f64(even, u, -1.3444953091382495e-3, fused);
+    even = tn__fma_f64(even, u, -3.5856666760051654e-3, fused);
+    even = tn__fma_f64(even, u, -9.9099007111791426e-3, fused);
+    even = tn__fma_f64(even, u, -0.028943183165203546, fused);
+    even = tn__fma_f64(even, u, -0.093230366363665135, fused);
+    even = tn__fma_f64(even, u, -0.37813956756734246, fused);
+    double odd = 1.0900176201264844e-5;
+    odd = tn__fma_f64(odd, u, 2.1104966514017711e-5, fused);
+    odd = tn__fma_f64(odd, u, 4.9973246295375781e-5, fused);
+    odd = tn__fma_f64(odd, u, 1.2777750922536986e-4, fused);
+    odd = tn__fma_f64(odd, u, 3.2276750799269756e-4, fused);
+    odd = tn__fma_f64(odd, u, 8.3145458866428488e-4, fused);
+    odd = tn__fma_f64(odd, u, 2.1876373346207617e-3, fused);
+    odd = tn__fma_f64(odd, u, 5.9290120964451028e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.016788742476463985, fused);
+    odd = tn__fma_f64(odd, u, 0.051083446105582637, fused);
+    odd = tn__fma_f64(odd, u, 0.17922493693603653, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (tanh(x) - x) / x^3 in x^2, |x| <= 0.6; 2^-28.3 */
+TN_INLINE float tn__poly_tanh_f32(float t, int fused)
+{
+    float p = -5.89674246e-3f;
+    p = tn__fma_f32(p, t, 0.0207981188f, fused);
+    p = tn__fma_f32(p, t, -0.0537846796f, fused);
+    p = tn__fma_f32(p, t, 0.133319363f, fused);
+    p = tn__fma_f32(p, t, -0.333332986f, fused);
+    return p;
 }
 
 /* (log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-58.6 */
@@ -171,7 +227,7 @@ TN_INLINE double tn__poly_atanh5_f64(double t, int fused)
     const double u = t * t;
     double even = 0.13196295957917298;
     even = tn__fma_f64(even, u, 0.15386756588671427, fused);
-    even = tn__fma_f64(even, u, 0.22222222519584953, fused);
+    even = tn__fma_f64(even, u, 0.22222222519584858, fused);
     even = tn__fma_f64(even, u, 0.40000000000002250, fused);
     double odd = 0.13256827930707846;
     odd = tn__fma_f64(odd, u, 0.18181784390046635, fused);
@@ -200,16 +256,16 @@ TN_INLINE double tn__poly_sin_quarter_f32_wide(double t, int fused)
     return p;
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-62.8 */
+/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-63.0 */
 TN_INLINE double tn__poly_sin_quarter_f64(double t, int fused)
 {
     const double u = t * t;
     double even = -7.4224861285335142e-13;
     even = tn__fma_f64(even, u, -2.5052074971436771e-8, fused);
-    even = tn__fma_f64(even, u, -1.9841269840980324e-4, fused);
+    even = tn__fma_f64(even, u, -1.9841269840980316e-4, fused);
     even = tn__fma_f64(even, u, -0.16666666666666666, fused);
     double odd = 1.6054908168746798e-10;
-    odd = tn__fma_f64(odd, u, 2.7557319086661447e-6, fused);
+    odd = tn__fma_f64(odd, u, 2.7557319086661315e-6, fused);
     odd = tn__fma_f64(odd, u, 8.3333333333330505e-3, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
@@ -233,7 +289,7 @@ TN_INLINE double tn__poly_cos_quarter_f64(double t, int fused)
     even = tn__fma_f64(even, u, 2.4801587301208193e-5, fused);
     even = tn__fma_f64(even, u, 0.041666666666666664, fused);
     double odd = -1.1467429938613023e-11;
-    odd = tn__fma_f64(odd, u, -2.7557319076635846e-7, fused);
+    odd = tn__fma_f64(odd, u, -2.7557319076635926e-7, fused);
     odd = tn__fma_f64(odd, u, -1.3888888888888406e-3, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
@@ -243,39 +299,39 @@ TN_INLINE float tn__poly_atan_f32(float t, int fused)
 {
     float p = -0.0513022132f;
     p = tn__fma_f32(p, t, 0.101579584f, fused);
-    p = tn__fma_f32(p, t, -0.141744256f, fused);
+    p = tn__fma_f32(p, t, -0.141744241f, fused);
     p = tn__fma_f32(p, t, 0.199941665f, fused);
     p = tn__fma_f32(p, t, -0.333332330f, fused);
     return p;
 }
 
-/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-60.4 */
+/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-61.1 */
 TN_INLINE double tn__poly_atan_f64(double t, int fused)
 {
     const double u = t * t;
     double even = -8.2290509298212772e-3;
     even = tn__fma_f64(even, u, -0.036982696528439891, fused);
     even = tn__fma_f64(even, u, -0.052287770888543868, fused);
-    even = tn__fma_f64(even, u, -0.066662033980301599, fused);
-    even = tn__fma_f64(even, u, -0.090909076408552961, fused);
-    even = tn__fma_f64(even, u, -0.14285714284983422, fused);
+    even = tn__fma_f64(even, u, -0.066662033980301669, fused);
+    even = tn__fma_f64(even, u, -0.090909076408553016, fused);
+    even = tn__fma_f64(even, u, -0.14285714284983420, fused);
     even = tn__fma_f64(even, u, -0.33333333333333315, fused);
     double odd = 0.023448920001638840;
     odd = tn__fma_f64(odd, u, 0.045842929811926295, fused);
     odd = tn__fma_f64(odd, u, 0.058776126746085990, fused);
-    odd = tn__fma_f64(odd, u, 0.076922761405827447, fused);
-    odd = tn__fma_f64(odd, u, 0.11111111068509749, fused);
+    odd = tn__fma_f64(odd, u, 0.076922761405827392, fused);
+    odd = tn__fma_f64(odd, u, 0.11111111068509746, fused);
     odd = tn__fma_f64(odd, u, 0.19999999999993776, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-31.5 */
+/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-31.6 */
 TN_INLINE float tn__poly_asin_f32(float t, int fused)
 {
-    float p = 0.0376489535f;
-    p = tn__fma_f32(p, t, 0.0143404370f, fused);
-    p = tn__fma_f32(p, t, 0.0318349451f, fused);
-    p = tn__fma_f32(p, t, 0.0445135608f, fused);
+    float p = 0.0376489721f;
+    p = tn__fma_f32(p, t, 0.0143404417f, fused);
+    p = tn__fma_f32(p, t, 0.0318349525f, fused);
+    p = tn__fma_f32(p, t, 0.0445135571f, fused);
     p = tn__fma_f32(p, t, 0.0750052184f, fused);
     p = tn__fma_f32(p, t, 0.166666597f, fused);
     return p;
@@ -304,11 +360,11 @@ TN_INLINE double tn__poly_asin_f64(double t, int fused)
 /* y^(-1/3), 1/2 <= y <= 4; 2^-8.38 */
 TN_INLINE float tn__poly_icbrt_f32(float t, int fused)
 {
-    float p = -5.61986770e-3f;
+    float p = -5.61986817e-3f;
     p = tn__fma_f32(p, t, 0.0745025203f, fused);
     p = tn__fma_f32(p, t, -0.389160752f, fused);
-    p = tn__fma_f32(p, t, 1.02720428f, fused);
-    p = tn__fma_f32(p, t, -1.50351751f, fused);
+    p = tn__fma_f32(p, t, 1.02720416f, fused);
+    p = tn__fma_f32(p, t, -1.50351763f, fused);
     p = tn__fma_f32(p, t, 1.79526424f, fused);
     return p;
 }
@@ -329,7 +385,7 @@ TN_INLINE double tn__poly_icbrt_f64(double t, int fused)
 TN_INLINE float tn__poly_erf_f32(float t, int fused)
 {
     const float u = t * t;
-    float even = 7.80692790e-5f;
+    float even = 7.80693299e-5f;
     even = tn__fma_f32(even, u, 5.18716220e-3f, fused);
     even = tn__fma_f32(even, u, 0.112835787f, fused);
     even = tn__fma_f32(even, u, 0.128379166f, fused);
@@ -346,7 +402,7 @@ TN_INLINE double tn__poly_erf_f64(double t, int fused)
     double even = 2.4454697577642181e-9;
     even = tn__fma_f64(even, u, 2.6288029572999706e-8, fused);
     even = tn__fma_f64(even, u, 1.6553864585437569e-6, fused);
-    even = tn__fma_f64(even, u, 1.2055492964787990e-4, fused);
+    even = tn__fma_f64(even, u, 1.2055492964787987e-4, fused);
     even = tn__fma_f64(even, u, 5.2239776806674056e-3, fused);
     even = tn__fma_f64(even, u, 0.11283791670977779, fused);
     even = tn__fma_f64(even, u, 0.12837916709551259, fused);
@@ -354,13 +410,13 @@ TN_INLINE double tn__poly_erf_f64(double t, int fused)
     odd = tn__fma_f64(odd, u, -8.0383167075843634e-9, fused);
     odd = tn__fma_f64(odd, u, -1.7614767552398690e-7, fused);
     odd = tn__fma_f64(odd, u, -1.4930279819774306e-5, fused);
-    odd = tn__fma_f64(odd, u, -8.5483307313317079e-4, fused);
+    odd = tn__fma_f64(odd, u, -8.5483307313317101e-4, fused);
     odd = tn__fma_f64(odd, u, -0.026866170650033657, fused);
     odd = tn__fma_f64(odd, u, -0.37612638903184165, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 4; 2^-25.0 */
+/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 4; 2^-25.1 */
 TN_INLINE float tn__poly_erfcx_f32(float t, int fused)
 {
     const float u = t * t;
@@ -372,7 +428,7 @@ TN_INLINE float tn__poly_erfcx_f32(float t, int fused)
     float odd = -0.0436832234f;
     odd = tn__fma_f32(odd, u, -0.185793146f, fused);
     odd = tn__fma_f32(odd, u, -0.541618466f, fused);
-    odd = tn__fma_f32(odd, u, -0.976551235f, fused);
+    odd = tn__fma_f32(odd, u, -0.976551175f, fused);
     return tn__fma_f32(odd, t, even, fused);
 }
 
@@ -394,7 +450,7 @@ TN_INLINE double tn__poly_erfcx_f32_wide(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (F(t) - F(0)) / t; 2^-54.8 */
+/* (F(t) - F(0)) / t; 2^-56.5 */
 TN_INLINE double tn__poly_erfcx_rest_f64(double t, int fused)
 {
     const double u = t * t;
@@ -406,7 +462,7 @@ TN_INLINE double tn__poly_erfcx_rest_f64(double t, int fused)
     even = tn__fma_f64(even, u, -1.8860874098767101e-5, fused);
     even = tn__fma_f64(even, u, 1.7681280769964947e-4, fused);
     even = tn__fma_f64(even, u, -2.8095886318289521e-4, fused);
-    even = tn__fma_f64(even, u, -0.026370053340546089, fused);
+    even = tn__fma_f64(even, u, -0.026370053340546096, fused);
     even = tn__fma_f64(even, u, -0.17401093723992589, fused);
     even = tn__fma_f64(even, u, -0.54085383131323517, fused);
     even = tn__fma_f64(even, u, -0.97654872908088197, fused);
@@ -417,9 +473,9 @@ TN_INLINE double tn__poly_erfcx_rest_f64(double t, int fused)
     odd = tn__fma_f64(odd, u, 4.6956289811684897e-6, fused);
     odd = tn__fma_f64(odd, u, -3.6355248204391188e-6, fused);
     odd = tn__fma_f64(odd, u, -4.5505261790616553e-4, fused);
-    odd = tn__fma_f64(odd, u, 6.1120556481375774e-3, fused);
-    odd = tn__fma_f64(odd, u, 0.076381514909792197, fused);
-    odd = tn__fma_f64(odd, u, 0.33085158787799734, fused);
+    odd = tn__fma_f64(odd, u, 6.1120556481375809e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.076381514909792225, fused);
+    odd = tn__fma_f64(odd, u, 0.33085158787799740, fused);
     odd = tn__fma_f64(odd, u, 0.77320870226523719, fused);
     return tn__fma_f64(odd, t, even, fused);
 }

@@ -24,18 +24,6 @@ TN_INLINE tn__pair_f64 tn__log_pair_f64(double x, int fused)
     return tn__fast_sum_f64(b.hi, b.lo + (a.lo + (tn__fma_f64(p.k, TN__LN2_LO_F64, 2 * ds, fused) + (dt + rest))));
 }
 
-/* pow(x, y) from y's parity and r = |x|^y, by the rules of C's annex F. */
-TN_INLINE double tn__pow_special(double x, double y, double r, int fused)
-{
-    const double half = y * 0.5, a = tn__abs_f64(x);
-    const int    is_integer = tn__round_f64(y, fused) == y;
-    const int    is_odd = is_integer && tn__round_f64(half, fused) != half;
-    const double p = a == 1 ? 1 : r;
-    const double q = x < 0 && !is_integer && a < __builtin_inf() ? __builtin_nan("") : p;
-    const double s = tn__copysign_f64(q, is_odd ? x : 1), n = x != x || y != y ? x + y : s;
-    return y == 0 || x == 1 ? 1 : n;
-}
-
 TN_INLINE double tn__pow_f64(double x, double y, int fused)
 {
     const double       a = tn__abs_f64(x);
@@ -45,8 +33,8 @@ TN_INLINE double tn__pow_f64(double x, double y, int fused)
     const double       t = tn__clamp_f64(p.hi, -746, 710), dt = p.hi == t ? p.lo + y * l.lo : 0;
     const tn__exp_parts_f64 e = tn__exp_split_f64(t, dt, fused);
     const tn__pair_f64 s = tn__fast_sum_f64(1, e.r);
-    const double       r = tn__scale_f64(s.hi + (s.lo + e.tail), e.n, fused);
-    return tn__pow_special(x, y, r, fused);
+    const double       r = tn__exp_scale_f64(s.hi + (s.lo + e.tail), e.k);
+    return tn__pow_special_f64(x, y, r, fused);
 }
 
 /* ---- remainders -------------------------------------------------------------------------- */

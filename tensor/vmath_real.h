@@ -35,11 +35,45 @@ TN_INLINE R M(sign)(R x)
 TN_INLINE R M(min)(R x, R y) { return x <= y || x != x ? x : y; }
 TN_INLINE R M(max)(R x, R y) { return x >= y || x != x ? x : y; }
 
-/* x within [lo, hi]; NaN of NaN. */
+/* x not above hi > 0, and x not below lo < 0; NaN may become the bound. As integers floats are in order
+ * (positive ones as signed, negative ones backwards as unsigned), and there the minimum is one
+ * instruction, while a choice by comparison takes four. */
+TN_INLINE R M(at_most)(R x, R hi)
+{
+#if MANTISSA == 23
+    const int32_t u = (int32_t)M(bits)(x), h = (int32_t)M(bits)(hi);
+    return M(of_bits)((U)(u < h ? u : h));
+#else
+    return x > hi ? hi : x;
+#endif
+}
+
+TN_INLINE R M(at_least)(R x, R lo)
+{
+#if MANTISSA == 23
+    const U u = M(bits)(x), l = M(bits)(lo);
+    return M(of_bits)(u < l ? u : l);
+#else
+    return x < lo ? lo : x;
+#endif
+}
+
+/* All bits if c holds, else none; and a choice by such a mask. Two ternaries on one condition would be
+ * compiled into two copies of all that lies between them; a mask is not. */
+TN_INLINE U M(mask)(int c) { return c ? ~(U)0 : 0; }
+TN_INLINE R M(masked)(U mask, R a) { return M(of_bits)(M(bits)(a) & mask); }
+TN_INLINE R M(choose)(U mask, R a, R b)
+{
+    return M(of_bits)((M(bits)(a) & mask) | (M(bits)(b) & ~mask));
+}
+
+/* y, or NaN if x is. */
+TN_INLINE R M(keep_nan)(R y, R x) { return M(of_bits)(M(bits)(y) | M(mask)(x != x)); }
+
+/* x within [lo, hi], lo < 0 < hi; NaN of NaN. */
 TN_INLINE R M(clamp)(R x, R lo, R hi)
 {
-    const R y = x > hi ? hi : x;
-    return y < lo ? lo : y;
+    return M(keep_nan)(M(at_least)(M(at_most)(x, hi), lo), x);
 }
 
 TN_INLINE int M(isnan)(R x) { return x != x; }
@@ -90,11 +124,8 @@ TN_INLINE PAIR M(sqrt_pair)(R x, R dx, int fused)
     return (PAIR){ s, s > 0 ? ds : 0 };
 }
 
-/* n as R, for an exponent field n. */
-TN_INLINE R M(of_small)(U n)
-{
-    return M(of_bits)(n | M(bits)(INTEGERS)) - INTEGERS;
-}
+/* n - bias as R, for an exponent field n. */
+TN_INLINE R M(of_field)(U n, int bias) { return M(of_bits)(n | M(bits)(INTEGERS)) - (INTEGERS + bias); }
 
 /* x = 2^e y with 1 <= y < 2, for 0 < x < inf. */
 typedef struct M(exponent_parts) {
@@ -103,9 +134,9 @@ typedef struct M(exponent_parts) {
 
 TN_INLINE M(exponent_parts) M(exponent_split)(R x)
 {
-    const int is_subnormal = x < SMALLEST;
-    const U   u = M(bits)(is_subnormal ? x * (2 * INTEGERS) : x), one = (U)BIAS << MANTISSA;
-    const R   e = M(of_small)(u >> MANTISSA) - (is_subnormal ? BIAS + MANTISSA + 1 : BIAS);
+    const U is_subnormal = M(mask)(x < SMALLEST), one = M(bits)(1);
+    const U u = M(bits)(x * M(of_bits)(one + (is_subnormal & (U)MANTISSA << MANTISSA)));
+    const R e = M(of_field)(u >> MANTISSA, BIAS) - M(masked)(is_subnormal, MANTISSA);
     return (M(exponent_parts)){ e, M(of_bits)((u & (((U)1 << MANTISSA) - 1)) | one) };
 }
 
@@ -146,57 +177,63 @@ TN_INLINE R M(hypot)(R x, R y, int fused)
 
 /* ---- exponentials ------------------------------------------------------------------------ */
 
-/* e^(x + dx) = 2^n (1 + r + tail) with |r| <= ln(2) / 2 (Cody and Waite 1980). */
+/* e^(x + dx) = 2^n (1 + r + tail) with |r| <= ln(2) / 2 (Cody and Waite 1980). The low bits of k are
+ * n + 2 BIAS, ready to be put into an exponent. */
 typedef struct M(exp_parts) {
-    R n, r, tail;
+    U k;
+    R r, tail;
 } M(exp_parts);
+
+#define EXP_MAGIC (MAGIC + 2 * BIAS)
 
 TN_INLINE M(exp_parts) M(exp_split)(R x, R dx, int fused)
 {
-    const R    n = FMA(x, C(LOG2E), MAGIC) - MAGIC;
+    const R    t = FMA(x, C(LOG2E), EXP_MAGIC), n = t - EXP_MAGIC;
     const R    a = FMA(n, -C(LN2_HI), x), b = FMA(n, -C(LN2_LO), dx);   /* n LN2_HI is exact */
     const PAIR r = M(fast_sum)(a, b);
-    return (M(exp_parts)){ n, r.hi, FMA(r.hi * r.hi, M(poly_exp)(r.hi, fused), r.lo) };
+    return (M(exp_parts)){ M(bits)(t), r.hi, FMA(r.hi * r.hi, M(poly_exp)(r.hi, fused), r.lo) };
 }
+
+/* 2^n, and 2^(n - shift), where that is a normal number. */
+TN_INLINE R M(exp_unit)(U k, int shift) { return M(of_bits)((k - (U)(BIAS + shift)) << MANTISSA); }
 
 /* x 2^n, rounded once, for |n| up to twice the largest exponent. */
-TN_INLINE R M(scale)(R x, R n, int fused)
+TN_INLINE R M(exp_scale)(R x, U k)
 {
-    const R half = FMA(n, (R)0.5, MAGIC) - MAGIC;
-    return x * M(pow2)(half) * M(pow2)(n - half);
-}
-
-/* e^x for x in [-104, 89] (f32), [-746, 710] (f64): the whole range. */
-TN_INLINE R M(exp_inside)(R x, int fused)
-{
-    const M(exp_parts) e = M(exp_split)(x, 0, fused);
-    return M(scale)(1 + (e.r + e.tail), e.n, fused);
+    const U half = k >> 1;
+    return x * M(of_bits)(half << MANTISSA) * M(of_bits)((k - half) << MANTISSA);
 }
 
 TN_INLINE R M(exp)(R x, int fused)
 {
-    return M(exp_inside)(M(clamp)(x, PICK(-104, -746), PICK(89, 710)), fused);
+    const R c = M(clamp)(x, PICK(-104, -746), PICK(89, 710));
+    const R t = FMA(c, C(LOG2E), EXP_MAGIC), n = t - EXP_MAGIC;
+    const R r = FMA(n, -C(LN2_LO), FMA(n, -C(LN2_HI), c));
+    return M(exp_scale)(1 + FMA(r * r, M(poly_exp)(r, fused), r), M(bits)(t));
 }
 
 /* e^x for x <= 0. */
 TN_INLINE R M(exp_negative)(R x, int fused)
 {
-    return M(exp_inside)(x < PICK(-104, -746) ? PICK(-104, -746) : x, fused);
+    const R c = M(keep_nan)(M(at_least)(x, PICK(-104, -746)), x);
+    const M(exp_parts) p = M(exp_split)(c, 0, fused);
+    const PAIR s = M(fast_sum)((R)1, p.r);
+    return M(exp_scale)(s.hi + (s.lo + p.tail), p.k);
 }
 
 TN_INLINE R M(exp2)(R x, int fused)
 {
-    const R c = M(clamp)(x, PICK(-151, -1076), PICK(129, 1025));
-    const R n = (c + MAGIC) - MAGIC, f = c - n, r = f * C(LN2);
+    const R c = M(clamp)(x, PICK(-151, -1076), PICK(129, 1025)), t = c + EXP_MAGIC;
+    const R f = c - (t - EXP_MAGIC), r = f * C(LN2);
     const R dr = FMA(f, C(LN2_REST), fused ? FMA(f, C(LN2), -r) : 0);
-    return M(scale)(1 + (r + FMA(r * r, M(poly_exp)(r, fused), dr)), n, fused);
+    return M(exp_scale)(1 + (r + FMA(r * r, M(poly_exp)(r, fused), dr)), M(bits)(t));
 }
 
 /* (e^x - 1) / 2^shift as a pair, for |x| where 2^(n - shift) is a normal number. */
 TN_INLINE PAIR M(expm1_pair)(R x, int shift, int fused)
 {
     const M(exp_parts) e = M(exp_split)(x, 0, fused);
-    const R    unit = shift == 2 ? (R)0.25 : shift == 1 ? (R)0.5 : 1, s = M(pow2)(e.n - shift);
+    const R    unit = shift == 2 ? (R)0.25 : shift == 1 ? (R)0.5 : 1, s = M(exp_unit)(e.k, shift);
     const PAIR h = M(fast_sum)(s - unit, s * e.r);      /* n = 0 or |2^n - 1| > |2^n r| */
     return (PAIR){ h.hi, FMA(s, e.tail, h.lo) };
 }
@@ -212,7 +249,7 @@ TN_INLINE R M(expm1)(R x, int fused)
  * m = e^(2 |x|) - 1: tanh = m / (m + 2). */
 TN_INLINE R M(sinh)(R x, int fused)
 {
-    const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
+    const R    a = M(abs)(x), c = M(keep_nan)(M(at_most)(a, PICK((R)89.5, (R)710.6)), x);
     const PAIR h = M(expm1_pair)(c, 2, fused), m = M(fast_sum)(h.hi, h.lo);
     const R    y = (m.hi + (m.hi / FMA(m.hi, (R)4, (R)1) + m.lo)) * 2;
     return a < TINY ? x : M(copysign)(y, x);
@@ -220,7 +257,7 @@ TN_INLINE R M(sinh)(R x, int fused)
 
 TN_INLINE R M(cosh)(R x, int fused)
 {
-    const R    a = M(abs)(x), c = a > PICK((R)89.5, (R)710.6) ? PICK((R)89.5, (R)710.6) : a;
+    const R    a = M(abs)(x), c = M(keep_nan)(M(at_most)(a, PICK((R)89.5, (R)710.6)), x);
     const PAIR h = M(expm1_pair)(c, 2, fused), e = M(two_sum)(h.hi, (R)0.25);
     const R    lo = e.lo + h.lo;
     return (e.hi + ((R)0.0625 / (e.hi + lo) + lo)) * 2;
@@ -228,30 +265,35 @@ TN_INLINE R M(cosh)(R x, int fused)
 
 TN_INLINE R M(tanh)(R x, int fused)
 {
-    const R    a = M(abs)(x), c = a > PICK(10, 20) ? PICK(10, 20) : a;
+    const R a = M(abs)(x), c = M(keep_nan)(M(at_most)(a, PICK(10, 20)), x);
+#if MANTISSA == 23
+    const R t = FMA(c, 2 * C(LOG2E), EXP_MAGIC), n = t - EXP_MAGIC;
+    const R r = FMA(n, -C(LN2_LO), FMA(n, -C(LN2_HI), 2 * c));
+    const R m = FMA(r * r, M(poly_exp)(r, fused), r) + 1, z = a * a;
+    const R big = 1 - 2 / FMA(m, M(exp_unit)(M(bits)(t), 0), (R)1);   /* 1 - 2 / (e^(2 a) + 1) */
+    return M(copysign)(a < (R)0.6 ? FMA(a * z, M(poly_tanh)(z, fused), a) : big, x);
+#else
     const PAIR h = M(expm1_pair)(2 * c, 0, fused), m = M(fast_sum)(h.hi, h.lo);
     const PAIR d = M(fast_sum)((R)2, m.hi);
-    const int  is_big = m.hi > 2;
-    const R    q = (is_big ? 2 : m.hi) / d.hi, inv = FMA(q, (R)-0.5, (R)0.5);
-    const R    y = is_big ? 1 - q : FMA(FMA(-q, d.lo, m.lo), inv, q);  /* 1 / d = (1 - m / d) / 2 */
+    const U    is_big = M(mask)(m.hi > 2);
+    const R    q = M(choose)(is_big, 2, m.hi) / d.hi, inv = FMA(q, (R)-0.5, (R)0.5);
+    const R    y = M(choose)(is_big, 1 - q, FMA(FMA(-q, d.lo, m.lo), inv, q)); /* inv = 1 / d */
     return a < TINY ? x : M(copysign)(y, x);
+#endif
 }
 
 /* s = 1 / (1 + e^-x) and 1 - s, from e = e^-|x| so that both tails keep their digits. The rounding
- * of d = 1 + e is made up for: 1 / d is the quotient itself, or 1 less that of e. */
+ * of d = 1 + e is made up for, with 1 / d good enough from a line. */
 TN_INLINE R M(sigmoid_part)(R e, int is_tail, int fused)
 {
     const PAIR d = M(fast_sum)((R)1, e);
     const R    q = (is_tail ? e : 1) / d.hi;
-    return FMA(-q * d.lo, is_tail ? 1 - q : q, q);
+    return FMA(-q * d.lo, FMA(d.hi, (R)-0.5, (R)1.457), q);
 }
 
 TN_INLINE PAIR M(sigmoid_both)(R x, int fused)
 {
-    const R a = M(abs)(x), c = a > PICK(104, 746) ? PICK(104, 746) : a;
-    const M(exp_parts) p = M(exp_split)(-c, 0, fused);
-    const PAIR s = M(fast_sum)((R)1, p.r);
-    const R    e = M(scale)(s.hi + (s.lo + p.tail), p.n, fused);
+    const R e = M(exp_negative)(-M(abs)(x), fused);
     return (PAIR){ M(sigmoid_part)(e, x < 0, fused), M(sigmoid_part)(e, !(x < 0), fused) };
 }
 
@@ -282,18 +324,19 @@ TN_INLINE R M(log_tail)(R f, int fused)
 
 TN_INLINE M(log_parts) M(log_split)(R x, int fused)
 {
-    const int is_subnormal = x < SMALLEST;
-    const U   u = LOG_FIELD(is_subnormal ? x * INTEGERS : x);
-    const R   k = M(of_small)(u >> MANTISSA) - (is_subnormal ? BIAS + MANTISSA : BIAS);
-    const R   f = LOG_NEAR_1(u) - 1;
+    const U is_subnormal = M(mask)(x < SMALLEST);
+    const U u = LOG_FIELD(x * M(of_bits)(M(bits)(1) + (is_subnormal & (U)MANTISSA << MANTISSA)));
+    const R k = M(of_field)(u >> MANTISSA, BIAS) - M(masked)(is_subnormal, MANTISSA);
+    const R f = LOG_NEAR_1(u) - 1;
     return (M(log_parts)){ k, f, M(log_tail)(f, fused) };
 }
 
-/* y, the logarithm of x made as if 0 < x < inf; 0, negative x, infinity and NaN get theirs. */
+/* y, the logarithm of x made as if 0 < x < inf, and then a finite number; 0, negative x, infinity and
+ * NaN get theirs by adding -inf, NaN, and x. */
 TN_INLINE R M(log_special)(R x, R y)
 {
-    const R a = x < INF ? y : x, bad = x == 0 ? -INF : NOT_A_NUMBER;
-    return x > 0 ? a : bad;
+    const U huge = M(mask)(!(x < INF)) & M(bits)(x), negative = M(mask)(x < 0);
+    return (y + M(masked)(M(mask)(x == 0), -INF)) + M(of_bits)(huge | negative);
 }
 
 TN_INLINE R M(log)(R x, int fused)
@@ -327,7 +370,7 @@ TN_INLINE R M(log10)(R x, int fused)
 TN_INLINE R M(log1p_pair)(R x, R dx, int fused)
 {
     const U    u = LOG_FIELD(1 + x), n = u >> MANTISSA;
-    const R    k = M(of_small)(n) - BIAS, s = M(of_bits)(((U)(2 * BIAS) - n) << MANTISSA);
+    const R    k = M(of_field)(n, BIAS), s = M(of_bits)(((U)(2 * BIAS) - n) << MANTISSA);
     const PAIR near = M(two_sum)(x * s, s - 1);
     const int  is_big = x > 64 * INTEGERS;
     const R    f = is_big ? LOG_NEAR_1(u) - 1 : near.hi, df = is_big ? 0 : FMA(dx, s, near.lo);
@@ -341,21 +384,25 @@ TN_INLINE R M(log1p)(R x, int fused)
     return M(abs)(x) < TINY * TINY ? x : y;
 }
 
-/* log(1 + e^x), from e^-|x| so that nothing overflows; log_sigmoid(x) = -softplus(-x). */
+/* log(1 + e^d) for d <= 0 */
+TN_INLINE R M(log1p_exp)(R d, int fused)
+{
+    const R e = M(exp_negative)(d, fused);
+    return FMA(e * e, M(poly_log1p_unit)(e - (R)0.5, fused), e);
+}
+
+/* log(1 + e^x), so that nothing overflows; log_sigmoid(x) = -softplus(-x). */
 TN_INLINE R M(softplus)(R x, int fused)
 {
-    const R e = M(exp_negative)(-M(abs)(x), fused);
-    const R y = M(log1p_pair)(e, 0, fused);
-    return (x > 0 ? x : 0) + (e < TINY * TINY ? e : y);
+    return (x > 0 ? x : 0) + M(log1p_exp)(-M(abs)(x), fused);
 }
 
 TN_INLINE R M(log_sigmoid)(R x, int fused) { return -M(softplus)(-x, fused); }
 
 TN_INLINE R M(logaddexp)(R x, R y, int fused)
 {
-    const R d = x == y ? 0 : -M(abs)(x - y), e = M(exp_negative)(d, fused);
-    const R l = M(log1p_pair)(e, 0, fused);
-    return M(max)(x, y) + (e < TINY * TINY ? e : l);
+    const R d = x == y ? 0 : -M(abs)(x - y);            /* of equal infinities too */
+    return M(max)(x, y) + M(log1p_exp)(d, fused);
 }
 
 /* asinh(a) = log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2 a) where a^2 is all. */
@@ -393,6 +440,18 @@ TN_INLINE R M(atanh)(R x, int fused)
     const R    y = M(copysign)(M(log1p_pair)(q, dq, fused) / 2, x);
     const R    edge = a == 1 ? M(copysign)(INF, x) : NOT_A_NUMBER;
     return a < TINY ? x : a < 1 ? y : edge;
+}
+
+/* pow(x, y) from the parity of y and r = |x|^y, by the rules of C's annex F. */
+TN_INLINE R M(pow_special)(R x, R y, R r, int fused)
+{
+    const R   half = y * (R)0.5, a = M(abs)(x);
+    const int is_integer = M(round)(y, fused) == y;
+    const int is_odd = is_integer && M(round)(half, fused) != half;
+    const R   p = a == 1 ? 1 : r;
+    const R   q = x < 0 && !is_integer && a < INF ? NOT_A_NUMBER : p;
+    const R   s = M(of_bits)(M(bits)(q) ^ (is_odd ? M(bits)(x) & SIGN_BIT : 0)), n = x != x || y != y ? x + y : s;
+    return y == 0 || x == 1 ? 1 : n;
 }
 
 /* ---- inverse trigonometric functions ----------------------------------------------------- */
@@ -472,8 +531,7 @@ TN_INLINE R M(atan2)(R y, R x, int fused)
 /* x sigmoid(x), and its derivative s (1 + x (1 - s)). */
 TN_INLINE R M(silu)(R x, int fused)
 {
-    const R y = x * M(sigmoid)(x, fused);
-    return x < PICK(-104, -746) ? (R)-0.0 : y;
+    return M(at_least)(x, PICK(-104, -746)) * M(sigmoid)(x, fused);
 }
 
 TN_INLINE R M(silu_grad)(R x, int fused)
@@ -489,7 +547,7 @@ TN_INLINE R M(gelu_tanh)(R x, int fused)
 {
     const R c = M(clamp)(x, PICK(-12, -24), PICK(12, 24));
     const R s = M(sigmoid)(c * FMA(c * c, C(GELU_CUBE), C(ROOT_8_PI)), fused);
-    return x < PICK(-12, -24) ? (R)-0.0 : x * s;
+    return M(at_least)(x, PICK(-12, -24)) * s;
 }
 
 TN_INLINE R M(gelu_tanh_grad)(R x, int fused)
@@ -508,6 +566,7 @@ TN_INLINE R M(gelu_tanh_grad)(R x, int fused)
 #undef SMALLEST
 #undef INTEGERS
 #undef MAGIC
+#undef EXP_MAGIC
 #undef TINY
 #undef ROOT_HALF_BITS
 #undef LOG_FIELD

@@ -17,8 +17,16 @@ TN_INLINE tn__pair_f64 tn__less_half_pi_f64(double x, double n, int fused)
     return tn__fast_sum_f64(s.hi, s.lo - tn__fma_f64(n, TN__HALF_PI_3_F64, b.lo, fused));
 }
 
-/* Within [-1, 1], or NaN: beyond 2^45 the near functions keep that, if not their digits. */
-TN_INLINE double tn__within_1_f64(double x) { return tn__clamp_f64(x, -1, 1); }
+/* y, the function at x, if x is near; else NaN. */
+TN_INLINE double tn__near_or_nan_f64(double x, double y)
+{
+    return tn__of_bits_f64(tn__bits_f64(y) | (tn__abs_f64(x) <= TN__TRIG_NEAR ? 0 : ~UINT64_C(0)));
+}
+
+TN_INLINE float tn__near_or_nan_f32(float x, float y)
+{
+    return tn__of_bits_f32(tn__bits_f32(y) | (tn__abs_f32(x) <= (float)TN__TRIG_NEAR ? 0 : ~UINT32_C(0)));
+}
 
 /* x with its sign changed if bit `bit` is set in the integer n, which has 1.5 2^52 added. */
 TN_INLINE double tn__flip_by_f64(double x, double n, int bit)
@@ -65,20 +73,21 @@ TN_INLINE double tn__sin_f64(double x, int fused)
 {
     const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
     const double y = tn__sin_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n, fused);
-    return x == 0 ? x : tn__within_1_f64(y);
+    const double zero = tn__of_bits_f64(tn__bits_f64(y) | (x == 0 ? tn__bits_f64(x) : 0)); /* +-0 of +-0 */
+    return tn__near_or_nan_f64(x, zero);
 }
 
 TN_INLINE double tn__cos_f64(double x, int fused)
 {
     const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
-    return tn__within_1_f64(tn__sin_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n + 1, fused));
+    return tn__near_or_nan_f64(x, tn__sin_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n + 1, fused));
 }
 
 TN_INLINE double tn__tan_f64(double x, int fused)
 {
     const double magic = 0x1.8p52, n = tn__fma_f64(x, TN__TWO_OVER_PI_F64, magic, fused);
     const double y = tn__tan_turned_f64(tn__less_half_pi_f64(x, n - magic, fused), n, fused);
-    return tn__abs_f64(x) < 0x1p-28 ? x : y;
+    return tn__near_or_nan_f64(x, tn__abs_f64(x) < 0x1p-28 ? x : y);
 }
 
 /* ---- far --------------------------------------------------------------------------------- */
