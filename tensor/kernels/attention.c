@@ -10,9 +10,15 @@
 typedef uint32_t mask_word_f32;
 typedef uint64_t mask_word_f64;
 #  define TN_REAL f32
+#  define TN__P   ps /* for TN__MM and TN__VQ of simd.h */
+#  define TN__VQ(name) name##q_f32
 #  include "tensor/kernels/attention.c"
 #  undef TN_REAL
+#  undef TN__P
+#  undef TN__VQ
 #  define TN_REAL f64
+#  define TN__P   pd
+#  define TN__VQ(name) name##q_f64
 #  include "tensor/kernels/attention.c"
 #else
 
@@ -34,32 +40,42 @@ TN_INLINE void *TN_R(carve)(T **scratch, int64_t n)
 
 /* What a panel of queries works on. */
 typedef struct TN_R(panel) {
-    T    *qt;             /* [dh][width] queries, turned, times scale log2(e) */
-    T    *s;              /* [keys][width] scores, then weights */
-    T    *o;              /* [rows][dv_pad] sums of weights times values */
-    T    *v;              /* [keys][dv_pad] padded copy, if dv needs one */
-    T    *m, *l, *rescale; /* [width]: maximum and sum so far; 2^(old - new maximum) */
-    word *mask, *kept;
-    int64_t dv_pad;
+    int64_t i0, n, width, end; /* rows; lanes; one past the last key that one of them may attend to */
+    T      *qt;                /* [dh][width] queries, turned, times scale log2(e) */
+    T      *o;                 /* [n][dv_pad] sums of weights times values */
+    T      *m, *l, *rescale;   /* [width]: maximum and sum so far; 2^(old - new maximum) */
+    word   *kept;              /* of dropout, all keys */
 } TN_R(panel);
 
-/* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed. */
+/* What they share. */
+typedef struct TN_R(forward) {
+    const tn__attention *a;
+    T      *s;    /* [keys][width] scores, then weights */
+    T      *v;    /* [keys][dv_pad] padded copy, if dv needs one */
+    word   *mask;
+    int64_t dv_pad;
+} TN_R(forward);
+
+/* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed. Rows
+ * that no lane of a vec may attend to become 0. */
 static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
 {
-    const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308);
+    const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308), zero = TN_R(all)(0);
     T         changed = 0;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const vec old = v_load(p->m + l);
-        vec       m = old, sum = TN_R(all)(0);
-        for (int64_t j = 0; j < b->nj; j++) m = v_max(v_load(b->s + j * b->width + l), m);
+        const int64_t rows = TN_R(rows_of)(b, l);
+        const vec     old = v_load(p->m + l);
+        vec           m = old, sum = zero;
+        for (int64_t j = 0; j < rows; j++) m = v_max(v_load(b->s + j * b->width + l), m);
         v_store(p->m + l, m);
         const vec from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
-        for (int64_t j = 0; j < b->nj; j++) {
+        for (int64_t j = 0; j < rows; j++) {
             T        *s = b->s + j * b->width + l;
             const vec e = TN_R(v_exp2)(v_sub(v_load(s), from));
             v_store(s, e);
             sum = v_add(sum, e);
         }
+        for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, zero);
         const vec rescale = TN_R(v_exp2)(v_sub(old, from));
         v_store(p->rescale + l, rescale);
         v_store(p->l + l, v_fma(v_load(p->l + l), rescale, sum));
@@ -71,62 +87,44 @@ static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
 /* Dropped weights become 0; those kept are divided by 1 - p at the end. */
 static void TN_R(apply_dropout)(const TN_R(block) *b, const word *kept)
 {
-    for (int64_t j = 0; j < b->nj; j++)
-        for (int64_t l = 0; l < b->width; l += v_lanes) {
+    for (int64_t l = 0; l < b->width; l += v_lanes)
+        for (int64_t j = 0; j < TN_R(rows_of)(b, l); j++) {
             T *s = b->s + j * b->width + l;
             v_store(s, TN_R(v_pick)(kept + j / 32 * b->width + l, j & 31, v_load(s), TN_R(all)(0)));
         }
 }
 
-static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t n)
+static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
 {
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < p->n; i++) {
         const vec by = TN_R(all)(p->rescale[i]);
-        T        *o = p->o + i * p->dv_pad;
-        for (int64_t d = 0; d < p->dv_pad; d += v_lanes) v_store(o + d, v_mul(by, v_load(o + d)));
+        T        *o = p->o + i * dv_pad;
+        for (int64_t d = 0; d < dv_pad; d += v_lanes) v_store(o + d, v_mul(by, v_load(o + d)));
     }
 }
 
-static void TN_R(forward_block)(const tn__attention *a, const TN_R(panel) *p, const TN_R(block) *b)
+/* One block of keys for one panel. */
+static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, int64_t j0, int64_t nj)
 {
-    const T *v = (const T *)a->v + b->j0 * a->v_row;
-    int64_t  v_row = a->v_row;
-    TN_R(multiply)((TN_R(product)){ .c = b->s, .c_row = b->width, .a_row = a->k_row,
-                                    .a = (const T *)a->k + b->j0 * a->k_row, .b = p->qt,
-                                    .b_row = b->width, .rows = b->nj, .cols = b->width / v_lanes,
-                                    .depth = a->dh });
-    if (a->bias) TN_R(apply_bias)(a, b);
-    if (TN_R(needs_mask)(a, b)) {
-        TN_R(mask_words)(a, b, p->mask);
-        TN_R(apply_mask)(b, p->mask);
+    const tn__attention *a = f->a;
+    const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(SCORES), .c = f->s, .c_row = b.width, .a_row = a->k_row,
+                                    .a = (const T *)a->k + j0 * a->k_row, .b = p->qt, .b_row = b.width,
+                                    .rows = nj, .cols = b.width / v_lanes, .depth = a->dh,
+                                    .first = b.first });
+    if (a->bias) TN_R(apply_bias)(a, &b);
+    if (TN_R(needs_mask)(a, &b)) {
+        TN_R(mask_words)(a, &b, f->mask);
+        TN_R(apply_mask)(&b, f->mask);
     }
-    const bool changed = TN_R(softmax_block)(p, b);
-    if (changed && b->j0 > 0) TN_R(rescale_rows)(p, b->n);
-    if (a->p > 0) TN_R(apply_dropout)(b, p->kept + b->j0 / 32 * b->width);
-    if (p->v) {
-        TN_R(pad_rows)(p->v, p->dv_pad, v, v_row, b->nj, a->dv);
-        v = p->v, v_row = p->dv_pad;
-    }
-    TN_R(multiply_turned)((TN_R(product)){ .c = p->o, .c_row = p->dv_pad, .a = b->s,
-                                           .a_row = b->width, .b = v, .b_row = v_row, .rows = b->n,
-                                           .cols = p->dv_pad / v_lanes, .depth = b->nj,
-                                           .adds = b->j0 > 0 });
-}
-
-/* y = o / l, and the logarithm of the sum of exponentials. */
-static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int64_t i0, int64_t n,
-                               bool is_empty)
-{
-    const T kept = (T)(1 - a->p);
-    for (int64_t i = 0; i < n; i++) {
-        const T   l = is_empty ? 0 : p->l[i];
-        const vec by = TN_R(all)(l == 0 ? 0 : 1 / (l * kept));
-        const T  *o = p->o + i * p->dv_pad;
-        T        *y = (T *)a->y + (i0 + i) * a->y_row;
-        for (int64_t d = 0; d < a->dv; d += v_lanes)
-            v_store_part(y + d, a->dv - d, l == 0 ? by : v_mul(by, v_load(o + d)));
-        ((T *)a->lse)[i0 + i] = l == 0 ? 0 : p->m[i] * LN2 + tn__log(l);
-    }
+    const bool changed = TN_R(softmax_block)(p, &b);
+    if (changed && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
+    if (a->p > 0) TN_R(apply_dropout)(&b, p->kept + j0 / 32 * b.width);
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad, .a = f->s,
+                                    .a_row = b.width, .b = f->v ? f->v : (const T *)a->v + j0 * a->v_row,
+                                    .b_row = f->v ? f->dv_pad : a->v_row, .rows = b.n,
+                                    .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
+                                    .adds = j0 > 0 });
 }
 
 /* One past the last key that a query before i may attend to. */
@@ -136,36 +134,67 @@ static int64_t TN_R(keys_before)(const tn__attention *a, int64_t i)
     return n < 0 ? 0 : n < a->tk ? n : a->tk;
 }
 
-static void TN_R(forward_panel)(const tn__attention *a, int64_t i0, int64_t n, T *scratch)
+static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n, int64_t dv_pad, T **scratch)
 {
-    const int64_t width = (n + v_lanes - 1) / v_lanes * v_lanes, dv_pad = tn__attention_pad(a->dv, sizeof(T));
-    const int64_t tk = TN_R(keys_before)(a, i0 + n);
-    TN_R(panel)   p = { .dv_pad = dv_pad };
-    p.qt = TN_R(carve)(&scratch, a->dh * width);
-    p.s = TN_R(carve)(&scratch, TN_ATTENTION_KEYS * width);
-    p.o = TN_R(carve)(&scratch, n * dv_pad);
-    p.m = TN_R(carve)(&scratch, width);
-    p.l = TN_R(carve)(&scratch, width);
-    p.rescale = TN_R(carve)(&scratch, width);
-    p.mask = TN_R(carve)(&scratch, TN_ATTENTION_KEYS / 32 * width);
-    p.v = dv_pad == a->dv ? NULL : TN_R(carve)(&scratch, TN_ATTENTION_KEYS * dv_pad);
-    p.kept = (word *)scratch;
-    if (a->p > 0) TN_R(dropout_words)(a, i0, n, width, 0, tk, p.kept);
-    TN_R(transpose)(p.qt, width, (const T *)a->q + i0 * a->q_row, a->q_row, n, a->dh,
-                    (T)(a->scale * 1.4426950408889634));
+    const int64_t width = tn__attention_pad(n, sizeof(T));
+    TN_R(panel)   p = { .i0 = i0, .n = n, .width = width, .end = TN_R(keys_before)(a, i0 + n) };
+    p.qt = TN_R(carve)(scratch, a->dh * width);
+    p.o = TN_R(carve)(scratch, n * dv_pad);
+    p.m = TN_R(carve)(scratch, width);
+    p.l = TN_R(carve)(scratch, width);
+    p.rescale = TN_R(carve)(scratch, width);
+    TN_R(transpose)(p.qt, width, (const T *)a->q + i0 * a->q_row, a->q_row, n, a->dh, (T)a->scale * LOG2E);
     for (int64_t l = 0; l < width; l++) p.m[l] = -(T)__builtin_inf(), p.l[l] = 0;
-    for (int64_t j0 = 0; j0 < tk; j0 += TN_ATTENTION_KEYS) {
-        const int64_t nj = tk - j0 < TN_ATTENTION_KEYS ? tk - j0 : TN_ATTENTION_KEYS;
-        TN_R(forward_block)(a, &p, &(TN_R(block)){ p.s, width, i0, n, j0, nj });
+    if (a->p > 0) {
+        p.kept = TN_R(carve)(scratch, (p.end + 31) / 32 * width);
+        TN_R(dropout_words)(a, i0, n, width, 0, p.end, p.kept);
     }
-    TN_R(finish_panel)(a, &p, i0, n, tk == 0);
+    return p;
 }
 
-void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *scratch)
+/* y = o / l, and the logarithm of the sum of exponentials. */
+static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int64_t dv_pad)
 {
-    const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
-    for (int64_t i = i0; i < i1; i += rows)
-        TN_R(forward_panel)(a, i, i1 - i < rows ? i1 - i : rows, scratch);
+    const T kept = (T)(1 - a->p);
+    for (int64_t i = 0; i < p->n; i++) {
+        const T   l = p->end == 0 ? 0 : p->l[i];
+        const vec by = TN_R(all)(l == 0 ? 0 : 1 / (l * kept));
+        const T  *o = p->o + i * dv_pad;
+        T        *y = (T *)a->y + (p->i0 + i) * a->y_row;
+        for (int64_t d = 0; d < a->dv; d += v_lanes)
+            v_store_part(y + d, a->dv - d, l == 0 ? by : v_mul(by, v_load(o + d)));
+        ((T *)a->lse)[p->i0 + i] = l == 0 ? 0 : p->m[i] * LN2 + tn__log(l);
+    }
+}
+
+/* A few panels at a time: each block of keys is used for all of them while it is in the caches. */
+void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *space)
+{
+    const int64_t rows = TN_ATTENTION_ROWS * v_lanes, dv_pad = tn__attention_pad(a->dv, sizeof(T));
+    while (i0 < i1) {
+        T            *scratch = (T *)space;
+        TN_R(forward) f = { .a = a, .dv_pad = dv_pad };
+        TN_R(panel)   p[TN_ATTENTION_PANELS];
+        int           n = 0;
+        int64_t       end = 0;
+        f.s = TN_R(carve)(&scratch, TN_ATTENTION_KEYS * rows);
+        f.mask = TN_R(carve)(&scratch, TN_ATTENTION_KEYS / 32 * rows);
+        f.v = dv_pad == a->dv ? NULL : TN_R(carve)(&scratch, TN_ATTENTION_KEYS * dv_pad);
+        for (; n < TN_ATTENTION_PANELS && i0 < i1; n++, i0 += rows) {
+            p[n] = TN_R(panel_of)(a, i0, i1 - i0 < rows ? i1 - i0 : rows, dv_pad, &scratch);
+            end = p[n].end > end ? p[n].end : end;
+        }
+        for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_KEYS) {
+            const int64_t nj = end - j0 < TN_ATTENTION_KEYS ? end - j0 : TN_ATTENTION_KEYS;
+            if (f.v)
+                TN_R(pad_rows)(f.v, dv_pad, (const T *)a->v + j0 * a->v_row, a->v_row, nj, a->dv);
+            for (int i = 0; i < n; i++) {
+                const int64_t left = p[i].end - j0;
+                if (left > 0) TN_R(forward_block)(&f, &p[i], j0, left < nj ? left : nj);
+            }
+        }
+        for (int i = 0; i < n; i++) TN_R(finish_panel)(a, &p[i], dv_pad);
+    }
 }
 
 /* ---- backward ---------------------------------------------------------------------------------
@@ -196,8 +225,11 @@ static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p
     const vec   scale = TN_R(all)(p->scale), zero = TN_R(all)(0), kept_by = TN_R(all)((T)(1 / (1 - a->p)));
     const word *kept = a->p > 0 ? p->kept + (b->j0 - p->kept_from) / 32 * b->width : NULL;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const vec lse = v_load(p->lse + l), delta = v_load(p->delta + l);
-        for (int64_t j = 0; j < b->nj; j++) {
+        const vec     lse = v_load(p->lse + l), delta = v_load(p->delta + l);
+        const int64_t rows = TN_R(rows_of)(b, l);
+        for (int64_t j = rows; j < b->nj; j++)
+            v_store(p->w + j * b->width + l, zero), v_store(p->ds + j * b->width + l, zero);
+        for (int64_t j = 0; j < rows; j++) {
             T  *s = p->w + j * b->width + l, *ds = p->ds + j * b->width + l;
             vec w = TN_R(v_exp2)(v_sub(v_load(s), lse)), dw = v_load(ds);
             if (kept) {
@@ -215,13 +247,12 @@ static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p
 /* Fills w and ds of one block. */
 static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b)
 {
-    const int64_t cols = b->width / v_lanes;
-    TN_R(multiply)((TN_R(product)){ .c = p->w, .c_row = b->width, .a_row = a->k_row,
-                                    .a = (const T *)a->k + b->j0 * a->k_row, .b = p->qt,
-                                    .b_row = b->width, .rows = b->nj, .cols = cols, .depth = a->dh });
-    TN_R(multiply)((TN_R(product)){ .c = p->ds, .c_row = b->width, .a_row = a->v_row,
-                                    .a = (const T *)a->v + b->j0 * a->v_row, .b = p->dyt,
-                                    .b_row = b->width, .rows = b->nj, .cols = cols, .depth = a->dv });
+    TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width, .a_row = a->k_row,
+                        .a = (const T *)a->k + b->j0 * a->k_row, .b = p->qt, .b_row = b->width,
+                        .rows = b->nj, .cols = b->width / v_lanes, .depth = a->dh, .first = b->first };
+    TN_R(multiply)(x);
+    x.c = p->ds, x.a = (const T *)a->v + b->j0 * a->v_row, x.a_row = a->v_row, x.b = p->dyt, x.depth = a->dv;
+    TN_R(multiply)(x);
     if (a->bias) TN_R(apply_bias)(a, b);
     if (TN_R(needs_mask)(a, b)) {
         TN_R(mask_words)(a, b, p->mask);
@@ -230,27 +261,27 @@ static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_panel) *p,
     TN_R(weights_grad)(a, p, b);
 }
 
-/* Adds one block's part to dk and dv (rows j0 on) and to dq. */
+/* Adds one block's part to dk and dv (from row j0 on) and to dq. */
 static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b,
                              T *dk, int64_t dk_row, T *dv, int64_t dv_row, bool adds_dq)
 {
     const T *k = (const T *)a->k + b->j0 * a->k_row;
     int64_t  k_row = a->k_row;
     TN_R(grad_scores)(a, p, b);
-    TN_R(multiply)((TN_R(product)){ .c = dv, .c_row = dv_row, .a = p->w, .a_row = b->width, .b = p->dy,
-                                    .b_row = p->dy_row, .rows = b->nj, .cols = p->dv_pad / v_lanes,
-                                    .depth = b->n, .adds = true });
-    TN_R(multiply)((TN_R(product)){ .c = dk, .c_row = dk_row, .a = p->ds, .a_row = b->width, .b = p->q,
-                                    .b_row = p->q_row, .rows = b->nj, .cols = p->dh_pad / v_lanes,
-                                    .depth = b->n, .adds = true });
+    TN_R(product) x = { .kind = TN_R(BY_KEY), .c = dv, .c_row = dv_row, .a = p->w, .a_row = b->width,
+                        .b = p->dy, .b_row = p->dy_row, .rows = b->nj, .cols = p->dv_pad / v_lanes,
+                        .depth = b->n, .first = b->first, .adds = true };
+    TN_R(multiply)(x);
+    x.c = dk, x.c_row = dk_row, x.a = p->ds, x.b = p->q, x.b_row = p->q_row, x.cols = p->dh_pad / v_lanes;
+    TN_R(multiply)(x);
     if (p->k) {
         TN_R(pad_rows)(p->k, p->dh_pad, k, k_row, b->nj, a->dh);
         k = p->k, k_row = p->dh_pad;
     }
-    TN_R(multiply_turned)((TN_R(product)){ .c = p->dq, .c_row = p->dh_pad, .a = p->ds,
-                                           .a_row = b->width, .b = k, .b_row = k_row, .rows = b->n,
-                                           .cols = p->dh_pad / v_lanes, .depth = b->nj,
-                                           .adds = adds_dq });
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq, .c_row = p->dh_pad, .a = p->ds,
+                                    .a_row = b->width, .b = k, .b_row = k_row, .rows = b->n,
+                                    .cols = p->dh_pad / v_lanes, .depth = b->nj, .first = b->first,
+                                    .adds = adds_dq });
 }
 
 /* delta_i, by fixed lanes. */
@@ -334,7 +365,7 @@ void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, void 
         if (a->p > 0) TN_R(dropout_words)(a, i0, n, p.width, j0, end - j0, p.kept);
         for (int64_t j = j0; j < end; j += TN_ATTENTION_GRAD_KEYS) {
             const int64_t nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j : TN_ATTENTION_GRAD_KEYS;
-            TN_R(grad_block)(a, &p, &(TN_R(block)){ p.w, p.width, i0, n, j, nj },
+            TN_R(grad_block)(a, &p, &(TN_R(block)){ p.w, p.width, i0, n, j, nj, i0 + a->diagonal - j },
                              dk_to + (j - j0) * dk_row, dk_row, dv_to + (j - j0) * dv_row, dv_row, j > j0);
         }
         TN_R(unpad_rows)(dq, a->dq_row, p.dq, dh_pad, n, a->dh);
@@ -356,7 +387,7 @@ void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, 
         if (a->p > 0) TN_R(dropout_words)(a, i, n, p.width, 0, end, p.kept);
         for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_GRAD_KEYS) {
             const int64_t nj = end - j0 < TN_ATTENTION_GRAD_KEYS ? end - j0 : TN_ATTENTION_GRAD_KEYS;
-            TN_R(grad_scores)(a, &p, &(TN_R(block)){ p.w, p.width, i, n, j0, nj });
+            TN_R(grad_scores)(a, &p, &(TN_R(block)){ p.w, p.width, i, n, j0, nj, i + a->diagonal - j0 });
             for (int64_t j = 0; j < nj; j++)
                 for (int64_t l = 0; l < n; l++)
                     ((T *)dbias)[(i + l) * row + (j0 + j) * col] += p.ds[j * p.width + l];

@@ -17,6 +17,7 @@
 enum {
     TN_ATTENTION_ROWS = 2,
     TN_ATTENTION_KEYS = 128,
+    TN_ATTENTION_PANELS = 4, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
     TN_ATTENTION_GRAD_KEYS = 64
 };
@@ -57,7 +58,8 @@ TN_INLINE size_t tn__attention_scratch(const tn__attention *a, int64_t size)
     const int64_t rows = TN_ATTENTION_ROWS * 64 / size, keys = TN_ATTENTION_KEYS;
     const int64_t dv = tn__attention_pad(a->dv, size);
     const int64_t words = a->p > 0 ? a->tk / 32 + 2 : 0;
-    return (size_t)(size * (rows * (a->dh + keys + dv + 4 + keys / 32 + words) + keys * dv) + 64);
+    const int64_t panel = rows * (a->dh + dv + 3 + words);
+    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys * dv) + 64);
 }
 
 TN_INLINE size_t tn__attention_grad_scratch(const tn__attention *a, int64_t size)

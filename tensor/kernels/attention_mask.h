@@ -7,7 +7,15 @@ typedef struct TN_R(block) {
     T      *s;
     int64_t width; /* lanes of a row: n rounded up to whole vecs */
     int64_t i0, n, j0, nj;
+    int64_t first; /* by the causal rule, query i0 + l attends to keys up to j0 + first + l */
 } TN_R(block);
+
+/* Rows of the block that lanes up to l + v_lanes may attend to; the others have a weight of 0. */
+TN_INLINE int64_t TN_R(rows_of)(const TN_R(block) *b, int64_t l)
+{
+    const int64_t n = b->first + l + v_lanes;
+    return n < 0 ? 0 : n < b->nj ? n : b->nj;
+}
 
 /* Lanes of `yes` where bit number `bit` of the word is set, of `no` elsewhere. */
 TN_INLINE vec TN_R(v_pick)(const word *words, int bit, vec yes, vec no)
@@ -51,7 +59,7 @@ TN_INLINE uint32_t TN_R(bits_of_causal)(const tn__attention *a, int64_t i, int64
 
 static bool TN_R(needs_mask)(const tn__attention *a, const TN_R(block) *b)
 {
-    return a->keep || b->j0 + b->nj - 1 > b->i0 + a->diagonal;
+    return a->keep || b->first < b->nj - 1;
 }
 
 /* words[j / 32][lane] for the block. */
@@ -75,8 +83,8 @@ static void TN_R(mask_words)(const tn__attention *a, const TN_R(block) *b, word 
 static void TN_R(apply_mask)(const TN_R(block) *b, const word *words)
 {
     const vec minus_inf = TN_R(all)(-(T)__builtin_inf());
-    for (int64_t j = 0; j < b->nj; j++)
-        for (int64_t l = 0; l < b->width; l += v_lanes) {
+    for (int64_t l = 0; l < b->width; l += v_lanes)
+        for (int64_t j = 0; j < TN_R(rows_of)(b, l); j++) {
             T *s = b->s + j * b->width + l;
             v_store(s, TN_R(v_pick)(words + j / 32 * b->width + l, j & 31, v_load(s), minus_inf));
         }

@@ -20,7 +20,7 @@ typedef word ireg __attribute__((vector_size(TN__BITS / 8)));
 #  define MR 6
 #  define NV 1
 #else
-#  define MR 3
+#  define MR 4
 #  define NV 1
 #endif
 
@@ -31,29 +31,43 @@ TN_INLINE vec TN_R(all)(T x)
     return a;
 }
 
-/* C = A B, or C += A B. C is [rows, 64 cols bytes], B[k, x] at k b_row + x. A[r, k] is at r a_row + k,
- * or with `turned` at k a_row + r. */
+/* The three shapes of product: what are the rows of C, and what is summed over? Where masks are causal,
+ * scores of keys past `first` + the query are known to be masked, and their weights to be 0. */
+typedef enum TN_R(kind) {
+    TN_R(SCORES),    /* keys by queries as lanes: needs rows <= first + the last lane */
+    TN_R(BY_KEY),    /* a row a key, a sum over queries: from row - first on */
+    TN_R(BY_QUERY)   /* a row a query, a sum over keys: to first + row */
+} TN_R(kind);
+
+/* C = A B, or C += A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k; of a
+ * product BY_QUERY at k a_row + r. */
 typedef struct TN_R(product) {
-    T       *c;
-    int64_t  c_row;
-    const T *a;
-    int64_t  a_row;
-    const T *b;
-    int64_t  b_row;
-    int64_t  rows, cols, depth;
-    bool     adds;
+    TN_R(kind) kind;
+    T         *c;
+    int64_t    c_row;
+    const T   *a;
+    int64_t    a_row;
+    const T   *b;
+    int64_t    b_row;
+    int64_t    rows, cols, depth, first;
+    bool       adds;
 } TN_R(product);
 
-/* One tile: each element is one chain of fused multiply-adds in rising order of k. */
-TN_INLINE void TN_R(tile)(const TN_R(product) *p, T *c, const T *a, const T *b, int mr, int nv,
-                          bool turned)
+/* One tile: each element is one chain of fused multiply-adds in rising order of k in [k0, k1). */
+TN_INLINE void TN_R(tile)(const TN_R(product) *p, T *c, const T *a, const T *b, int64_t k0, int64_t k1,
+                          int mr, int nv, bool turned)
 {
     vec           acc[MR][NV];
-    const int64_t c_row = p->c_row, a_row = p->a_row, b_row = p->b_row, depth = p->depth;
+    const int64_t c_row = p->c_row, a_row = p->a_row, b_row = p->b_row;
     for (int r = 0; r < mr; r++)
         for (int x = 0; x < nv; x++)
             acc[r][x] = p->adds ? v_load(c + r * c_row + x * v_lanes) : TN_R(all)(0);
-    for (int64_t k = 0; k < depth; k++) {
+#if defined __clang__
+#  pragma clang loop unroll_count(2)
+#else
+#  pragma GCC unroll 2
+#endif
+    for (int64_t k = k0; k < k1; k++) {
         vec bx[NV];
         for (int x = 0; x < nv; x++) bx[x] = v_load(b + k * b_row + x * v_lanes);
         for (int r = 0; r < mr; r++) {
@@ -68,16 +82,28 @@ TN_INLINE void TN_R(tile)(const TN_R(product) *p, T *c, const T *a, const T *b, 
 /* All rows of nv vecs of columns: B's columns stay in the cache, A streams by. */
 TN_INLINE void TN_R(stripe)(const TN_R(product) *p, int64_t x, int nv, bool turned)
 {
-    int64_t       r = 0;
     const int64_t a_step = turned ? 1 : p->a_row;
-#define TILE(n)                                                                                    \
-    TN_R(tile)(p, p->c + r * p->c_row + x * v_lanes, p->a + r * a_step, p->b + x * v_lanes, n, nv, \
-               turned)
-    for (; p->rows - r >= MR; r += MR) TILE(MR);
-    for (; MR > 4 && p->rows - r >= 4; r += 4) TILE(MR > 4 ? 4 : MR);
-    for (; p->rows - r >= 2; r += 2) TILE(2);
-    for (; p->rows - r >= 1; r += 1) TILE(1);
+    int64_t       r = 0, rows = p->rows;
+    if (p->kind == TN_R(SCORES) && p->first + (x + nv) * v_lanes < rows)
+        rows = p->first + (x + nv) * v_lanes;
+    while (r < rows) {
+        const int64_t left = rows - r;
+        const int     n = left >= MR && left != MR + 2 ? MR : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        int64_t       k0 = 0, k1 = p->depth;
+        if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
+        if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
+#define TILE(mr)                                                                                   \
+    TN_R(tile)(p, p->c + r * p->c_row + x * v_lanes, p->a + r * a_step, p->b + x * v_lanes, k0, k1, \
+               mr, nv, turned)
+        switch (n) {
+        case 1: TILE(1); break;
+        case 2: TILE(2); break;
+        case 4: TILE(MR < 4 ? MR : 4); break;
+        default: TILE(MR); break;
+        }
 #undef TILE
+        r += n;
+    }
 }
 
 TN_INLINE void TN_R(any_product)(const TN_R(product) *p, bool turned)
@@ -87,23 +113,105 @@ TN_INLINE void TN_R(any_product)(const TN_R(product) *p, bool turned)
     for (; p->cols - x >= 1; x += 1) TN_R(stripe)(p, x, 1, turned);
 }
 
-__attribute__((noinline)) static void TN_R(multiply)(TN_R(product) p) { TN_R(any_product)(&p, false); }
-
-__attribute__((noinline)) static void TN_R(multiply_turned)(TN_R(product) p)
+__attribute__((noinline)) static void TN_R(multiply_straight)(const TN_R(product) *p)
 {
-    TN_R(any_product)(&p, true);
+    TN_R(any_product)(p, false);
+}
+
+__attribute__((noinline)) static void TN_R(multiply_turned)(const TN_R(product) *p)
+{
+    TN_R(any_product)(p, true);
+}
+
+static void TN_R(multiply)(TN_R(product) p)
+{
+    if (p.kind == TN_R(BY_QUERY)) TN_R(multiply_turned)(&p);
+    else TN_R(multiply_straight)(&p);
 }
 
 /* ---- moving ----------------------------------------------------------------------------------- */
 
-/* dst[d, i] = scale src[i, d]; dst has rows of `width` elements, those past n are 0. */
+/* Pieces of 16 bytes of the rows at[0], at[step], .. side by side in a register. */
+TN_INLINE reg TN_R(pieces)(const T *p, const int64_t *at, int step)
+{
+    reg a;
+#if defined __AVX512F__
+    const __m128 *x[4] = { (const void *)(p + at[0]), (const void *)(p + at[step]),
+                           (const void *)(p + at[2 * step]), (const void *)(p + at[3 * step]) };
+    __m512 z = _mm512_castps128_ps512(_mm_loadu_ps((const float *)x[0]));
+    z = _mm512_insertf32x4(z, _mm_loadu_ps((const float *)x[1]), 1);
+    z = _mm512_insertf32x4(z, _mm_loadu_ps((const float *)x[2]), 2);
+    z = _mm512_insertf32x4(z, _mm_loadu_ps((const float *)x[3]), 3);
+    __builtin_memcpy(&a, &z, sizeof a);
+#elif defined __AVX2__
+    __m256 z = _mm256_castps128_ps256(_mm_loadu_ps((const float *)(const void *)(p + at[0])));
+    z = _mm256_insertf128_ps(z, _mm_loadu_ps((const float *)(const void *)(p + at[step])), 1);
+    __builtin_memcpy(&a, &z, sizeof a);
+#else
+    (void)step;
+    __builtin_memcpy(&a, p + at[0], sizeof a);
+#endif
+    return a;
+}
+
+/* Interleaves lanes of a and b within each 16 bytes: the lower half of them, or the upper one. */
+TN_INLINE reg TN_R(low)(reg a, reg b)
+{
+#if defined __x86_64__
+    return (reg)TN__MM(unpacklo)(a, b);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vzip1)(a, b);
+#else
+    return sizeof(T) == 8 ? (reg){ a[0], b[0] } : (reg){ a[0], b[0], a[1], b[1] };
+#endif
+}
+
+TN_INLINE reg TN_R(high)(reg a, reg b)
+{
+#if defined __x86_64__
+    return (reg)TN__MM(unpackhi)(a, b);
+#elif defined __aarch64__
+    return (reg)TN__VQ(vzip2)(a, b);
+#else
+    return sizeof(T) == 8 ? (reg){ a[1], b[1] } : (reg){ a[2], b[2], a[3], b[3] };
+#endif
+}
+
+/* out[c] = column c of the rows at[0 .. lanes of a register), c < 16 / sizeof(T). */
+TN_INLINE void TN_R(columns)(reg *out, const T *p, const int64_t *at)
+{
+    enum { n = 16 / sizeof(T) };
+    reg x[n];
+    for (int i = 0; i < n; i++) x[i] = TN_R(pieces)(p, at + i, n);
+    if (n == 2) {
+        out[0] = TN_R(low)(x[0], x[1]);
+        out[1] = TN_R(high)(x[0], x[1]);
+    } else { /* rows 0 and 2, 1 and 3, and then those two */
+        const reg a = TN_R(low)(x[0], x[n / 2]), b = TN_R(high)(x[0], x[n / 2]);
+        const reg c = TN_R(low)(x[1], x[n - 1]), d = TN_R(high)(x[1], x[n - 1]);
+        out[0] = TN_R(low)(a, c), out[1] = TN_R(high)(a, c);
+        out[n - 2] = TN_R(low)(b, d), out[n - 1] = TN_R(high)(b, d);
+    }
+}
+
+/* dst[d, i] = scale src[i, d]. dst has rows of `width` elements, whole vecs; those past n repeat the
+ * last row of src. */
 static void TN_R(transpose)(T *dst, int64_t width, const T *src, int64_t row, int64_t n,
                             int64_t depth, T scale)
 {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t d = 0; d < depth; d++) dst[d * width + i] = scale * src[i * row + d];
-    for (int64_t d = 0; d < depth; d++)
-        for (int64_t i = n; i < width; i++) dst[d * width + i] = 0;
+    enum { step = 16 / sizeof(T), lanes = TN__BITS / 8 / sizeof(T) };
+    const reg by = scale - (reg){ 0 };
+    for (int64_t l = 0; l < width; l += lanes) {
+        int64_t at[lanes], d = 0;
+        for (int i = 0; i < lanes; i++) at[i] = (l + i < n ? l + i : n - 1) * row;
+        for (; d + step <= depth; d += step) {
+            reg out[step];
+            TN_R(columns)(out, src + d, at);
+            for (int c = 0; c < step; c++) TN_R(reg_store)(dst + (d + c) * width + l, by * out[c]);
+        }
+        for (; d < depth; d++)
+            for (int i = 0; i < lanes; i++) dst[d * width + l + i] = scale * src[at[i] + d];
+    }
 }
 
 /* dst[i, :] = src[i, 0 .. depth), then zeros up to dst_row. */
