@@ -194,8 +194,9 @@ static void attach_kernels(fuser *f)
     }
 }
 
-/* Is slot's old value read by a step that runs at commit, other than group g reading it in order? */
-static bool read_at_commit(const fuser *f, int slot, int g)
+/* Is slot's old value read by a step that runs at commit, other than group g reading it in order, and
+ * no later than item `writer`, which makes the new one? */
+static bool read_at_commit(const fuser *f, int slot, int g, int writer)
 {
     for (int64_t b = 0; b < f->p->n_buffers; b++) {
         if (f->p->buffers[b].kind != TN__VARIABLE || f->p->buffers[b].slot != slot) continue;
@@ -204,7 +205,7 @@ static bool read_at_commit(const fuser *f, int slot, int g)
             if (other < 0 || !f->groups[other].commits) continue;
             const tn__value *v = value(f, f->uses[u].value);
             int              out = f->l->items[f->uses[u].item].out[0];
-            if (other != g || !tn__layout_is_contiguous(&v->layout) || v->layout.offset != 0 ||
+            if (other != g || f->uses[u].item > writer || !tn__layout_is_contiguous(&v->layout) || v->layout.offset != 0 ||
                 !same_shape(f, f->uses[u].value, out))
                 return true;
         }
@@ -240,7 +241,7 @@ static void choose_commits(fuser *f)
         tn__commit c = p->commits[i];
         int        item = f->producer[c.value], g = item < 0 ? -1 : f->group_of[item];
         bool       direct = g >= 0 && f->groups[g].commits && buffer_of(f, c.value)->kind == TN__ARENA &&
-                      !read_at_commit(f, c.slot, g);
+                      !read_at_commit(f, c.slot, g, item);
         for (int64_t k = 0; direct && k < p->n_commits; k++) /* one value for two variables */
             if (k != i && value(f, p->commits[k].value)->buffer == value(f, c.value)->buffer) direct = false;
         if (direct) {

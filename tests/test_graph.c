@@ -233,6 +233,26 @@ TEST(commit, every_read_sees_the_old_value)
     tn_ctx_free(ctx);
 }
 
+/* In one chain too, behind the op whose result goes into the variable. */
+TEST(commit, a_chain_that_writes_a_variable_still_reads_the_old_value)
+{
+    for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
+        tn_ctx   *ctx = new_ctx();
+        tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+        tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(4)), *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(4));
+        tn_node  *y = tn_sub(w, tn_input(g, "d", TN_F32, TN_SHAPE(4)));
+        tn_node  *out[2] = { tn_assign(w, y), tn_assign(v, tn_mul(y, w)) };
+        tn_program *p = tn_compile(g, out, 2, &(tn_compile_options){ .no_fusion = no_fusion });
+        tn_variable_fill(w, 10);
+        REQUIRE(p);
+        for (int i = 0; i < 4; i++) ((float *)tn_input_data(p, "d"))[i] = 1;
+        CHECK_INT(tn_run(p), TN_OK);
+        CHECK_NEAR(((float *)tn_variable_data(w))[3], 9, 0);
+        CHECK_NEAR(((float *)tn_variable_data(v))[3], 90, 0);
+        tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_variable_free(v), tn_ctx_free(ctx);
+    }
+}
+
 TEST(commit, a_false_guard_changes_nothing)
 {
     tn_ctx     *ctx = new_ctx();
