@@ -366,7 +366,7 @@ static tn_status translate_group(tn_translator *t, const by_length *order, int64
     return status;
 }
 
-/* By falling length: the greatest caches are made first. Merge sort would be no better: counting. */
+/* By length, shortest first: those of a group are done at about the same time. */
 static by_length *sort_by_length(const tn_translator *t, const int64_t *at, int64_t n)
 {
     int64_t    most = t->m->config.max_length, sum = 0;
@@ -415,7 +415,7 @@ const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const i
     return status == TN_OK ? t->out : NULL;
 }
 
-static tn_status check_options(tn_ctx *ctx, const tn_transformer *m, tn_translate_options *o)
+static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
 {
     if (o->beam == 0) o->beam = 1;
     if (o->n_best == 0) o->n_best = 1;
@@ -423,9 +423,8 @@ static tn_status check_options(tn_ctx *ctx, const tn_transformer *m, tn_translat
     if (o->max_ratio == 0) o->max_ratio = 2;
     if (o->max_extra == 0) o->max_extra = 10;
     if (o->batch == 0) o->batch = 32;
-    int64_t most = smaller(MAX_BEAM, m->config.tgt_vocab);
-    if (o->beam < 1 || o->beam > most)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %lld]", (long long)o->beam, (long long)most);
+    if (o->beam < 1 || o->beam > MAX_BEAM)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %d]", (long long)o->beam, MAX_BEAM);
     if (o->n_best < 1 || o->n_best > o->beam)
         return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: n_best %lld is not in [1, %lld], the beam", (long long)o->n_best,
                        (long long)o->beam);
@@ -440,7 +439,7 @@ static tn_status check_options(tn_ctx *ctx, const tn_transformer *m, tn_translat
 tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_options *options)
 {
     tn_translate_options o = options ? *options : (tn_translate_options){ 0 };
-    if (!m || check_options(m->ctx, m, &o) != TN_OK) return NULL;
+    if (!m || check_options(m->ctx, &o) != TN_OK) return NULL;
     tn_translator *t = tn_alloc(m->ctx, sizeof *t);
     if (!t) return NULL;
     t->m = m, t->ctx = m->ctx, t->o = o;

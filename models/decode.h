@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 typedef struct tn_translate_options {
-    int64_t beam;           /* hypotheses that go on at each place; 0 or 1: greedy */
+    int64_t beam;           /* hypotheses that go on at each place, at most 32; 0 or 1: greedy */
     int64_t n_best;         /* translations of each source; at most beam; 0: 1 */
     double  length_penalty; /* alpha: the score is log p / ((5 + length) / 6)^alpha, Wu et al. 2016, eq. 14;
                                0: 0.6; TN_NONE: no penalty */
