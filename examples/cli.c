@@ -76,6 +76,39 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
     return CLI_GO_ON;
 }
 
+void cli_write(const cli_option *options, int n, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < n; i++) {
+        const cli_option *o = &options[i];
+        char             *to = text + used;
+        size_t            room = size - used;
+        int               wrote = 0;
+        if (o->kind == CLI_FLAG) wrote = snprintf(to, room, "%s=%d\n", o->name, *(bool *)o->value);
+        if (o->kind == CLI_INT) wrote = snprintf(to, room, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
+        if (o->kind == CLI_REAL) wrote = snprintf(to, room, "%s=%.17g\n", o->name, *(double *)o->value);
+        if (o->kind == CLI_TEXT && *(const char **)o->value)
+            wrote = snprintf(to, room, "%s=%s\n", o->name, *(const char **)o->value);
+        used += wrote < (int)room ? (size_t)wrote : 0;
+        text[used] = 0;
+    }
+}
+
+bool cli_read(char *text, const cli_option *options, int n)
+{
+    while (*text) {
+        char  *line = text, *value = strchr(line, '=');
+        size_t length = strcspn(line, "\n");
+        text += length + (line[length] == '\n');
+        line[length] = 0;
+        const cli_option *o = value ? find(options, n, line, (size_t)(value - line)) : NULL;
+        if (o && o->kind == CLI_FLAG) *(bool *)o->value = strcmp(value + 1, "1") == 0;
+        else if (!o || !set(o, value + 1)) return false;
+    }
+    return true;
+}
+
 int cli_choice(const char *name, const char *text, const char *choices)
 {
     int i = 0;

@@ -2,6 +2,8 @@
 #include "training.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -185,6 +187,30 @@ tn_status training_step(training *r)
     double seconds = now() - start;
     r->step++, r->spent += seconds, r->seconds += seconds;
     return s;
+}
+
+/* ---- going on later ------------------------------------------------------------------------------------------- */
+
+void training_tell(const training *r, char *text, size_t size)
+{
+    tn_batches_position at = tn_batches_tell(r->batches);
+    snprintf(text, size, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n",
+             (long long)r->step, (long long)at.epoch, (long long)at.batch,
+             (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best);
+}
+
+tn_status training_seek(training *r, const char *text)
+{
+    long long          step, epoch, batch;
+    unsigned long long fingerprint;
+    double             spent, best;
+    if (sscanf(text, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%lf\nbest=%lf", &step, &epoch, &batch,
+               &fingerprint, &spent, &best) != 6)
+        return tn_fail(r->t->ctx, TN_ERR_FORMAT, "resume: the file does not say where the training was");
+    if (fingerprint != tn_batches_fingerprint(r->batches))
+        return tn_fail(r->t->ctx, TN_ERR_STATE, "resume: the corpus or the options of its batches have changed");
+    r->step = step, r->spent = spent, r->best = best;
+    return tn_batches_seek(r->batches, (tn_batches_position){ epoch, batch });
 }
 
 /* ---- validation ------------------------------------------------------------------------------------------------ */

@@ -40,6 +40,11 @@ bool      training_is_over(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
 tn_status training_step(training *r);
 
+/* Where the training is, as lines "name=value", and back to there: what weights and optimizer do not
+ * know themselves. */
+void      training_tell(const training *r, char *text, size_t size);
+tn_status training_seek(training *r, const char *text);
+
 /* Perplexity of the validation pairs, by the average if there is one. NaN on failure. */
 double training_validate(training *r);
 

@@ -7,28 +7,32 @@
 #include "grammar.h"
 #include "training.h"
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- settings ----------------------------------------------------------------------------------------- */
 
 typedef struct settings {
-    const char *train, *valid, *test, *size, *schedule, *layout, *save, *resume;
+    const char *train, *valid, *test, *size, *schedule, *layout, *save;
     int64_t     vocab, d, heads, ff, layers, max_length;
     double      dropout, attention_dropout, lr, weight_decay, label_smoothing, clip, ema, beta2;
     int64_t     warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam, n_test, n_pairs;
+    int64_t     save_every;
     double      minutes;
-    bool        swap, post_norm, bleu, help;
+    bool        swap, post_norm, bleu;
 } settings;
 
 /* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
 static settings s = { .dropout = -1, .attention_dropout = -1, .label_smoothing = 0.1, .clip = 1, .beta2 = 0.98,
                       .seed = 1, .accumulate = 1, .beam = 0, .layout = "packed", .warmup = -1 };
+
+static const char *resume; /* never in the file itself */
 
 static const cli_option options[] = {
     { CLI_HEADING, "data: without --train, a made-up corpus", NULL, NULL, NULL },
@@ -65,6 +69,9 @@ static const cli_option options[] = {
     { CLI_INT, "seed", &s.seed, "N", "" },
     { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
     { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
+    { CLI_TEXT, "save", &s.save, "DIR", "keep the last state there, and the best model: last and best.safetensors" },
+    { CLI_TEXT, "resume", &resume, "DIR", "go on where a training was, with its options; others may be given" },
+    { CLI_INT, "save-every", &s.save_every, "N", "steps (as valid-every)" },
     { CLI_INT, "report-every", &s.report_every, "N", "steps (100)" },
     { CLI_INT, "valid-every", &s.valid_every, "N", "steps (1000)" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
@@ -77,9 +84,12 @@ typedef struct size {
     int64_t     d, heads, ff, layers;
 } size;
 
+enum { N_OPTIONS = sizeof options / sizeof *options };
+
 static const size sizes[] = { { "nano", 128, 4, 256, 4 }, { "tiny", 128, 4, 512, 2 }, { "small", 256, 4, 1024, 3 },
                               { "base", 512, 8, 2048, 6 }, { "micro", 32, 2, 64, 1 } };
 
+static const char      *const schedules = "constant|linear|cosine|isqrt|noam";
 static tn_schedule_kind schedule;
 
 #define DEFAULT(field, value)                                                                      \
@@ -91,7 +101,7 @@ static bool settle(void)
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
     int which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
-    int kind = cli_choice("schedule", s.schedule, "constant|linear|cosine|isqrt|noam");
+    int kind = cli_choice("schedule", s.schedule, schedules);
     int layout = cli_choice("layout", s.layout, "packed|padded");
     if (which < 0 || kind < 0 || layout < 0) return false;
     schedule = (tn_schedule_kind)kind;
@@ -106,15 +116,19 @@ static bool settle(void)
     DEFAULT(lr, schedule == TN_SCHEDULE_NOAM ? 1 : 3e-3);
     DEFAULT(report_every, 100);
     DEFAULT(valid_every, 1000);
+    DEFAULT(save_every, s.valid_every);
     DEFAULT(beam, made_up ? 1 : 5);
     DEFAULT(n_test, 1000);
-    if (s.warmup < 0) s.warmup = made_up ? 100 : 1000;
     if (s.dropout < 0) s.dropout = 0.1;
     if (s.attention_dropout < 0) s.attention_dropout = 0;
     if (!s.steps && s.minutes <= 0) {
         if (!made_up) fprintf(stderr, "say how long to train: --steps or --minutes\n");
         if (!made_up) return false;
         s.steps = 1000;
+    }
+    if (s.warmup < 0) { /* a fifth of the training at most */
+        s.warmup = made_up ? 100 : 1000;
+        if (s.steps && s.warmup > s.steps / 5) s.warmup = s.steps / 5;
     }
     return true;
 }
@@ -168,6 +182,55 @@ static bool load_corpora(tn_ctx *ctx, corpora *c)
         c->test = make_up(ctx, s.n_test, 0, 0, (uint64_t)s.seed + 2);
     }
     return tn_ctx_status(ctx) == TN_OK;
+}
+
+/* ---- keeping ------------------------------------------------------------------------------------------- */
+
+static const char *in_folder(const char *folder, const char *file)
+{
+    static char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    return path;
+}
+
+/* The state of the training, with its options behind where it is. */
+static bool save_last(const training *r)
+{
+    char text[16384];
+    if (!s.save) return true;
+    const char *kept = resume;
+    training_tell(r, text, sizeof text);
+    strcat(text, "options\n");
+    resume = NULL;
+    cli_write(options, N_OPTIONS, text + strlen(text), sizeof text - strlen(text));
+    resume = kept;
+    return translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) == TN_OK;
+}
+
+static bool save_best(training *r)
+{
+    if (!s.save) return true;
+    return translation_save(training_model(r), in_folder(s.save, "best.safetensors"), NULL, NULL) == TN_OK;
+}
+
+/* What the file in the folder remembers: where it was (to be freed, and holding the options' texts). In a
+ * context of its own: the seed of the real one is among the options. */
+static char *read_resumed(int argc, char **argv)
+{
+    const char *folder = resume;
+    tn_ctx     *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    char       *text = ctx ? translation_remembered(ctx, in_folder(folder, "last.safetensors")) : NULL;
+    char       *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
+    bool        ok = rest && cli_read(rest + strlen("options\n"), options, N_OPTIONS) &&
+              cli_parse(argc, argv, NULL, options, N_OPTIONS) == CLI_GO_ON;
+    if (!text) fprintf(stderr, "transformer_train: %s\n", ctx ? tn_error(ctx) : "no memory");
+    else if (!ok) fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n", folder);
+    if (text) tn_free(ctx, text);
+    tn_ctx_free(ctx);
+    s.save = folder;
+    if (ok) return copy;
+    free(copy);
+    return NULL;
 }
 
 /* ---- the model ------------------------------------------------------------------------------------------- */
@@ -235,7 +298,10 @@ static bool validate(training *r, const corpora *c)
     double perplexity = training_validate(r);
     if (isnan(perplexity)) return false;
     printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity, perplexity < r->best ? ", the best" : "");
-    if (perplexity < r->best) r->best = perplexity;
+    if (perplexity < r->best) {
+        r->best = perplexity;
+        if (!save_best(r)) return false;
+    }
     if (s.bleu) {
         tn_bleu_score bleu;
         int64_t       exact, n = tn_corpus_size(c->valid);
@@ -252,8 +318,14 @@ static bool train(training *r, const corpora *c)
     while (!training_is_over(r) && !interrupted) {
         if (training_step(r) != TN_OK) return false;
         if (r->step % s.report_every == 0 || r->step == 1) report(r);
-        if (c->valid && (r->step % s.valid_every == 0 || training_is_over(r)) && !validate(r, c)) return false;
+        bool over = training_is_over(r);
+        if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
+        if ((r->step % s.save_every == 0 || over || interrupted) && !save_last(r)) return false;
     }
+    if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
+    if (!interrupted) return true;
+    if (s.save) printf("\nstopped after step %lld; to go on: transformer_train --resume %s\n", (long long)r->step, s.save);
+    else printf("\nstopped after step %lld; nothing is saved without --save\n", (long long)r->step);
     return true;
 }
 
@@ -289,20 +361,26 @@ static bool finish(training *r, const corpora *c)
     return true;
 }
 
-static bool run(tn_ctx *ctx, corpora *c, translation *t, training *r)
+/* The model: a new one, or as it was. */
+static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const char *resumed)
 {
-    if (!load_corpora(ctx, c) || !make_model(ctx, c->train, t)) return false;
+    const char *last = resume ? in_folder(resume, "last.safetensors") : NULL;
+    if (!load_corpora(ctx, c)) return false;
+    if (last ? translation_load(ctx, last, t) != TN_OK : !make_model(ctx, c->train, t)) return false;
     training_options o = { .packed = strcmp(s.layout, "packed") == 0, .tokens = s.tokens, .max_length = s.max_length,
                            .accumulate = s.accumulate, .label_smoothing = s.label_smoothing, .lr = s.lr, .clip = s.clip,
                            .weight_decay = s.weight_decay, .ema = s.ema, .beta2 = s.beta2, .schedule = schedule,
                            .warmup = s.warmup, .steps = s.steps, .seconds = 60 * s.minutes, .seed = (uint64_t)s.seed };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
+    if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK || training_seek(r, resumed) != TN_OK)) return false;
+    if (s.save && mkdir(s.save, 0777) != 0 && errno != EEXIST)
+        return tn_fail(ctx, TN_ERR_IO, "%s: %s", s.save, strerror(errno)) == TN_OK;
     printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d threads, %s\n",
            (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
            (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params), tn_ctx_threads(ctx),
            tn_cpu_level_name(tn_ctx_cpu(ctx)));
-    signal(SIGINT, on_interrupt);
-    return train(r, c) && finish(r, c);
+    if (last) printf("resumed after step %lld\n", (long long)r->step);
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -310,19 +388,21 @@ int main(int argc, char **argv)
     corpora     c = { NULL };
     translation t = { NULL };
     training    r = { NULL };
-    switch (cli_parse(argc, argv, "Trains a Transformer to translate.", options, sizeof options / sizeof *options)) {
-    case CLI_HELP: return 0;
-    case CLI_WRONG: return 2;
-    case CLI_GO_ON: break;
-    }
-    if (!settle()) return 2;
+    const char *about = "Trains a Transformer to translate. Without options: French to English, of a made-up corpus.";
+    cli_result  given = cli_parse(argc, argv, about, options, N_OPTIONS);
+    if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
+    char *resumed = resume ? read_resumed(argc, argv) : NULL;
+    if (resume ? !resumed : !settle()) return free(resumed), 2;
+    if (resume) schedule = (tn_schedule_kind)cli_choice("schedule", s.schedule, schedules);
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed });
-    if (!ctx) return fprintf(stderr, "no memory\n"), 1;
-    bool ok = run(ctx, &c, &t, &r);
+    if (!ctx) return fprintf(stderr, "no memory\n"), free(resumed), 1;
+    signal(SIGINT, on_interrupt);
+    bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c) && (interrupted || finish(&r, &c));
     if (!ok) fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
     training_end(&r);
     translation_free(&t);
     corpora_free(&c);
     tn_ctx_free(ctx);
-    return ok ? 0 : 1;
+    free(resumed);
+    return !ok ? 1 : interrupted ? 130 : 0;
 }

@@ -1,4 +1,4 @@
-/* Texts in, texts out. */
+/* A model with its tokenizer, in a file and at work. */
 #include "translation.h"
 
 #include <string.h>
@@ -13,6 +13,63 @@ void free_texts(tn_ctx *ctx, char **texts, int64_t n)
 {
     for (int64_t i = 0; texts && i < n; i++) tn_free(ctx, texts[i]), texts[i] = NULL;
 }
+
+/* ---- in a file ----------------------------------------------------------------------------------------- */
+
+tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer, const char *training)
+{
+    char   config[2048];
+    size_t length = 0;
+    char  *packed = tn_tokenizer_pack(t->tokenizer, &length), *tokenizer = packed ? tn_alloc(t->ctx, length + 1) : NULL;
+    tn_transformer_config_text(&t->model->config, config, sizeof config);
+    if (tokenizer) {
+        memcpy(tokenizer, packed, length); /* and a NUL */
+        tn_metadata texts[] = { { "transformer", config }, { "tokenizer", tokenizer }, { "training", training } };
+        tn_checkpoint_save(path, t->params, optimizer, texts, training ? 3 : 2);
+    }
+    tn_free(t->ctx, packed), tn_free(t->ctx, tokenizer);
+    return tn_ctx_status(t->ctx);
+}
+
+static tn_status make_as_in(translation *t, const tn_safetensors *file, const char *path)
+{
+    const char *config = tn_safetensors_metadata(file, "transformer"), *tokenizer = tn_safetensors_metadata(file, "tokenizer");
+    tn_transformer_config c;
+    if (!config || !tokenizer) return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: it has no transformer and tokenizer", path);
+    tn_status s = tn_transformer_config_parse(t->ctx, config, &c);
+    if (s != TN_OK) return s;
+    t->tokenizer = tn_tokenizer_unpack(t->ctx, path, tokenizer, strlen(tokenizer));
+    if (!t->tokenizer) return tn_ctx_status(t->ctx);
+    if (tn_tokenizer_vocab(t->tokenizer) > c.src_vocab || tn_tokenizer_vocab(t->tokenizer) != c.tgt_vocab)
+        return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: a tokenizer of %lld ids, and a model of %lld and %lld", path,
+                       (long long)tn_tokenizer_vocab(t->tokenizer), (long long)c.src_vocab, (long long)c.tgt_vocab);
+    t->params = tn_params_new(t->ctx, TN_F32);
+    t->model = tn_transformer_new(t->params, &c);
+    return tn_ctx_status(t->ctx);
+}
+
+tn_status translation_load(tn_ctx *ctx, const char *path, translation *t)
+{
+    *t = (translation){ .ctx = ctx };
+    tn_safetensors *file = tn_safetensors_open(ctx, path);
+    if (file && make_as_in(t, file, path) == TN_OK) tn_checkpoint_load(path, t->params, NULL);
+    tn_safetensors_close(file);
+    if (tn_ctx_status(ctx) != TN_OK) translation_free(t);
+    return tn_ctx_status(ctx);
+}
+
+char *translation_remembered(tn_ctx *ctx, const char *path)
+{
+    tn_safetensors *file = tn_safetensors_open(ctx, path);
+    const char     *text = file ? tn_safetensors_metadata(file, "training") : NULL;
+    char           *copy = text ? tn_alloc(ctx, strlen(text) + 1) : NULL;
+    if (copy) strcpy(copy, text);
+    if (file && !text) tn_fail(ctx, TN_ERR_FORMAT, "%s: it is no state of a training", path);
+    tn_safetensors_close(file);
+    return copy;
+}
+
+/* ---- at work --------------------------------------------------------------------------------------------- */
 
 /* Ids of all texts, each with eos. *ids and *at are to be freed. */
 static tn_status encode_texts(const translation *t, const tn_text *texts, int64_t n, int32_t **ids, int64_t **at)

@@ -14,6 +14,14 @@ typedef struct translation {
 
 void translation_free(translation *t); /* not the context */
 
+/* One safetensors file: the parameters, and as texts the model's configuration, the tokenizer and what
+ * the caller wants to remember (NULL: nothing). With an optimizer, its state too. */
+tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer, const char *training);
+tn_status translation_load(tn_ctx *ctx, const char *path, translation *t);
+
+/* What the caller remembered, to be freed with tn_free(ctx, ..); NULL with the reason in the context. */
+char *translation_remembered(tn_ctx *ctx, const char *path);
+
 /* Translates n texts: out[i n_best + j] is translation j of text i (tn_free(ctx, ..) frees it), or NULL
  * if there are fewer. scores likewise, or NULL. Texts longer than the model are cut. */
 tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best, const tn_text *texts,

@@ -1,0 +1,104 @@
+/* Translates lines with a model that transformer_train has saved.
+ *
+ *     echo "Je suis étudiant" | transformer_translate --model run/best.safetensors --beam 5 */
+#include "cli.h"
+#include "translation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+    const char *model;
+    int64_t     beam, n_best, batch, threads;
+    double      alpha;
+} s = { .beam = 5, .n_best = 1, .batch = 64, .alpha = 0.6 };
+
+static const cli_option options[] = {
+    { CLI_TEXT, "model", &s.model, "FILE", "what transformer_train saved: best.safetensors or last.safetensors" },
+    { CLI_INT, "beam", &s.beam, "N", "hypotheses that go on at each place; 1: greedy" },
+    { CLI_INT, "n-best", &s.n_best, "N", "translations of each line; more than 1: as \"number score translation\", by tabs" },
+    { CLI_REAL, "alpha", &s.alpha, "X", "of the length penalty; 0: none" },
+    { CLI_INT, "batch", &s.batch, "N", "lines that are translated together" },
+    { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
+};
+
+/* Lines of stdin, without their ends. */
+typedef struct lines {
+    char   *line[1024];
+    tn_text text[1024];
+    int64_t n;
+} lines;
+
+static void read_lines(lines *l, int64_t most)
+{
+    for (l->n = 0; l->n < most; l->n++) {
+        char   *line = NULL;
+        size_t  room = 0;
+        ssize_t n = getline(&line, &room, stdin);
+        if (n < 0) {
+            free(line);
+            return;
+        }
+        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
+        l->line[l->n] = line;
+        l->text[l->n] = (tn_text){ line, (size_t)n };
+    }
+}
+
+static void free_lines(lines *l)
+{
+    for (int64_t i = 0; i < l->n; i++) free(l->line[i]);
+    l->n = 0;
+}
+
+/* An empty line stays one: there is nothing to translate. */
+static void print_line(int64_t number, tn_text source, char *const *out, const double *scores)
+{
+    for (int64_t j = 0; j < s.n_best; j++) {
+        const char *text = source.length > 0 && out[j] ? out[j] : "";
+        if (s.n_best == 1) printf("%s\n", text);
+        else if (out[j]) printf("%lld\t%.4f\t%s\n", (long long)number, scores[j], text);
+    }
+}
+
+static bool translate_all(const translation *t)
+{
+    static lines l;
+    int64_t most = isatty(0) ? 1 : 1024, number = 0, room = most * s.n_best;
+    tn_translator *translator = tn_translator_new(t->model, &(tn_translate_options){
+        .beam = s.beam, .n_best = s.n_best, .batch = s.batch, .length_penalty = s.alpha > 0 ? s.alpha : TN_NONE });
+    char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
+    double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
+    bool    ok = translator && out && scores;
+    while (ok && (read_lines(&l, most), l.n > 0)) {
+        ok = translate_texts(t, translator, s.n_best, l.text, l.n, out, scores) == TN_OK;
+        for (int64_t i = 0; ok && i < l.n; i++)
+            print_line(++number, l.text[i], out + i * s.n_best, scores + i * s.n_best);
+        free_texts(t->ctx, out, l.n * s.n_best);
+        free_lines(&l);
+        fflush(stdout);
+    }
+    tn_free(t->ctx, out), tn_free(t->ctx, scores);
+    tn_translator_free(translator);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    translation t = { NULL };
+    const char *about = "Translates each line of the standard input.";
+    cli_result  given = cli_parse(argc, argv, about, options, sizeof options / sizeof *options);
+    if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
+    if (!s.model) return fprintf(stderr, "transformer_translate: which --model?\n"), 2;
+    if (s.n_best < 1 || s.n_best > s.beam)
+        return fprintf(stderr, "transformer_translate: --n-best %lld is not in [1, %lld], the beam\n", (long long)s.n_best, (long long)s.beam), 2;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads });
+    if (!ctx) return fprintf(stderr, "no memory\n"), 1;
+    bool ok = translation_load(ctx, s.model, &t) == TN_OK && translate_all(&t);
+    if (!ok) fprintf(stderr, "transformer_translate: %s\n", tn_error(ctx));
+    translation_free(&t);
+    tn_ctx_free(ctx);
+    return ok ? 0 : 1;
+}

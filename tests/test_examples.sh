@@ -1,0 +1,70 @@
+#!/bin/sh
+# The examples as a user runs them, with small settings: test_examples.sh TRAIN TRANSLATE
+# What is checked: a training learns and saves; a resumed one ends with the same bytes as one that was
+# never stopped; Ctrl-C saves; translating works from the file; what is wrong is told in words.
+set -u
+train=$1 translate=$2 failed=0
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "FAILED: $1"; failed=1; }
+contains() { grep -q -- "$2" "$1" || { fail "$1: expected a line with \"$2\""; cat "$1"; }; }
+
+small="--size micro --pairs 2000 --vocab 400 --tokens 512 --test-pairs 20 --valid-every 20 --schedule constant
+       --warmup 5 --threads 2 --ema 0.9"
+
+# 40 steps, and 20 with 20 more after them: the same models.
+$train $small --steps 40 --save "$dir/whole" > "$dir/whole.txt" 2>&1 || fail "training ended with $?"
+contains "$dir/whole.txt" "step 40/40 *loss\|step 40  validation perplexity"
+contains "$dir/whole.txt" "held-out: exact .* % of 20 sentences"
+$train $small --steps 20 --save "$dir/half" > "$dir/half.txt" 2>&1 || fail "half a training ended with $?"
+$train --resume "$dir/half" --steps 40 --threads 1 > "$dir/rest.txt" 2>&1 || fail "resuming ended with $?"
+contains "$dir/rest.txt" "resumed after step 20"
+cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" || fail "the resumed model is another one"
+
+# Ctrl-C ends after the step, with all saved.
+$train $small --steps 1000000 --save "$dir/stopped" > "$dir/stopped.txt" 2>&1 &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q "^step 1/" "$dir/stopped.txt" && break
+    sleep 1
+done
+kill -INT $pid
+wait $pid
+[ $? = 130 ] || fail "Ctrl-C: not 130"
+contains "$dir/stopped.txt" "to go on: transformer_train --resume"
+[ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
+
+# Another layout, another optimizer's settings, a corpus from files.
+printf 'un chat\ta cat\nun chien\ta dog\nle chat\tthe cat\nle chien\tthe dog\n' > "$dir/pairs.tsv"
+for i in 1 2 3 4; do cat "$dir/pairs.tsv"; done > "$dir/many.tsv"
+$train --train "$dir/many.tsv" --valid "$dir/pairs.tsv" --test "$dir/pairs.tsv" --vocab 300 --size micro --layers 1 \
+    --layout padded --max-length 20 --tokens 256 --accumulate 2 --steps 250 --lr 0.01 --schedule cosine --warmup 20 --dropout 0 \
+    --beam 4 --bleu --valid-every 250 --save "$dir/cat" > "$dir/cat.txt" 2>&1 || fail "a corpus from files"
+contains "$dir/cat.txt" "BLEU"
+contains "$dir/cat.txt" "held-out: exact 100.0 % of 4 sentences"
+
+# Translating.
+printf 'le chat\n\nun chien\n' | $translate --model "$dir/cat/best.safetensors" > "$dir/out.txt" 2>&1 || fail "translating"
+printf 'the cat\n\na dog\n' | cmp - "$dir/out.txt" || { fail "translations"; cat "$dir/out.txt"; }
+printf 'le chat\n' | $translate --model "$dir/cat/last.safetensors" --beam 3 --n-best 2 > "$dir/out.txt" 2>&1
+[ "$(wc -l < "$dir/out.txt")" = 2 ] || fail "two translations"
+contains "$dir/out.txt" "^1.*the cat$"
+
+# What is wrong.
+wrong() { want=$1; shift; "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"; contains "$dir/wrong.txt" "$want"; }
+wrong "there is no option --stepz" $train --stepz 3
+wrong "wants N, not x" $train --steps x
+wrong "it is one of nano" $train --size huge
+wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
+printf 'no tab here\n' > "$dir/bad.tsv"
+wrong "bad.tsv:1: expected one tab, found 0" $train --train "$dir/bad.tsv" --steps 1
+wrong "d_model 32 is not a multiple of 3 heads" $train --size micro --heads 3 --steps 1
+wrong "say how long to train" $train --train "$dir/pairs.tsv"
+wrong "last.safetensors" $train --resume "$dir/nowhere"
+wrong "have changed" $train --resume "$dir/half" --pairs 1900 --steps 41
+wrong "which --model" $translate
+wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
+head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
+wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
+$train --help | grep -q -- "--label-smoothing" || fail "--help"
+exit $failed
