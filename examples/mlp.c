@@ -11,7 +11,7 @@
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE, BATCH = 64 };
 
-/* ---- data ------------------------------------------------------------------------------------------ */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 /* Which of the segments a digit lights: top, upper left, upper right, middle, lower left, lower right,
  * bottom. */
@@ -38,7 +38,7 @@ static void next_batch(uint64_t stream, uint64_t i, float *images, int32_t *labe
     }
 }
 
-/* ---- the model ------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {

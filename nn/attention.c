@@ -15,24 +15,24 @@ static tn_node *refuse(const tn_attention_layer *l, const tn_node *x, const char
     return NULL;
 }
 
-/* ---- parameters ----------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, int64_t n_heads,
                                     const tn_attention_layer_options *options)
 {
     tn_attention_layer_options o = options ? *options : (tn_attention_layer_options){ 0 };
-    tn_attention_layer         l = { .name = tn_params_text(p, name), .n_heads = n_heads, .dropout = o.dropout };
+    tn_attention_layer         l = { .name = tn_params_text(p, name), .n_heads = n_heads };
     int64_t memory = o.d_memory ? o.d_memory : d;
-    l.n_kv_heads = o.n_kv_heads ? o.n_kv_heads : n_heads;
+    l.n_kv_heads = o.n_kv_heads ? o.n_kv_heads : n_heads, l.dropout = o.dropout;
     if (!l.name) return l;
     if (n_heads < 1 || l.n_kv_heads < 1 || n_heads % l.n_kv_heads != 0) {
-        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads", name,
-                (long long)l.n_kv_heads, (long long)n_heads);
+        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads",
+                name, (long long)l.n_kv_heads, (long long)n_heads);
         return l;
     }
     if (!o.head_size && d % n_heads != 0) {
-        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: d_model %lld is not a multiple of %lld heads", name,
-                (long long)d, (long long)n_heads);
+        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: d_model %lld is not a multiple of %lld heads",
+                name, (long long)d, (long long)n_heads);
         return l;
     }
     l.head_size = o.head_size ? o.head_size : d / n_heads;
@@ -53,7 +53,7 @@ tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, i
     return l;
 }
 
-/* ---- projections ------------------------------------------------------------------------------------------ */
+/* ---- projections ----------------------------------------------------------------------------- */
 
 /* The last dimension [n dh] as [n, dh]. */
 static tn_node *by_head(const tn_attention_layer *l, tn_node *x, int64_t n)
@@ -102,7 +102,7 @@ static tn_graph *enter(const tn_attention_layer *l, tn_node *x)
     return g;
 }
 
-/* ---- applying -------------------------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 /* As [b, t, d]: leading dimensions together, or a batch of one. */
 static tn_node *as_batch(const tn_attention_layer *l, tn_node *x)
@@ -121,7 +121,7 @@ static tn_node *apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
     if (is_self && memory && memory != x)
         return refuse(l, x, "self-attention takes its memory from x: make the layer with .is_cross");
     tn_node *rows = is_packed ? x : as_batch(l, x);
-    heads    h = { NULL };
+    heads    h = { .q = NULL };
     if (is_self) {
         h = project_self(l, rows);
     } else {
@@ -147,11 +147,11 @@ tn_node *tn_attention_apply(const tn_attention_layer *l, tn_node *x, tn_node *me
     return tn_attention_apply_weights(l, x, memory, mask, NULL);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 tn_status tn_attention_keys(const tn_attention_layer *l, tn_node *memory, tn_node **k, tn_node **v)
 {
-    heads     h = { NULL };
+    heads     h = { .q = NULL };
     tn_graph *g = enter(l, memory);
     if (l->kv.w) project_memory(l, memory, &h);
     else refuse(l, memory, "keys are made apart only by cross-attention");
@@ -190,7 +190,8 @@ tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name, const 
 }
 
 /* The cache with the new rows behind what is there. */
-static tn_node *append(tn_node *cache, tn_node *rows, tn_node *position, tn_node *parents, tn_node **assign)
+static tn_node *append(tn_node *cache, tn_node *rows, tn_node *position, tn_node *parents,
+                       tn_node **assign)
 {
     if (!cache || !rows) return NULL;
     if (!parents) return tn_write_rows(cache, rows, position);

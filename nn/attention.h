@@ -45,7 +45,7 @@ TN_API tn_node *tn_attention_apply(const tn_attention_layer *l, tn_node *x, tn_n
 TN_API tn_node *tn_attention_apply_weights(const tn_attention_layer *l, tn_node *x, tn_node *memory,
                                            const tn_attention_mask *mask, tn_node **weights);
 
-/* ---- decoding --------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 /* Keys and values [b, tk, hk, dh] of a memory [b, tk, d_memory], to be kept in variables while decoding,
  * and cross-attention to them. */

@@ -55,7 +55,7 @@ tn_init tn_init_linear(int64_t in)
     return tn_init_uniform(-r, r);
 }
 
-/* ---- filling ------------------------------------------------------------------------------------- */
+/* ---- filling --------------------------------------------------------------------------------- */
 
 static void put(tn_dtype dtype, void *out, int64_t i, double x)
 {
@@ -122,7 +122,7 @@ static void fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, int64_t n, ui
     tn_parallel_for(ctx, (n + FILL_BLOCK - 1) / FILL_BLOCK, fill_block, &f);
 }
 
-/* ---- orthogonal ------------------------------------------------------------------------------------- */
+/* ---- orthogonal ------------------------------------------------------------------------------ */
 
 static double dot(const double *x, const double *y, int64_t n)
 {
@@ -166,7 +166,7 @@ static tn_status fill_orthogonal(tn_ctx *ctx, double gain, tn_dtype dtype, tn_sh
     return TN_OK;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
                        uint64_t stream, void *out)

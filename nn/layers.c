@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { tn__fused = 0 }; /* of the vector mathematics that makes tables: plain, so the same bits everywhere */
+enum { tn__fused = 0 }; /* of the mathematics that makes tables: plain, so the same bits everywhere */
 
 /* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. NULL: there is
  * no layer, and nothing to pop. */
@@ -26,7 +26,7 @@ static tn_graph *enter(tn_node *x, const char *name)
     return g;
 }
 
-/* ---- Linear ---------------------------------------------------------------------------------------- */
+/* ---- Linear ---------------------------------------------------------------------------------- */
 
 tn_linear tn_linear_new_with(tn_params *p, const char *name, int64_t in, int64_t out,
                              const tn_linear_options *options)
@@ -55,7 +55,7 @@ tn_node *tn_linear_apply(const tn_linear *l, tn_node *x)
     return y;
 }
 
-/* ---- Embedding --------------------------------------------------------------------------------------- */
+/* ---- Embedding ------------------------------------------------------------------------------- */
 
 tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t vocabulary, int64_t d,
                                     const tn_embedding_options *options)
@@ -97,7 +97,7 @@ tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
     return y;
 }
 
-/* ---- norms ------------------------------------------------------------------------------------------- */
+/* ---- norms ----------------------------------------------------------------------------------- */
 
 static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is_rms)
 {
@@ -110,14 +110,22 @@ static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is
     return l;
 }
 
-tn_norm_layer tn_layer_norm_new(tn_params *p, const char *name, int64_t d) { return norm_new(p, name, d, false); }
-tn_norm_layer tn_rms_norm_new(tn_params *p, const char *name, int64_t d) { return norm_new(p, name, d, true); }
+tn_norm_layer tn_layer_norm_new(tn_params *p, const char *name, int64_t d)
+{
+    return norm_new(p, name, d, false);
+}
+
+tn_norm_layer tn_rms_norm_new(tn_params *p, const char *name, int64_t d)
+{
+    return norm_new(p, name, d, true);
+}
 
 tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
 {
     if (!l->gamma || (!l->is_rms && !l->beta)) return NULL; /* to the op these would be a choice */
     tn_graph *g = enter(x, l->name);
-    tn_node  *y = l->is_rms ? tn_rms_norm(x, l->gamma, l->eps) : tn_layer_norm(x, l->gamma, l->beta, l->eps);
+    tn_node  *y = l->is_rms ? tn_rms_norm(x, l->gamma, l->eps)
+                            : tn_layer_norm(x, l->gamma, l->beta, l->eps);
     tn_scope_pop(g);
     return y;
 }
@@ -125,7 +133,7 @@ tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
 tn_node *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 tn_node *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 
-/* ---- FeedForward --------------------------------------------------------------------------------------- */
+/* ---- FeedForward ----------------------------------------------------------------------------- */
 
 tn_node *tn_activate(tn_node *x, tn_activation activation)
 {
@@ -145,8 +153,9 @@ tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, i
     tn_feed_forward_options o = options ? *options : (tn_feed_forward_options){ 0 };
     tn_init                 xavier = tn_init_xavier_uniform(), zeros = tn_init_zeros();
     tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier, .b = &zeros };
-    tn_feed_forward l = { .name = open_layer(p, name), .activation = o.activation, .dropout = o.dropout };
+    tn_feed_forward         l = { .name = open_layer(p, name), .activation = o.activation };
     if (!l.name) return l;
+    l.dropout = o.dropout;
     l.in = tn_linear_new_with(p, "in", d, d_inner, &linear);
     if (o.gated) {
         l.gate = tn_linear_new_with(p, "gate", d, d_inner, &linear);
@@ -167,7 +176,7 @@ tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x)
     return y;
 }
 
-/* ---- positions ------------------------------------------------------------------------------------------- */
+/* ---- positions ------------------------------------------------------------------------------- */
 
 tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d)
 {
@@ -221,8 +230,8 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
         char     text[96];
         tn_shape s = tn_node_shape(x);
         tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s has not %lld positions of size %lld at most",
-                l->name ? l->name : "positions", tn_shape_text(&s, text, sizeof text), (long long)l->length,
-                (long long)l->d);
+                l->name ? l->name : "positions", tn_shape_text(&s, text, sizeof text),
+                (long long)l->length, (long long)l->d);
     } else if (x) {
         tn_node *table = l->w ? tn_read(g, l->w) : sinusoidal(g, n, l->d, tn_node_dtype(x));
         y = tn_add(x, index ? tn_embedding(table, index, -1) : tn_slice(table, 0, 0, t, 1));

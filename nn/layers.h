@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* ---- Linear: y = x w + b -------------------------------------------------------------------------- */
+/* ---- Linear: y = x w + b --------------------------------------------------------------------- */
 
 typedef struct tn_linear {
     const char *name;
@@ -31,7 +31,7 @@ TN_API tn_linear tn_linear_new_with(tn_params *p, const char *name, int64_t in, 
                                     const tn_linear_options *options);
 TN_API tn_node  *tn_linear_apply(const tn_linear *l, tn_node *x); /* x [.., in] -> [.., out] */
 
-/* ---- Embedding: rows of a table ---------------------------------------------------------------------- */
+/* ---- Embedding: rows of a table -------------------------------------------------------------- */
 
 typedef struct tn_embedding_layer {
     const char *name;
@@ -53,7 +53,7 @@ TN_API tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index);
 /* The table as an output layer: x [.., d] -> logits [.., vocabulary] = x w^T, unscaled. */
 TN_API tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x);
 
-/* ---- norms over the last dimension ----------------------------------------------------------------------- */
+/* ---- norms over the last dimension ----------------------------------------------------------- */
 
 typedef struct tn_norm_layer {
     const char *name;
@@ -68,7 +68,7 @@ TN_API tn_node      *tn_norm_apply(const tn_norm_layer *l, tn_node *x); /* eithe
 TN_API tn_node      *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x);
 TN_API tn_node      *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x);
 
-/* ---- FeedForward: act(x w_in + b_in) w_out + b_out, row by row ----------------------------------------------- */
+/* ---- FeedForward: act(x w_in + b_in) w_out + b_out, row by row ------------------------------- */
 
 typedef enum tn_activation {
     TN_ACTIVATION_RELU,
@@ -97,7 +97,7 @@ TN_API tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64
                                            const tn_feed_forward_options *options);
 TN_API tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x); /* [.., d] -> [.., d] */
 
-/* ---- positions -------------------------------------------------------------------------------------------------- */
+/* ---- positions ------------------------------------------------------------------------------- */
 
 typedef struct tn_positions {
     const char *name;
@@ -105,10 +105,10 @@ typedef struct tn_positions {
     int64_t     length, d;
 } tn_positions;
 
-/* PE(pos, 2i) = sin(pos / 10000^(2i / d)), PE(pos, 2i + 1) = cos of the same; Vaswani et al. 2017, 3.5.
- * length: positions at most, where they are given when run. */
+/* PE(pos, 2i) = sin(pos / 10000^(2i / d)), PE(pos, 2i + 1) = cos of the same; Vaswani et al. 2017,
+ * 3.5. Learned ones start as N(0, 0.02^2). length: how many positions there are. */
 TN_API tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d);
-TN_API tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d); /* N(0, 0.02^2) */
+TN_API tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d);
 
 /* x + the encoding of its positions. x [.., t, d] has positions 0 .. t-1, or those of index (i32 or i64,
  * x's shape without d): packed rows, cached decoding. */

@@ -9,9 +9,12 @@
 static const char *const kind_names[] = { "sgd", "adam", "adamw" };
 
 /* 0 is the default, TN_NONE (or anything negative) is none. */
-static double option(double value, double otherwise) { return value == 0 ? otherwise : value < 0 ? 0 : value; }
+static double option(double value, double otherwise)
+{
+    return value == 0 ? otherwise : value < 0 ? 0 : value;
+}
 
-/* ---- variables ---------------------------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------------------- */
 
 static bool grow(tn_ctx *ctx, void *array, int n, int *capacity, size_t size)
 {
@@ -87,7 +90,7 @@ tn_status tn__optimizer_extend(tn_optimizer *opt)
     return s;
 }
 
-/* ---- new and free ---------------------------------------------------------------------------------------- */
+/* ---- new and free ---------------------------------------------------------------------------- */
 
 typedef struct common_options {
     TN_OPTIMIZER_OPTIONS
@@ -95,7 +98,8 @@ typedef struct common_options {
 
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
 
-static tn_optimizer *refuse(tn_ctx *ctx, const char *kind, const char *name, double value, const char *range)
+static tn_optimizer *refuse(tn_ctx *ctx, const char *kind, const char *name, double value,
+                            const char *range)
 {
     tn_fail(ctx, TN_ERR_ARG, "tn_%s_new: %s is %g, not %s", kind, name, value, range);
     return NULL;
@@ -122,14 +126,16 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
         opt->group[i].lr_scale = option(o->group[i].lr_scale, 1);
         opt->group[i].decay_scale = option(o->group[i].decay_scale, 1);
     }
-    bool ok = (opt->step = scalar(opt, "step", TN_I64, 0)) && (opt->run = scalar(opt, "run", TN_I64, 0)) &&
+    bool ok = (opt->step = scalar(opt, "step", TN_I64, 0)) &&
+              (opt->run = scalar(opt, "run", TN_I64, 0)) &&
               (opt->lr = scalar(opt, "lr", TN_F64, lr)) &&
               (opt->weight_decay = scalar(opt, "weight_decay", TN_F64, weight_decay));
     if (ok && opt->clips) ok = (opt->clip_norm = scalar(opt, "clip_norm", TN_F64, o->clip_norm)) != NULL;
     if (ok && opt->averages) ok = (opt->ema_decay = scalar(opt, "ema_decay", TN_F64, ema)) != NULL;
     if (ok && opt->accumulate)
         ok = (opt->accumulated_count = scalar(opt, "accumulated_count", TN_F64, 0)) != NULL;
-    if (ok) ok = (opt->grad_norm = tn_variable_new(ctx, "optimizer.grad_norm", TN_F64, TN_SCALAR)) != NULL;
+    opt->grad_norm = ok ? tn_variable_new(ctx, "optimizer.grad_norm", TN_F64, TN_SCALAR) : NULL;
+    ok = opt->grad_norm != NULL;
     if (ok) tn_variable_fill(opt->grad_norm, NAN);
     if (ok && tn__optimizer_extend(opt) == TN_OK) return opt;
     tn_optimizer_free(opt);
@@ -179,9 +185,9 @@ void tn_optimizer_free(tn_optimizer *opt)
     tn_free(opt->ctx, opt->states), tn_free(opt->ctx, opt->slots), tn_free(opt->ctx, opt);
 }
 
-/* ---- between runs -------------------------------------------------------------------------------------------- */
+/* ---- between runs ---------------------------------------------------------------------------- */
 
-static double value_of(const tn_node *scalar_) { return tn__load(tn_node_dtype(scalar_), tn_variable_data(scalar_), 0); }
+static double value_of(const tn_node *v) { return tn__load(tn_node_dtype(v), tn_variable_data(v), 0); }
 
 void tn_optimizer_set_lr(tn_optimizer *opt, double lr)
 {
@@ -218,14 +224,22 @@ void tn_optimizer_clear_accumulated(tn_optimizer *opt)
     if (opt) tn_variable_fill(opt->accumulated_count, 0);
 }
 
-int64_t tn_optimizer_steps(const tn_optimizer *opt) { return opt ? *(int64_t *)tn_variable_data(opt->step) : 0; }
-int64_t tn_optimizer_runs(const tn_optimizer *opt) { return opt ? *(int64_t *)tn_variable_data(opt->run) : 0; }
-double  tn_optimizer_grad_norm(const tn_optimizer *opt) { return opt ? value_of(opt->grad_norm) : NAN; }
+int64_t tn_optimizer_steps(const tn_optimizer *opt)
+{
+    return opt ? *(int64_t *)tn_variable_data(opt->step) : 0;
+}
+
+int64_t tn_optimizer_runs(const tn_optimizer *opt)
+{
+    return opt ? *(int64_t *)tn_variable_data(opt->run) : 0;
+}
+
+double tn_optimizer_grad_norm(const tn_optimizer *opt) { return opt ? value_of(opt->grad_norm) : NAN; }
 
 const char *tn_optimizer_kind(const tn_optimizer *opt) { return opt ? kind_names[opt->kind] : ""; }
 tn_params  *tn_optimizer_params(const tn_optimizer *opt) { return opt ? opt->params : NULL; }
 
-/* ---- state ------------------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 int tn_optimizer_state_count(const tn_optimizer *opt) { return opt ? opt->n_states : 0; }
 
@@ -246,12 +260,13 @@ tn_node *tn_optimizer_state_find(const tn_optimizer *opt, const char *name)
     return NULL;
 }
 
-/* ---- averages ------------------------------------------------------------------------------------------------------ */
+/* ---- averages -------------------------------------------------------------------------------- */
 
 static tn_status needs_averages(const tn_optimizer *opt)
 {
     if (!opt) return TN_ERR_ARG;
-    return opt->averages ? TN_OK : tn_fail(opt->ctx, TN_ERR_STATE, "the optimizer keeps no averages: set ema_decay");
+    if (opt->averages) return TN_OK;
+    return tn_fail(opt->ctx, TN_ERR_STATE, "the optimizer keeps no averages: set ema_decay");
 }
 
 tn_status tn_optimizer_bind_average(const tn_optimizer *opt, tn_program *program)
@@ -272,7 +287,8 @@ tn_status tn_optimizer_copy_average(const tn_optimizer *opt, tn_params *to)
     if (s == TN_OK && to != opt->params) s = tn_params_copy(to, opt->params);
     for (int i = 0; s == TN_OK && i < opt->n_slots; i++) {
         const tn_node *a = opt->slots[i].average;
-        s = tn_variable_set(tn_params_find(to, tn_variable_name(a)), tn_variable_data(a), tn_variable_bytes(a));
+        tn_node       *w = tn_params_find(to, tn_variable_name(a));
+        s = tn_variable_set(w, tn_variable_data(a), tn_variable_bytes(a));
     }
     return s;
 }

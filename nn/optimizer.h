@@ -69,7 +69,7 @@ TN_API void tn_optimizer_clear_accumulated(tn_optimizer *opt);
  * skip_nonfinite made it known. */
 TN_API double tn_optimizer_grad_norm(const tn_optimizer *opt);
 
-/* ---- training programs -------------------------------------------------------------------------- */
+/* ---- training programs ----------------------------------------------------------------------- */
 
 typedef struct tn_train_step_options {
     tn_node        *count;   /* scalar: gradients are divided by it (tokens, where loss is a sum) */
@@ -98,7 +98,7 @@ TN_API tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *o
  * NULL; only skip_nonfinite and the last three are looked at. */
 TN_API tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *options);
 
-/* ---- averages -------------------------------------------------------------------------------------- */
+/* ---- averages -------------------------------------------------------------------------------- */
 
 /* Points a program at the averages of the weights instead of the weights. To get back, bind the
  * parameters (tn_params_bind). TN_ERR_STATE if the optimizer keeps none. */

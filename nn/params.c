@@ -61,7 +61,7 @@ void tn_params_free(tn_params *p)
 tn_ctx  *tn_params_ctx(const tn_params *p) { return p ? p->ctx : NULL; }
 tn_dtype tn_params_dtype(const tn_params *p) { return p ? p->dtype : TN_F32; }
 
-/* ---- names -------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 const char *tn_params_text(tn_params *p, const char *chars)
 {
@@ -106,7 +106,7 @@ void tn_params_restore(tn_params *p, int depth)
 
 void tn_params_pop(tn_params *p) { tn_params_restore(p, tn_params_depth(p) - 1); }
 
-/* ---- finding and adding --------------------------------------------------------------------------- */
+/* ---- finding and adding ---------------------------------------------------------------------- */
 
 static int find(const tn_params *p, const char *name)
 {
@@ -114,7 +114,8 @@ static int find(const tn_params *p, const char *name)
     uint64_t hash = tn_hash_text(0, name), mask = (uint64_t)(2 * p->capacity - 1);
     for (uint64_t at = hash & mask; p->table[at]; at = (at + 1) & mask) {
         const entry *e = &p->entries[p->table[at] - 1];
-        if (e->hash == hash && strcmp(tn_variable_name(e->variable), name) == 0) return p->table[at] - 1;
+        if (e->hash == hash && strcmp(tn_variable_name(e->variable), name) == 0)
+            return p->table[at] - 1;
     }
     return -1;
 }
@@ -173,8 +174,8 @@ tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init 
 {
     entry *e = p ? add(p, name, p->dtype, shape) : NULL;
     if (!e) return NULL;
-    if (init && tn_init_fill(p->ctx, init, p->dtype, shape, e->hash, tn_variable_data(e->variable)) != TN_OK)
-        return NULL;
+    void *data = tn_variable_data(e->variable);
+    if (init && tn_init_fill(p->ctx, init, p->dtype, shape, e->hash, data) != TN_OK) return NULL;
     return e->variable;
 }
 
@@ -186,9 +187,12 @@ tn_node *tn_buffer(tn_params *p, const char *name, tn_dtype dtype, tn_shape shap
     return e->variable;
 }
 
-/* ---- looking ---------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
-static const entry *at(const tn_params *p, int i) { return p && i >= 0 && i < p->n ? &p->entries[i] : NULL; }
+static const entry *at(const tn_params *p, int i)
+{
+    return p && i >= 0 && i < p->n ? &p->entries[i] : NULL;
+}
 
 int tn_params_count(const tn_params *p) { return p ? p->n : 0; }
 
@@ -227,7 +231,7 @@ int64_t tn_params_trainable_size(const tn_params *p)
     return n;
 }
 
-/* ---- freezing and groups -------------------------------------------------------------------------------- */
+/* ---- freezing and groups --------------------------------------------------------------------- */
 
 bool tn_name_matches(const char *pattern, const char *name)
 {
@@ -269,11 +273,12 @@ int tn_params_set_group(tn_params *p, const char *pattern, int group)
     return n;
 }
 
-/* ---- two sets --------------------------------------------------------------------------------------------- */
+/* ---- two sets -------------------------------------------------------------------------------- */
 
 tn_status tn_params_compatible(const tn_params *a, const tn_params *b)
 {
-    if (!a || !b) return a || b ? tn_fail((a ? a : b)->ctx, TN_ERR_ARG, "a parameter set is NULL") : TN_ERR_ARG;
+    if (!a || !b)
+        return a || b ? tn_fail((a ? a : b)->ctx, TN_ERR_ARG, "a parameter set is NULL") : TN_ERR_ARG;
     if (a->n != b->n)
         return tn_fail(a->ctx, TN_ERR_ARG, "the parameter sets have %d and %d variables", a->n, b->n);
     for (int i = 0; i < a->n; i++) {
@@ -305,7 +310,8 @@ tn_status tn_params_copy(tn_params *to, const tn_params *from)
 
 tn_status tn_params_bind(const tn_params *p, tn_program *program)
 {
-    if (!p || !program) return p ? tn_fail(p->ctx, TN_ERR_ARG, "tn_params_bind: no program") : TN_ERR_ARG;
+    if (!p || !program)
+        return p ? tn_fail(p->ctx, TN_ERR_ARG, "tn_params_bind: no program") : TN_ERR_ARG;
     tn_node **list = tn_alloc(p->ctx, (size_t)(p->n + 1) * sizeof *list);
     if (!list) return tn_ctx_status(p->ctx);
     for (int i = 0; i < p->n; i++) list[i] = p->entries[i].variable;

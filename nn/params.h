@@ -29,7 +29,7 @@ TN_API tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const t
 /* State that is saved with the parameters and never trained; zeros at first. */
 TN_API tn_node *tn_buffer(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape);
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* Every name until the pop stands behind this one and a dot. */
 TN_API void tn_params_push(tn_params *p, const char *format, ...) TN_PRINTF(2, 3);
@@ -45,7 +45,7 @@ TN_API void tn_params_restore(tn_params *p, int depth);
 /* A copy of the text that lives as long as the set: what a layer keeps as its name. */
 TN_API const char *tn_params_text(tn_params *p, const char *text);
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 TN_API int      tn_params_count(const tn_params *p); /* parameters and buffers, in order of making */
 TN_API tn_node *tn_params_at(const tn_params *p, int i);
@@ -66,7 +66,7 @@ TN_API int tn_params_set_group(tn_params *p, const char *pattern, int group); /*
 /* Does `name` match the pattern? */
 TN_API bool tn_name_matches(const char *pattern, const char *name);
 
-/* ---- two sets ------------------------------------------------------------------------------------ */
+/* ---- two sets -------------------------------------------------------------------------------- */
 
 /* TN_OK if both have the same names with the same dtypes and shapes; else the first difference is
  * in the context of a. */

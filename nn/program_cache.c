@@ -24,7 +24,8 @@ tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_program_bui
 {
     if (!ctx) return NULL;
     if (!build || capacity < 0) {
-        tn_fail(ctx, TN_ERR_ARG, "tn_program_cache_new: %s", build ? "negative capacity" : "no build function");
+        tn_fail(ctx, TN_ERR_ARG, "tn_program_cache_new: %s",
+                build ? "negative capacity" : "no build function");
         return NULL;
     }
     tn_program_cache *c = tn_alloc(ctx, sizeof *c);
@@ -55,7 +56,8 @@ tn_program *tn_program_cache_get(tn_program_cache *c, const int64_t *key, int n)
 {
     if (!c) return NULL;
     if (n < 0 || n > TN_PROGRAM_KEY || (n > 0 && !key)) {
-        tn_fail(c->ctx, TN_ERR_ARG, "tn_program_cache_get: a key of %d numbers, at most %d", n, TN_PROGRAM_KEY);
+        tn_fail(c->ctx, TN_ERR_ARG, "tn_program_cache_get: a key of %d numbers, at most %d", n,
+                TN_PROGRAM_KEY);
         return NULL;
     }
     size_t bytes = (size_t)n * sizeof *key;

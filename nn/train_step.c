@@ -19,10 +19,17 @@ typedef struct building {
     tn_node      *guard;
 } building;
 
-static tn_node *number(const building *b, double value) { return tn_full(b->g, TN_F64, TN_SCALAR, value); }
-static tn_node *to_dtype(const building *b, tn_node *x) { return tn_cast(x, tn_params_dtype(b->opt->params)); }
+static tn_node *number(const building *b, double value)
+{
+    return tn_full(b->g, TN_F64, TN_SCALAR, value);
+}
 
-/* ---- scalars ------------------------------------------------------------------------------------------- */
+static tn_node *to_dtype(const building *b, tn_node *x)
+{
+    return tn_cast(x, tn_params_dtype(b->opt->params));
+}
+
+/* ---- scalars --------------------------------------------------------------------------------- */
 
 static void require_finite(building *b, tn_node *x)
 {
@@ -94,7 +101,7 @@ static void make_scalars(building *b, tn_node *count, bool skip_nonfinite)
     }
 }
 
-/* ---- updates ----------------------------------------------------------------------------------------------- */
+/* ---- updates --------------------------------------------------------------------------------- */
 
 /* Returns the parameter's new value. */
 static tn_node *update(building *b, int slot, tn_node *dw)
@@ -114,11 +121,12 @@ static tn_node *update(building *b, int slot, tn_node *dw)
     b->out[b->n_out++] = tn_assign(s->param, out[0]);
     if (m) b->out[b->n_out++] = tn_assign(m, out[1]);
     if (v) b->out[b->n_out++] = tn_assign(v, out[2]);
-    if (s->average) b->out[b->n_out++] = tn_assign(s->average, tn_lerp(s->average, out[0], b->average_rate));
+    if (s->average)
+        b->out[b->n_out++] = tn_assign(s->average, tn_lerp(s->average, out[0], b->average_rate));
     return out[0];
 }
 
-/* ---- common to the three programs --------------------------------------------------------------------------- */
+/* ---- common to the three programs ------------------------------------------------------------ */
 
 static tn_status begin(building *b, const tn_train_step_options *o)
 {
@@ -126,7 +134,8 @@ static tn_status begin(building *b, const tn_train_step_options *o)
     tn_status     s = tn__optimizer_extend(opt);
     if (s != TN_OK) return s;
     if (o->n_outputs < 0 || (o->n_outputs > 0 && !o->outputs))
-        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_train_step: %d outputs, and no list of them", o->n_outputs);
+        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_train_step: %d outputs, and no list of them",
+                       o->n_outputs);
     if (opt->n_slots == 0)
         return tn_fail(opt->ctx, TN_ERR_GRAD, "tn_train_step: no parameter is trainable");
     b->grad = tn_alloc(opt->ctx, (size_t)opt->n_slots * sizeof *b->grad);
@@ -153,7 +162,8 @@ static tn_status differentiate(building *b, tn_node *y)
         reached += b->grad[slot[k]] != NULL;
     }
     if (s == TN_OK && reached == 0)
-        s = tn_fail(opt->ctx, TN_ERR_GRAD, "tn_train_step: the loss depends on none of the %d trainable parameters", n);
+        s = tn_fail(opt->ctx, TN_ERR_GRAD,
+                    "tn_train_step: the loss depends on none of the %d trainable parameters", n);
     tn_free(opt->ctx, slot), tn_free(opt->ctx, wrt);
     return s;
 }
@@ -179,8 +189,10 @@ static tn_status check(tn_graph *g, const tn_node *loss, const tn_optimizer *opt
 {
     tn_ctx *ctx = opt ? opt->ctx : g ? tn_graph_ctx(g) : tn_node_ctx(loss);
     if (!ctx) return TN_ERR_ARG;
-    if (!g || !loss || !opt) return unexplained(ctx, !opt ? "the optimizer" : !g ? "the graph" : "the loss");
-    if (tn_node_graph(loss) != g) return tn_fail(ctx, TN_ERR_ARG, "tn_train_step: the loss is of another graph");
+    if (!g || !loss || !opt)
+        return unexplained(ctx, !opt ? "the optimizer" : !g ? "the graph" : "the loss");
+    if (tn_node_graph(loss) != g)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_train_step: the loss is of another graph");
     if (tn_graph_ctx(g) != opt->ctx)
         return tn_fail(ctx, TN_ERR_ARG, "tn_train_step: graph and optimizer are of different contexts");
     return tn_ctx_status(ctx);
@@ -206,7 +218,7 @@ static void first_outputs(building *b, tn_node *loss, const tn_train_step_option
     if (o->skip_nonfinite) require_finite(b, loss);
 }
 
-/* ---- the three programs ---------------------------------------------------------------------------------------- */
+/* ---- the three programs ---------------------------------------------------------------------- */
 
 static const tn_train_step_options no_options;
 
@@ -237,8 +249,9 @@ tn_program *tn_train_step(tn_graph *g, tn_node *loss, tn_optimizer *opt)
 
 static tn_status needs_accumulators(const tn_optimizer *opt)
 {
-    return opt->accumulate ? TN_OK
-                           : tn_fail(opt->ctx, TN_ERR_STATE, "tn_accumulate_step: the optimizer was made without .accumulate");
+    if (opt->accumulate) return TN_OK;
+    return tn_fail(opt->ctx, TN_ERR_STATE,
+                   "tn_accumulate_step: the optimizer was made without .accumulate");
 }
 
 tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *opt,
@@ -286,7 +299,8 @@ tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *optio
             b.grad[i] = tn_read(b.g, opt->slots[i].accumulated), reached++;
         }
         if (reached == 0)
-            s = tn_fail(opt->ctx, TN_ERR_STATE, "tn_update_step: no program accumulates yet: make those first");
+            s = tn_fail(opt->ctx, TN_ERR_STATE,
+                        "tn_update_step: no program accumulates yet: make those first");
         if (s == TN_OK) make_scalars(&b, count, o.skip_nonfinite);
         if (s == TN_OK) b.out[b.n_out++] = tn_assign(opt->accumulated_count, tn__clear(count, count));
     }

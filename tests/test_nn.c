@@ -3,7 +3,7 @@
 #include "failing.h"
 #include "layers.h"
 
-/* ---- PyTorch's numbers (2.x, float64) ---------------------------------------------------------------- */
+/* ---- PyTorch's numbers (2.x, float64) -------------------------------------------------------- */
 
 static const double torch_relu[] = {
     -0.80547769662055557, -1.4785269560838896, -1.4562018854800021, -0.74900231435275277,
@@ -40,7 +40,7 @@ static const double torch_pe[] = {
     0.99999071683669571,
 };
 
-/* ---- Linear, norms, feed-forward ---------------------------------------------------------------------- */
+/* ---- Linear, norms, feed-forward ------------------------------------------------------------- */
 
 TEST(linear, is_x_w_plus_b)
 {
@@ -130,7 +130,7 @@ TEST(layers, feed_forward_is_torchs)
     bench_free(&b);
 }
 
-/* ---- Embedding, positions ---------------------------------------------------------------------------------- */
+/* ---- Embedding, positions -------------------------------------------------------------------- */
 
 TEST(embedding, rows_padding_and_scale)
 {
@@ -201,7 +201,7 @@ TEST(positions, learned)
     bench_free(&b);
 }
 
-/* ---- dropout ------------------------------------------------------------------------------------------------------ */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
 /* Two layers of one shape and names apart drop other elements; evaluation drops none. */
 TEST(layers, dropout_differs_by_scope_and_mode)
@@ -220,7 +220,7 @@ TEST(layers, dropout_differs_by_scope_and_mode)
     tn_graph_free(g), bench_free(&b);
 }
 
-/* ---- gradients ------------------------------------------------------------------------------------------------------ */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 /* Layers are open: here their parameters are the check's inputs. */
 static tn_node *build_encoder(tn_graph *g, tn_node *const *in, void *user)
@@ -282,7 +282,7 @@ TEST(layers, gradients_of_a_decoder)
     check_gradients(build_decoder, types, 8);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool make_layers(tn_ctx *ctx)
 {

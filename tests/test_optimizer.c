@@ -19,7 +19,7 @@ static tn_node *bowl(tn_graph *g, tn_node *w, const double *a, const double *c)
     return tn_sum_all(tn_add(tn_scale(tn_mul(tn_mul(an, w), w), 0.5), tn_mul(cn, w)));
 }
 
-/* ---- against PyTorch ------------------------------------------------------------------------------- */
+/* ---- against PyTorch ------------------------------------------------------------------------- */
 
 static const double torch_w[3] = { 0.5, -1.25, 2.0 }, torch_a[3] = { 1, 0.3, 2.5 }, torch_c[3] = { 0.1, -0.7, 0.05 };
 
@@ -85,7 +85,7 @@ TEST(optimizer, adam_is_torchs)
     }
 }
 
-/* ---- against the textbook -------------------------------------------------------------------------------- */
+/* ---- against the textbook -------------------------------------------------------------------- */
 
 enum { N_PARAMS = 3, MOST = 4 };
 
@@ -262,7 +262,7 @@ TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
     tn_optimizer_free(opt), toy_free(&t);
 }
 
-/* ---- state and errors -------------------------------------------------------------------------------------------------- */
+/* ---- state and errors ------------------------------------------------------------------------ */
 
 TEST(optimizer, state_is_enumerable_by_name)
 {

@@ -5,7 +5,7 @@
 
 static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 11 }); }
 
-/* ---- sets -------------------------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------------------ */
 
 TEST(params, names_are_paths)
 {
@@ -115,7 +115,7 @@ TEST(params, copies_between_sets)
     tn_params_free(a), tn_params_free(b), tn_params_free(c), tn_params_free(d), tn_ctx_free(ctx), tn_ctx_free(other);
 }
 
-/* ---- initial values ------------------------------------------------------------------------------------ */
+/* ---- initial values -------------------------------------------------------------------------- */
 
 enum { N = 200000 };
 

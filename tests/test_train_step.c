@@ -7,7 +7,7 @@ static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .thre
 
 static double *numbers(tn_node *variable) { return tn_variable_data(variable); }
 
-/* ---- accumulation ------------------------------------------------------------------------------------------- */
+/* ---- accumulation ---------------------------------------------------------------------------- */
 
 /* A small regression: x [n, 3] -> [n, 2], sum of squares. */
 typedef struct regression {
@@ -86,7 +86,7 @@ TEST(train_step, two_micro_batches_are_one_batch)
     tn_optimizer_free(a), tn_optimizer_free(b), tn_params_free(whole.p), tn_params_free(parts.p), tn_ctx_free(ctx);
 }
 
-/* ---- resuming, bits ---------------------------------------------------------------------------------------------- */
+/* ---- resuming, bits -------------------------------------------------------------------------- */
 
 /* n runs of the regression with dropout; its weights go to out. */
 static void train(const regression *r, tn_optimizer *opt, const tn_train_step_options *o, int first, int n)
@@ -175,7 +175,7 @@ TEST(train_step, a_steady_step_allocates_nothing)
     tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
 }
 
-/* ---- what is trained ------------------------------------------------------------------------------------------------ */
+/* ---- what is trained ------------------------------------------------------------------------- */
 
 TEST(train_step, frozen_and_unused_parameters_stay)
 {
@@ -259,7 +259,7 @@ TEST(train_step, a_nonfinite_micro_batch_is_not_accumulated)
     tn_params_free(r.p), tn_ctx_free(ctx);
 }
 
-/* ---- averages -------------------------------------------------------------------------------------------------------- */
+/* ---- averages -------------------------------------------------------------------------------- */
 
 TEST(train_step, averages_stand_in_for_weights)
 {

@@ -15,7 +15,7 @@ TN_ATTRS(adam_update, ADAM_UPDATE_ATTRS)
 #define MOMENTUM_UPDATE_ATTRS(F) F(momentum_update, f64, momentum) F(momentum_update, flag, nesterov)
 TN_ATTRS(momentum_update, MOMENTUM_UPDATE_ATTRS)
 
-/* ---- kernels --------------------------------------------------------------------------------------- */
+/* ---- kernels --------------------------------------------------------------------------------- */
 
 enum { SQUARE_LANES = 16 };
 
@@ -43,7 +43,7 @@ SPAN(momentum_update)
 SPAN(clear)
 SPAN(sum_squares)
 
-/* ---- inference and cost ------------------------------------------------------------------------------ */
+/* ---- inference and cost ---------------------------------------------------------------------- */
 
 /* The first n_full inputs have one shape and dtype, which every output has too; the rest are scalars
  * of that dtype. */
@@ -70,7 +70,7 @@ static void update_cost(const tn_infer *c, tn_cost *cost, int n_full, double flo
     cost->bytes = (n_full + c->n_out) * n * (double)tn_dtype_size(c->in[0].dtype);
 }
 
-/* UPDATE(op, inputs of full size, outputs, flops an element): its inference, cost and common lines. */
+/* RULES(op, inputs of full size, flops an element): its inference and cost. UPDATE: its common lines. */
 #define RULES(op, n_full, flops)                                                                   \
     static tn_status op##_infer(tn_infer *c) { return update_infer(c, n_full); }                   \
     static void op##_cost(const tn_infer *c, tn_cost *cost) { update_cost(c, cost, n_full, flops); }
@@ -80,7 +80,7 @@ static void update_cost(const tn_infer *c, tn_cost *cost, int n_full, double flo
 
 static double *ref_out(const tn_ref *r, int k) { return (double *)r->out[k]; }
 
-/* ---- Adam ------------------------------------------------------------------------------------------------ */
+/* ---- Adam ------------------------------------------------------------------------------------ */
 
 /* Kingma & Ba 2015, algorithm 1, with the bias corrections in rate = lr / (1 - b1^t) and
  * root = 1 / sqrt(1 - b2^t); decoupled decay, lr times the weight decay, as Loshchilov & Hutter 2019. */
@@ -121,7 +121,7 @@ void tn__adam_update(const tn__adam *adam, tn_node *w, tn_node *m, tn_node *v, t
     tn_apply_multi(&tn_op_adam_update, (tn_node *[]){ w, m, v, dw, scale, rate, root, decay }, 8, &a, out);
 }
 
-/* ---- gradient descent ---------------------------------------------------------------------------------------- */
+/* ---- gradient descent ------------------------------------------------------------------------ */
 
 RULES(sgd_update, 2, 5)
 
@@ -177,7 +177,7 @@ void tn__momentum_update(double momentum, bool nesterov, tn_node *w, tn_node *u,
     tn_apply_multi(&tn_op_momentum_update, (tn_node *[]){ w, u, dw, scale, rate, decay }, 6, &a, out);
 }
 
-/* ---- clearing ---------------------------------------------------------------------------------------------------- */
+/* ---- clearing -------------------------------------------------------------------------------- */
 
 RULES(clear, 2, 0)
 REF(clear, 0)
@@ -190,12 +190,15 @@ tn_node *tn__clear(tn_node *x, tn_node *after)
     return tn_apply(&tn_op_clear, (tn_node *[]){ x, after }, 2, NULL);
 }
 
-/* ---- the global norm ------------------------------------------------------------------------------------------------ */
+/* ---- the global norm ------------------------------------------------------------------------- */
 
 /* One loop over blocks of all inputs; the blocks' sums are added in order, in f64. */
 enum { SQUARE_BLOCK = 1 << 15 };
 
-static int64_t blocks_of(const tn_tensor *x) { return (tn_shape_size(&x->shape) + SQUARE_BLOCK - 1) / SQUARE_BLOCK; }
+static int64_t blocks_of(const tn_tensor *x)
+{
+    return (tn_shape_size(&x->shape) + SQUARE_BLOCK - 1) / SQUARE_BLOCK;
+}
 
 static void square_block(void *arg, int64_t task, int worker)
 {
