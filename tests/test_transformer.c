@@ -1,6 +1,7 @@
 /* The Transformer: its whole gradient against differences, packed against padded, causality, positions,
  * decoding with a cache against decoding in full, and beam search against trying everything. */
 #include "check.h"
+#include "failing.h"
 #include "libtensor.h"
 
 #include <math.h>
@@ -459,6 +460,24 @@ TEST(decoding, wrong_options)
     tn_translator_free(t);
     close_fixture(&f);
 }
+
+/* ---- without memory -------------------------------------------------------------------------------------------------- */
+
+static bool make_and_translate(tn_ctx *ctx)
+{
+    static const int32_t  ids[] = { 4, 5, 3, 7, 3 };
+    tn_transformer_config c = tiny();
+    tn_params            *p = tn_params_new(ctx, TN_F32);
+    tn_transformer       *m = tn_transformer_new(p, &c);
+    tn_translator        *t = tn_translator_new(m, &(tn_translate_options){ .beam = 2, .max_ratio = 1e-9, .max_extra = 2 });
+    bool                  ok = tn_translate(t, ids, (const int64_t[]){ 0, 3, 5 }, 2) != NULL;
+    tn_translator_free(t);
+    tn_transformer_free(m);
+    tn_params_free(p);
+    return ok;
+}
+
+TEST(decoding, each_allocation_may_fail) { check_each_allocation(make_and_translate); }
 
 /* ---- learning ------------------------------------------------------------------------------------------------------- */
 
