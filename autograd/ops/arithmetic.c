@@ -1,10 +1,10 @@
-/* Arithmetic on two or three operands, elementwise. Integers wrap around; floats follow IEEE 754, so
- * a division by zero is an infinity or a NaN and never an error. Gradients at the edges (ties, zeros)
- * are PyTorch's; where they differ, the rule says so. */
+/* Arithmetic on two or three operands, elementwise. Integers wrap around; floats follow IEEE
+ * 754, so a division by zero is an infinity or a NaN and never an error. Gradients at the edges
+ * (ties, zeros) are PyTorch's; where they differ, the rule says so. */
 #include "autograd/ops/elementwise.h"
 
 
-/* ---- constants beside a node ------------------------------------------------------------------ */
+/* ---- constants beside a node ----------------------------------------------------------------- */
 
 tn_node *tn_full_like(tn_node *x, double value)
 {
@@ -24,13 +24,14 @@ tn_node *tn_scalar_like(tn_node *x, double value)
     if (!x) return NULL;
     if (!tn_node_graph(x)) {
         tn_fail(tn_node_ctx(x), TN_ERR_STATE,
-                "scalar_like: variable \"%s\" is in no graph: give its tn_read", tn_variable_name(x));
+                "scalar_like: variable \"%s\" is in no graph: give its tn_read",
+                tn_variable_name(x));
         return NULL;
     }
     return tn_full(tn_node_graph(x), tn_node_dtype(x), TN_SCALAR, value);
 }
 
-/* ---- add, sub, mul, div ----------------------------------------------------------------------- */
+/* ---- add, sub, mul, div ---------------------------------------------------------------------- */
 
 SPAN_WRAP(add, x + y)
 REF(add, x + y)
@@ -44,8 +45,10 @@ TN_OP_DEFINE(add, .doc = "x + y", ELEMENTWISE(add, 2), .vjp = add_vjp,
                { .in = { { 5 }, { 5 } }, .dtype = { TN_I32, TN_I32 }, .int_lo = -9, .int_hi = 9 },
                { .in = { { 19 }, { 1 } }, .dtype = { TN_I64, TN_I64 }, .int_lo = -9, .int_hi = 9 },
                { .in = { { 2, 3 }, { 4, 5 } }, .fails = TN_ERR_SHAPE, .message = "[2,3]" },
-               { .in = { { 3 }, { 3 } }, .dtype = { TN_I32, TN_I64 }, .fails = TN_ERR_DTYPE, .message = "i64" },
-               { .in = { { 3 }, { 3 } }, .dtype = { TN_BOOL, TN_BOOL }, .fails = TN_ERR_DTYPE, .message = "bool" }));
+               { .in = { { 3 }, { 3 } }, .dtype = { TN_I32, TN_I64 }, .fails = TN_ERR_DTYPE,
+                 .message = "i64" },
+               { .in = { { 3 }, { 3 } }, .dtype = { TN_BOOL, TN_BOOL }, .fails = TN_ERR_DTYPE,
+                 .message = "bool" }));
 BINARY_FN(add)
 
 SPAN_WRAP(sub, x - y)
@@ -76,23 +79,26 @@ static void div_vjp(tn_vjp *c)
 {
     tn_node *dx = tn_div(c->dout[0], c->in[1]);
     if (c->want[0]) c->din[0] = dx;
-    if (c->want[1]) c->din[1] = tn_neg(tn_mul(dx, c->out[0])); /* -(dy / y) (x / y): x may be freed */
+    if (c->want[1]) c->din[1] = tn_neg(tn_mul(dx, c->out[0])); /* -(dy / y) (x / y): frees x */
 }
 TN_OP_DEFINE(div, .doc = "x / y", ELEMENTWISE(div, 2), .vjp = div_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = 0.5, .hi = 2 },
                { .in = { { 2, 1, 3 }, { 4, 1 } }, .lo = -3, .hi = -0.5 },
                { .in = { { 0 }, { 67 } }, .lo = 0.5, .hi = 2 },
-               { .in = { { 3 }, { 3 } }, .dtype = { TN_I32, TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));
+               { .in = { { 3 }, { 3 } }, .dtype = { TN_I32, TN_I32 }, .fails = TN_ERR_DTYPE,
+                 .message = "i32" }));
 BINARY_FN(div)
 
-/* ---- affine: a x + b, with numbers known while building ------------------------------------------ */
+/* ---- affine: a x + b, with numbers known while building -------------------------------------- */
 
 #define AFFINE_ATTRS(F) F(affine, f64, a) F(affine, f64, b)
 TN_ATTRS(affine, AFFINE_ATTRS)
 
 TN_SPAN_FLOATS(affine, affine_attrs, (T)attrs.a * x + (T)attrs.b)
-TN_EACH_LEVEL(TN_SPAN_FN, affine, i32, uint32_t, uint32_t, affine_attrs, (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
-TN_EACH_LEVEL(TN_SPAN_FN, affine, i64, uint64_t, uint64_t, affine_attrs, (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
+TN_EACH_LEVEL(TN_SPAN_FN, affine, i32, uint32_t, uint32_t, affine_attrs,
+              (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
+TN_EACH_LEVEL(TN_SPAN_FN, affine, i64, uint64_t, uint64_t, affine_attrs,
+              (T)(int64_t)attrs.a * x + (T)(int64_t)attrs.b)
 SPAN_OF_NUM(affine)
 REF_ATTRS(affine, affine_attrs, attrs.a * x + attrs.b)
 
@@ -103,23 +109,31 @@ static tn_status affine_infer(tn_infer *c)
         for (int i = 0; i < 2; i++) {
             double v = i ? at->b : at->a;
             if (!(v > -0x1p53 && v < 0x1p53 && v == (double)(int64_t)v))
-                return tn_infer_fail(c, TN_ERR_ARG, "%g is not a whole number under 2^53, and x is %s", v,
+                return tn_infer_fail(c, TN_ERR_ARG,
+                                     "%g is not a whole number under 2^53, and x is %s", v,
                                      tn_dtype_name(c->in[0].dtype));
         }
     return tn_infer_same(c);
 }
 
-static void affine_vjp(tn_vjp *c) { c->din[0] = tn_scale(c->dout[0], ((const affine_attrs *)c->attrs)->a); }
+static void affine_vjp(tn_vjp *c)
+{
+    c->din[0] = tn_scale(c->dout[0], ((const affine_attrs *)c->attrs)->a);
+}
 
 TN_OP_DEFINE(affine, .doc = "a x + b", .arity = 1, .flags = TN_INPLACE_OK, TN_ATTRS_OF(affine),
     .infer = affine_infer, .span = &affine_span, .vjp = affine_vjp, .ref = affine_ref,
     TN_SAMPLES({ .in = { { 2, 3 } }, .attrs = &(affine_attrs){ 2.5, -1 } },
                { .in = { { 67 } }, .attrs = &(affine_attrs){ -1e-3, 1e3 } },
                { .in = { { 3 } }, .attrs = &(affine_attrs){ 0, 3 } },
-               { .in = { { 5 } }, .attrs = &(affine_attrs){ -2, 7 }, .dtype = { TN_I32 }, .int_lo = -9, .int_hi = 9 },
-               { .in = { { 5 } }, .attrs = &(affine_attrs){ 3, -1 }, .dtype = { TN_I64 }, .int_lo = -9, .int_hi = 9 },
-               { .in = { { 5 } }, .attrs = &(affine_attrs){ 0.5, 0 }, .dtype = { TN_I64 }, .fails = TN_ERR_ARG, .message = "0.5" },
-               { .in = { { 5 } }, .attrs = &(affine_attrs){ 1, 1 }, .dtype = { TN_U8 }, .fails = TN_ERR_DTYPE, .message = "u8" }));
+               { .in = { { 5 } }, .attrs = &(affine_attrs){ -2, 7 }, .dtype = { TN_I32 },
+                 .int_lo = -9, .int_hi = 9 },
+               { .in = { { 5 } }, .attrs = &(affine_attrs){ 3, -1 }, .dtype = { TN_I64 },
+                 .int_lo = -9, .int_hi = 9 },
+               { .in = { { 5 } }, .attrs = &(affine_attrs){ 0.5, 0 }, .dtype = { TN_I64 },
+                 .fails = TN_ERR_ARG, .message = "0.5" },
+               { .in = { { 5 } }, .attrs = &(affine_attrs){ 1, 1 }, .dtype = { TN_U8 },
+                 .fails = TN_ERR_DTYPE, .message = "u8" }));
 
 tn_node *tn_affine(tn_node *x, double a, double b)
 {
@@ -131,7 +145,7 @@ tn_node *tn_add_scalar(tn_node *x, double c) { return tn_affine(x, 1, c); }
 /* -0 is the number that changes nothing when added, not even the sign of a zero. */
 tn_node *tn_scale(tn_node *x, double c) { return tn_affine(x, c, -0.0); }
 
-/* ---- lerp ---------------------------------------------------------------------------------------- */
+/* ---- lerp ------------------------------------------------------------------------------------ */
 
 TN_SPAN(lerp, x + z * (y - x))
 REF(lerp, x + z * (y - x))
@@ -152,10 +166,10 @@ tn_node *tn_lerp(tn_node *x, tn_node *y, tn_node *t)
     return tn_apply(&tn_op_lerp, (tn_node *[]){ x, y, t }, 3, NULL);
 }
 
-/* ---- maximum, minimum ------------------------------------------------------------------------------ */
+/* ---- maximum, minimum ------------------------------------------------------------------------ */
 
-/* dx of max(x, y): dy where x wins, half of it where they are equal. Of min(x, y) it is the gradient of
- * max with the operands exchanged. A NaN wins, on both sides. */
+/* dx of max(x, y): dy where x wins, half of it where they are equal. Of min(x, y) it is the
+ * gradient of max with the operands exchanged. A NaN wins, on both sides. */
 TN_SPAN(maximum_grad, x < y ? 0 : x == y ? z * (T)0.5 : z)
 REF(maximum_grad, x < y ? 0 : x == y ? z / 2 : z)
 static tn_node *maximum_grad(tn_node *x, tn_node *y, tn_node *dy)
@@ -174,7 +188,8 @@ TN_OP_DEFINE(maximum_grad, .doc = "dy where x > y, dy / 2 where x = y, else 0: d
 TN_SPAN_NUM(maximum, x > y || x != x ? x : y)
 REF(maximum, x > y || x != x ? x : y)
 VJP2(maximum, maximum_grad(x, y, g), maximum_grad(y, x, g))
-TN_OP_DEFINE(maximum, .doc = "max(x, y); NaN if either is", ELEMENTWISE(maximum, 2), .vjp = maximum_vjp,
+TN_OP_DEFINE(maximum, .doc = "max(x, y); NaN if either is", ELEMENTWISE(maximum, 2),
+    .vjp = maximum_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
                { .in = { { 4, 1 }, { 3 } } },
                { .in = { { 0 }, { 67 } } },
@@ -185,7 +200,8 @@ BINARY_FN(maximum)
 TN_SPAN_NUM(minimum, x < y || x != x ? x : y)
 REF(minimum, x < y || x != x ? x : y)
 VJP2(minimum, maximum_grad(y, x, g), maximum_grad(x, y, g))
-TN_OP_DEFINE(minimum, .doc = "min(x, y); NaN if either is", ELEMENTWISE(minimum, 2), .vjp = minimum_vjp,
+TN_OP_DEFINE(minimum, .doc = "min(x, y); NaN if either is", ELEMENTWISE(minimum, 2),
+    .vjp = minimum_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
                { .in = { { 4, 1 }, { 3 } } },
                { .in = { { 0 }, { 67 } } },
@@ -193,7 +209,7 @@ TN_OP_DEFINE(minimum, .doc = "min(x, y); NaN if either is", ELEMENTWISE(minimum,
                { .in = { { 7 }, { 7 } }, .dtype = { TN_I64, TN_I64 }, .int_lo = -3, .int_hi = 3 }));
 BINARY_FN(minimum)
 
-/* ---- powers ---------------------------------------------------------------------------------------- */
+/* ---- powers ---------------------------------------------------------------------------------- */
 
 SPAN_MATH(pow, 2, tn__pow(x, y))
 REF(pow, pow(x, y))
@@ -207,8 +223,8 @@ static void pow_vjp(tn_vjp *c)
         c->din[0] = tn_mul(g, tn_mul(y, tn_pow(base, tn_add_scalar(y, -1))));
     }
     if (c->want[1]) {
-        /* x^y log x where x > 0; at 0 it is 0 (of y > 0), and for a negative base there is no derivative:
-         * 0, where PyTorch gives NaN */
+        /* x^y log x where x > 0; at 0 it is 0 (of y > 0), and for a negative base there is no
+         * derivative: 0, where PyTorch gives NaN */
         tn_node *pos = tn_gt(x, zero);
         c->din[1] = tn_mul(g, tn_mul(tn_where(pos, out, zero), tn_log(tn_where(pos, x, one))));
     }
@@ -229,7 +245,8 @@ static void pow_scalar_vjp(tn_vjp *c)
     double e = ((const pow_scalar_attrs *)c->attrs)->exponent;
     if (e != 0) c->din[0] = tn_scale(tn_mul(c->dout[0], tn_pow_scalar(c->in[0], e - 1)), e);
 }
-TN_OP_DEFINE(pow_scalar, .doc = "x^c", ELEMENTWISE(pow_scalar, 1), TN_ATTRS_OF(pow_scalar), .vjp = pow_scalar_vjp,
+TN_OP_DEFINE(pow_scalar, .doc = "x^c", ELEMENTWISE(pow_scalar, 1), TN_ATTRS_OF(pow_scalar),
+    .vjp = pow_scalar_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3, .attrs = &(pow_scalar_attrs){ 1.7 } },
                { .in = { { 67 } }, .lo = 0.5, .hi = 3, .attrs = &(pow_scalar_attrs){ -2.5 } },
                { .in = { { 2, 3 } }, .lo = -3, .hi = -1, .attrs = &(pow_scalar_attrs){ 5 } },
@@ -247,7 +264,7 @@ tn_node *tn_pow_scalar(tn_node *x, double c)
     return tn_apply(&tn_op_pow_scalar, &x, 1, &(pow_scalar_attrs){ c });
 }
 
-/* ---- angle and length -------------------------------------------------------------------------------- */
+/* ---- angle and length ------------------------------------------------------------------------ */
 
 /* The first operand is y, as in C. */
 SPAN_MATH(atan2, 2, tn__atan2(x, y))
@@ -259,11 +276,15 @@ static void atan2_vjp(tn_vjp *c)
     if (c->want[0]) c->din[0] = tn_mul(g, x);
     if (c->want[1]) c->din[1] = tn_neg(tn_mul(g, y));
 }
-TN_OP_DEFINE(atan2, .doc = "angle of the point (x, y); operands y, x", ELEMENTWISE(atan2, 2), .vjp = atan2_vjp,
+TN_OP_DEFINE(atan2, .doc = "angle of the point (x, y); operands y, x", ELEMENTWISE(atan2, 2),
+    .vjp = atan2_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = 0.3, .hi = 2 },
                { .in = { { 4, 1 }, { 3 } }, .lo = -2, .hi = -0.3 },
                { .in = { { 67 }, { 67 } }, .lo = 0.3, .hi = 30 }));
-tn_node *tn_atan2(tn_node *y, tn_node *x) { return tn_apply(&tn_op_atan2, (tn_node *[]){ y, x }, 2, NULL); }
+tn_node *tn_atan2(tn_node *y, tn_node *x)
+{
+    return tn_apply(&tn_op_atan2, (tn_node *[]){ y, x }, 2, NULL);
+}
 
 SPAN_MATH(hypot, 2, tn__hypot(x, y))
 REF(hypot, hypot(x, y))
@@ -274,7 +295,7 @@ TN_OP_DEFINE(hypot, .doc = "sqrt(x^2 + y^2)", ELEMENTWISE(hypot, 2), .vjp = hypo
                { .in = { { 67 }, { 0 } }, .lo = 0.3, .hi = 30 }));
 BINARY_FN(hypot)
 
-/* ---- remainders ----------------------------------------------------------------------------------------- */
+/* ---- remainders ------------------------------------------------------------------------------ */
 
 /* Exact, as C's fmod. */
 SPAN_MATH_RARE(fmod, 2, tn__fmod_is_far(x, y), tn__fmod_far(x, y), tn__fmod(x, y))
@@ -290,14 +311,15 @@ BINARY_FN(fmod)
 SPAN_MATH_RARE(remainder, 2, tn__fmod_is_far(x, y), tn__remainder_far(x, y), tn__remainder(x, y))
 REF(remainder, x - y * floor(x / y))
 VJP2(remainder, g, tn_neg(tn_mul(g, tn_floor_divide(x, y))))
-TN_OP_DEFINE(remainder, .doc = "x - y floor(x / y)", ELEMENTWISE(remainder, 2), .vjp = remainder_vjp,
+TN_OP_DEFINE(remainder, .doc = "x - y floor(x / y)", ELEMENTWISE(remainder, 2),
+    .vjp = remainder_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = 0.3, .hi = 2 },
                { .in = { { 4, 1 }, { 3 } }, .lo = -2, .hi = -0.3 },
                { .in = { { 67 }, { 67 } }, .lo = 1, .hi = 3 }));
 BINARY_FN(remainder)
 
-/* Python's x // y, of the exact remainder m = fmod(x, y): floor(x / y) where x / y itself may have been
- * rounded up to the next whole number. */
+/* Python's x // y, of the exact remainder m = fmod(x, y): floor(x / y) where x / y itself may
+ * have been rounded up to the next whole number. */
 #define FLOOR_QUOTIENT(R, sfx)                                                                     \
     TN_INLINE R floor_quotient_##sfx(R x, R y, R m, int fused)                                     \
     {                                                                                              \
@@ -314,13 +336,14 @@ SPAN_MATH_RARE(floor_divide, 2, tn__fmod_is_far(x, y), floor_quotient(x, y, tn__
              floor_quotient(x, y, tn__fmod(x, y)))
 REF(floor_divide, floor(x / y))
 VJP2(floor_divide, NULL, NULL)
-TN_OP_DEFINE(floor_divide, .doc = "floor(x / y)", ELEMENTWISE(floor_divide, 2), .vjp = floor_divide_vjp,
+TN_OP_DEFINE(floor_divide, .doc = "floor(x / y)", ELEMENTWISE(floor_divide, 2),
+    .vjp = floor_divide_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = 0.3, .hi = 2 },
                { .in = { { 4, 1 }, { 3 } }, .lo = -2, .hi = -0.3 },
                { .in = { { 67 }, { 67 } }, .lo = 1, .hi = 3 }));
 BINARY_FN(floor_divide)
 
-/* ---- logaddexp, copysign ------------------------------------------------------------------------------- */
+/* ---- logaddexp, copysign --------------------------------------------------------------------- */
 
 SPAN_MATH(logaddexp, 2, tn__logaddexp(x, y))
 REF(logaddexp, x == y ? x + log(2) : fmax(x, y) + log1p(exp(-fabs(x - y))))
@@ -334,7 +357,8 @@ BINARY_FN(logaddexp)
 TN_SPAN(copysign, tn__copysign(x, y))
 REF(copysign, copysign(x, y))
 VJP2(copysign, tn_mul(g, tn_mul(tn_sign(x), tn_copysign(tn_scalar_like(g, 1), y))), NULL)
-TN_OP_DEFINE(copysign, .doc = "|x| with the sign of y", ELEMENTWISE(copysign, 2), .vjp = copysign_vjp,
+TN_OP_DEFINE(copysign, .doc = "|x| with the sign of y", ELEMENTWISE(copysign, 2),
+    .vjp = copysign_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
                { .in = { { 4, 1 }, { 3 } }, .lo = -2, .hi = -0.1 },
                { .in = { { 67 }, { 0 } } }));

@@ -1,6 +1,6 @@
-/* What the families of elementwise ops share, so that an op's block says only what is its own: the
- * span (its kernel), the reference, the vjp rule, the descriptor's common lines, the public function.
- * In all of them x, y, z stand for the operands. */
+/* What the families of elementwise ops share, so that an op's block says only what is its own:
+ * the span (its kernel), the reference, the vjp rule, the descriptor's common lines, the public
+ * function. In all of them x, y, z stand for the operands. */
 #ifndef TN_AUTOGRAD_OPS_ELEMENTWISE_H
 #define TN_AUTOGRAD_OPS_ELEMENTWISE_H
 
@@ -10,18 +10,19 @@
 
 #include <math.h> /* for the references alone: kernels never call libm */
 
-/* ---- kernels -------------------------------------------------------------------------------- */
+/* ---- kernels --------------------------------------------------------------------------------- */
 
-/* TN_SPAN_NUM for arithmetic that can leave the range of an integer: it wraps around, as NumPy's. */
+/* TN_SPAN_NUM for arithmetic that can leave the range of an integer: it wraps around, as
+ * NumPy's. */
 #define SPAN_WRAP(name, expr)                                                                      \
     TN_SPAN_FLOATS(name, tn_no_attrs, expr)                                                        \
     TN_EACH_LEVEL(TN_SPAN_FN, name, i32, uint32_t, uint32_t, tn_no_attrs, expr)                    \
     TN_EACH_LEVEL(TN_SPAN_FN, name, i64, uint64_t, uint64_t, tn_no_attrs, expr)                    \
     SPAN_OF_NUM(name)
 
-/* Mathematics: expressions so long that the compiler's second and third copies of them, for the ends of
- * spans, would be most of the library. Here there is one copy, for blocks of 64 elements; the last
- * block is filled up. An element for which `rare` is true gets rare_expr (of x and y) instead.
+/* Mathematics: expressions so long that the compiler's second and third copies of them, for the
+ * ends of spans, would be most of the library. Here there is one copy, for blocks of 64 elements;
+ * the last block is filled up. An element for which `rare` is true gets rare_expr (of x and y).
  *     SPAN_MATH(pow, 2, tn__pow(x, y))   2: operands */
 #define SPAN_MATH(name, n_in, expr)             SPAN_MATH_ATTRS(name, n_in, tn_no_attrs, expr)
 #define SPAN_MATH_ATTRS(name, n_in, Attrs, expr) SPAN_MATH_OF(name, n_in, Attrs, 0, 0, expr)
@@ -42,8 +43,10 @@
         (void)attrs;                                                                               \
         for (int64_t first = 0; first < args->n; first += SPAN_BLOCK) {                            \
             const int64_t left = args->n - first;                                                  \
-            const T      *in0 = (const T *)args->in[0] + first, *in1 = (const T *)args->in[1] + first; \
-            T            *out = (T *)args->out[0] + first, room[n_in][SPAN_BLOCK], other[SPAN_BLOCK]; \
+            const T      *in0 = (const T *)args->in[0] + first;                                    \
+            const T      *in1 = (const T *)args->in[1] + first;                                    \
+            T            *out = (T *)args->out[0] + first;                                         \
+            T             room[n_in][SPAN_BLOCK], other[SPAN_BLOCK];                               \
             uint64_t      which = 0;                                                               \
             int           is_rare = 0;                                                             \
             if (left < SPAN_BLOCK) {                                                               \
@@ -80,9 +83,10 @@ enum { SPAN_BLOCK = 64 };
 #  define SPAN_ROLLED _Pragma("GCC unroll 1")
 #endif
 
-/* The n elements of a last block, and the first of them again up to its end: numbers as good as the rest,
- * where what lies in memory might be slow to compute with. */
-__attribute__((noinline, unused)) static const void *span_fill(void *room, const void *in, int64_t n, size_t size)
+/* The n elements of a last block, and the first of them again up to its end: numbers as good as
+ * the rest, where what lies in memory might be slow to compute with. */
+__attribute__((noinline, unused)) static const void *span_fill(void *room, const void *in,
+                                                               int64_t n, size_t size)
 {
     char *to = room;
     __builtin_memcpy(to, in, (size_t)n * size);
@@ -119,7 +123,7 @@ __attribute__((noinline, unused)) static const void *span_fill(void *room, const
         if (c->want[1]) c->din[1] = (dy);                                                          \
     }
 
-/* ---- descriptor and public function ------------------------------------------------------------ */
+/* ---- descriptor and public function ---------------------------------------------------------- */
 
 #define ELEMENTWISE(op, n)                                                                         \
     .arity = n, .flags = TN_INPLACE_OK, .infer = tn_infer_same, .span = &op##_span, .ref = op##_ref
@@ -133,7 +137,7 @@ __attribute__((noinline, unused)) static const void *span_fill(void *room, const
         return tn_apply(&tn_op_##op, (tn_node *[]){ x, y }, 2, NULL);                              \
     }
 
-/* ---- references --------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 /* Operand k, broadcast, at element i of the result; 0 of an operand that is not there. */
 TN_INLINE double tn__ref_at(const tn_ref *r, int k, int64_t i)
@@ -149,7 +153,8 @@ TN_INLINE double tn__ref_at(const tn_ref *r, int k, int64_t i)
         stride *= t->shape.dim[e];
     }
     if (t->dtype == TN_BOOL) return ((const uint8_t *)r->in[k])[at];
-    if (t->dtype == TN_U8 || tn_dtype_is_index(t->dtype)) return (double)((const int64_t *)r->in[k])[at];
+    if (t->dtype == TN_U8 || tn_dtype_is_index(t->dtype))
+        return (double)((const int64_t *)r->in[k])[at];
     return ((const double *)r->in[k])[at];
 }
 

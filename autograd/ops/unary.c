@@ -1,5 +1,6 @@
-/* Functions of one operand, elementwise, with their derivatives; and the casts between dtypes. Outside
- * of its domain a function is NaN, as in C; gradients there and at poles follow their formulas. */
+/* Functions of one operand, elementwise, with their derivatives; and the casts between dtypes.
+ * Outside of its domain a function is NaN, as in C; gradients there and at poles follow their
+ * formulas. */
 #include "autograd/ops/elementwise.h"
 
 #include "tensor/half.h"
@@ -8,13 +9,14 @@
 #define LN10    2.30258509299404568402
 #define SQRT_PI 1.77245385090551602730
 
-/* ---- sign and size ------------------------------------------------------------------------------ */
+/* ---- sign and size --------------------------------------------------------------------------- */
 
 SPAN_WRAP(neg, -x)
 REF(neg, -x)
 VJP(neg, tn_neg(dy))
 TN_OP_DEFINE(neg, .doc = "-x", ELEMENTWISE(neg, 1), .vjp = neg_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } } }, { .in = { { 0 } } }, { .in = { { 2, -1 } } },
+    TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } } }, { .in = { { 0 } } },
+               { .in = { { 2, -1 } } },
                { .in = { { 5 } }, .dtype = { TN_I32 }, .int_lo = -9, .int_hi = 9 },
                { .in = { { 5 } }, .dtype = { TN_I64 }, .int_lo = -9, .int_hi = 9 },
                { .in = { { 5 } }, .dtype = { TN_U8 }, .fails = TN_ERR_DTYPE, .message = "u8" }));
@@ -36,19 +38,21 @@ UNARY_FN(abs)
 TN_SPAN_NUM(sign, x > 0 ? 1 : x < 0 ? -1 : x)
 REF(sign, (x > 0) - (x < 0))
 VJP(sign, NULL)
-TN_OP_DEFINE(sign, .doc = "-1, 0 or 1; NaN of NaN; gradient 0", ELEMENTWISE(sign, 1), .vjp = sign_vjp,
+TN_OP_DEFINE(sign, .doc = "-1, 0 or 1; NaN of NaN; gradient 0", ELEMENTWISE(sign, 1),
+    .vjp = sign_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } }, .lo = -9, .hi = 9 },
                { .in = { { 9 } }, .dtype = { TN_I32 }, .int_lo = -2, .int_hi = 2 },
                { .in = { { 9 } }, .dtype = { TN_I64 }, .int_lo = -2, .int_hi = 2 }));
 UNARY_FN(sign)
 
-/* ---- powers and roots ------------------------------------------------------------------------------ */
+/* ---- powers and roots ------------------------------------------------------------------------ */
 
 TN_SPAN(reciprocal, 1 / x)
 REF(reciprocal, 1 / x)
 VJP(reciprocal, tn_neg(tn_mul(dy, tn_square(y))))
 TN_OP_DEFINE(reciprocal, .doc = "1 / x", ELEMENTWISE(reciprocal, 1), .vjp = reciprocal_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 }, { .in = { { 67 } }, .lo = -9, .hi = -0.5 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 },
+               { .in = { { 67 } }, .lo = -9, .hi = -0.5 }));
 UNARY_FN(reciprocal)
 
 SPAN_WRAP(square, x * x)
@@ -64,109 +68,124 @@ TN_SPAN(sqrt, tn__sqrt(x))
 REF(sqrt, sqrt(x))
 VJP(sqrt, tn_div(dy, tn_scale(y, 2)))
 TN_OP_DEFINE(sqrt, .doc = "sqrt(x)", ELEMENTWISE(sqrt, 1), .vjp = sqrt_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 }, { .in = { { 67 } }, .lo = 0.5, .hi = 1e3 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 },
+               { .in = { { 67 } }, .lo = 0.5, .hi = 1e3 }));
 UNARY_FN(sqrt)
 
 TN_SPAN(rsqrt, tn__rsqrt(x))
 REF(rsqrt, 1 / sqrt(x))
 VJP(rsqrt, tn_mul(tn_scale(dy, -0.5), tn_mul(y, tn_square(y))))
 TN_OP_DEFINE(rsqrt, .doc = "1 / sqrt(x)", ELEMENTWISE(rsqrt, 1), .vjp = rsqrt_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 }, { .in = { { 67 } }, .lo = 0.5, .hi = 1e3 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 },
+               { .in = { { 67 } }, .lo = 0.5, .hi = 1e3 }));
 UNARY_FN(rsqrt)
 
 SPAN_MATH(cbrt, 1, tn__cbrt(x))
 REF(cbrt, cbrt(x))
 VJP(cbrt, tn_div(dy, tn_scale(tn_square(y), 3)))
 TN_OP_DEFINE(cbrt, .doc = "cube root of x, negative x too", ELEMENTWISE(cbrt, 1), .vjp = cbrt_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 }, { .in = { { 67 } }, .lo = -1e3, .hi = -0.5 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 2 },
+               { .in = { { 67 } }, .lo = -1e3, .hi = -0.5 }));
 UNARY_FN(cbrt)
 
-/* ---- exponentials and logarithms ------------------------------------------------------------------- */
+/* ---- exponentials and logarithms ------------------------------------------------------------- */
 
 SPAN_MATH(exp, 1, tn__exp(x))
 REF(exp, exp(x))
 VJP(exp, tn_mul(dy, y))
 TN_OP_DEFINE(exp, .doc = "e^x", ELEMENTWISE(exp, 1), .vjp = exp_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -60, .hi = 0 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -60, .hi = 0 }));
 UNARY_FN(exp)
 
 SPAN_MATH(exp2, 1, tn__exp2(x))
 REF(exp2, exp2(x))
 VJP(exp2, tn_mul(dy, tn_scale(y, LN2)))
 TN_OP_DEFINE(exp2, .doc = "2^x", ELEMENTWISE(exp2, 1), .vjp = exp2_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -60, .hi = 0 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -60, .hi = 0 }));
 UNARY_FN(exp2)
 
 SPAN_MATH(expm1, 1, tn__expm1(x))
 REF(expm1, expm1(x))
 VJP(expm1, tn_mul(dy, tn_add_scalar(y, 1)))
 TN_OP_DEFINE(expm1, .doc = "e^x - 1, exact for small x", ELEMENTWISE(expm1, 1), .vjp = expm1_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-4, .hi = 1e-4 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-4, .hi = 1e-4 }));
 UNARY_FN(expm1)
 
 SPAN_MATH(log, 1, tn__log(x))
 REF(log, log(x))
 VJP(log, tn_div(dy, x))
 TN_OP_DEFINE(log, .doc = "ln(x)", ELEMENTWISE(log, 1), .vjp = log_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 }, { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 },
+               { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
 UNARY_FN(log)
 
 SPAN_MATH(log2, 1, tn__log2(x))
 REF(log2, log2(x))
 VJP(log2, tn_div(dy, tn_scale(x, LN2)))
 TN_OP_DEFINE(log2, .doc = "log2(x)", ELEMENTWISE(log2, 1), .vjp = log2_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 }, { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 },
+               { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
 UNARY_FN(log2)
 
 SPAN_MATH(log10, 1, tn__log10(x))
 REF(log10, log10(x))
 VJP(log10, tn_div(dy, tn_scale(x, LN10)))
 TN_OP_DEFINE(log10, .doc = "log10(x)", ELEMENTWISE(log10, 1), .vjp = log10_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 }, { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 0.5, .hi = 3 },
+               { .in = { { 67 } }, .lo = 1, .hi = 1e6 }));
 UNARY_FN(log10)
 
 SPAN_MATH(log1p, 1, tn__log1p(x))
 REF(log1p, log1p(x))
 VJP(log1p, tn_div(dy, tn_add_scalar(x, 1)))
 TN_OP_DEFINE(log1p, .doc = "ln(1 + x), exact for small x", ELEMENTWISE(log1p, 1), .vjp = log1p_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.5, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-4, .hi = 1e-4 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.5, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-4, .hi = 1e-4 }));
 UNARY_FN(log1p)
 
-/* ---- trigonometry ----------------------------------------------------------------------------------- */
+/* ---- trigonometry ---------------------------------------------------------------------------- */
 
 SPAN_MATH_RARE(sin, 1, tn__trig_is_far(x), tn__sin_far(x), tn__sin(x))
 REF(sin, sin(x))
 VJP(sin, tn_mul(dy, tn_cos(x)))
 TN_OP_DEFINE(sin, .doc = "sin(x)", ELEMENTWISE(sin, 1), .vjp = sin_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(sin)
 
 SPAN_MATH_RARE(cos, 1, tn__trig_is_far(x), tn__cos_far(x), tn__cos(x))
 REF(cos, cos(x))
 VJP(cos, tn_neg(tn_mul(dy, tn_sin(x))))
 TN_OP_DEFINE(cos, .doc = "cos(x)", ELEMENTWISE(cos, 1), .vjp = cos_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(cos)
 
 SPAN_MATH_RARE(tan, 1, tn__trig_is_far(x), tn__tan_far(x), tn__tan(x))
 REF(tan, tan(x))
 VJP(tan, tn_mul(dy, tn_add_scalar(tn_square(y), 1)))
 TN_OP_DEFINE(tan, .doc = "tan(x)", ELEMENTWISE(tan, 1), .vjp = tan_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -1, .hi = 1 }, { .in = { { 67 } }, .lo = 2.2, .hi = 4 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -1, .hi = 1 },
+               { .in = { { 67 } }, .lo = 2.2, .hi = 4 }));
 UNARY_FN(tan)
 
 SPAN_MATH(asin, 1, tn__asin(x))
 REF(asin, asin(x))
 VJP(asin, tn_mul(dy, tn_rsqrt(tn_affine(tn_square(x), -1, 1))))
 TN_OP_DEFINE(asin, .doc = "arcsine, in [-pi/2, pi/2]", ELEMENTWISE(asin, 1), .vjp = asin_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 }, { .in = { { 67 } }, .lo = -0.4, .hi = 0.4 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 },
+               { .in = { { 67 } }, .lo = -0.4, .hi = 0.4 }));
 UNARY_FN(asin)
 
 SPAN_MATH(acos, 1, tn__acos(x))
 REF(acos, acos(x))
 VJP(acos, tn_neg(tn_mul(dy, tn_rsqrt(tn_affine(tn_square(x), -1, 1)))))
 TN_OP_DEFINE(acos, .doc = "arccosine, in [0, pi]", ELEMENTWISE(acos, 1), .vjp = acos_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 }, { .in = { { 67 } }, .lo = -0.4, .hi = 0.4 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 },
+               { .in = { { 67 } }, .lo = -0.4, .hi = 0.4 }));
 UNARY_FN(acos)
 
 SPAN_MATH(atan, 1, tn__atan(x))
@@ -176,20 +195,22 @@ TN_OP_DEFINE(atan, .doc = "arctangent, in [-pi/2, pi/2]", ELEMENTWISE(atan, 1), 
     TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(atan)
 
-/* ---- hyperbolic functions ------------------------------------------------------------------------------ */
+/* ---- hyperbolic functions -------------------------------------------------------------------- */
 
 SPAN_MATH(sinh, 1, tn__sinh(x))
 REF(sinh, sinh(x))
 VJP(sinh, tn_mul(dy, tn_cosh(x)))
 TN_OP_DEFINE(sinh, .doc = "(e^x - e^-x) / 2", ELEMENTWISE(sinh, 1), .vjp = sinh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
 UNARY_FN(sinh)
 
 SPAN_MATH(cosh, 1, tn__cosh(x))
 REF(cosh, cosh(x))
 VJP(cosh, tn_mul(dy, tn_sinh(x)))
 TN_OP_DEFINE(cosh, .doc = "(e^x + e^-x) / 2", ELEMENTWISE(cosh, 1), .vjp = cosh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
 UNARY_FN(cosh)
 
 /* dx of tanh from its result, in one pass. */
@@ -200,14 +221,16 @@ static tn_node *tanh_grad(tn_node *y, tn_node *dy)
     return tn_apply(&tn_op_tanh_grad, (tn_node *[]){ y, dy }, 2, NULL);
 }
 VJP2(tanh_grad, tn_mul(g, tn_mul(y, tn_scale(x, -2))), tanh_grad(x, g))
-TN_OP_DEFINE(tanh_grad, .doc = "dy (1 - y^2): dx of y = tanh(x); operands y, dy", ELEMENTWISE(tanh_grad, 2), .vjp = tanh_grad_vjp,
+TN_OP_DEFINE(tanh_grad, .doc = "dy (1 - y^2): dx of y = tanh(x); operands y, dy",
+    ELEMENTWISE(tanh_grad, 2), .vjp = tanh_grad_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } }, { .in = { { 67 }, { 67 } } }));
 
 SPAN_MATH(tanh, 1, tn__tanh(x))
 REF(tanh, tanh(x))
 VJP(tanh, tanh_grad(y, dy))
 TN_OP_DEFINE(tanh, .doc = "(e^x - e^-x) / (e^x + e^-x)", ELEMENTWISE(tanh, 1), .vjp = tanh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 },
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 },
                { .in = { { 4 } }, .lo = 20, .hi = 30 })); /* saturated: y = 1, dx = 0 */
 UNARY_FN(tanh)
 
@@ -215,29 +238,33 @@ SPAN_MATH(asinh, 1, tn__asinh(x))
 REF(asinh, asinh(x))
 VJP(asinh, tn_mul(dy, tn_rsqrt(tn_add_scalar(tn_square(x), 1))))
 TN_OP_DEFINE(asinh, .doc = "inverse of sinh", ELEMENTWISE(asinh, 1), .vjp = asinh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 },
+               { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
 UNARY_FN(asinh)
 
 SPAN_MATH(acosh, 1, tn__acosh(x))
 REF(acosh, acosh(x))
 VJP(acosh, tn_mul(dy, tn_rsqrt(tn_add_scalar(tn_square(x), -1))))
 TN_OP_DEFINE(acosh, .doc = "inverse of cosh, for x >= 1", ELEMENTWISE(acosh, 1), .vjp = acosh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 1.5, .hi = 3 }, { .in = { { 67 } }, .lo = 1.5, .hi = 300 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = 1.5, .hi = 3 },
+               { .in = { { 67 } }, .lo = 1.5, .hi = 300 }));
 UNARY_FN(acosh)
 
 SPAN_MATH(atanh, 1, tn__atanh(x))
 REF(atanh, atanh(x))
 VJP(atanh, tn_div(dy, tn_affine(tn_square(x), -1, 1)))
 TN_OP_DEFINE(atanh, .doc = "inverse of tanh, for |x| <= 1", ELEMENTWISE(atanh, 1), .vjp = atanh_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 }, { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -0.9, .hi = 0.9 },
+               { .in = { { 67 } }, .lo = -1e-2, .hi = 1e-2 }));
 UNARY_FN(atanh)
 
-/* ---- error function ---------------------------------------------------------------------------------- */
+/* ---- error function -------------------------------------------------------------------------- */
 
 SPAN_MATH(erf, 1, tn__erf(x))
 REF(erf, erf(x))
 VJP(erf, tn_mul(dy, tn_scale(tn_exp(tn_neg(tn_square(x))), 2 / SQRT_PI)))
-TN_OP_DEFINE(erf, .doc = "2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x", ELEMENTWISE(erf, 1), .vjp = erf_vjp,
+TN_OP_DEFINE(erf, .doc = "2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x",
+    ELEMENTWISE(erf, 1), .vjp = erf_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -6, .hi = 6 }));
 UNARY_FN(erf)
 
@@ -248,44 +275,53 @@ TN_OP_DEFINE(erfc, .doc = "1 - erf(x), exact for large x", ELEMENTWISE(erfc, 1),
     TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -3, .hi = 3 }, { .in = { { 67 } }, .lo = -6, .hi = 6 }));
 UNARY_FN(erfc)
 
-/* ---- rounding -------------------------------------------------------------------------------------- */
+/* ---- rounding -------------------------------------------------------------------------------- */
 
 TN_SPAN(floor, tn__floor(x))
 REF(floor, floor(x))
 VJP(floor, NULL)
-TN_OP_DEFINE(floor, .doc = "largest whole number <= x; gradient 0", ELEMENTWISE(floor, 1), .vjp = floor_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+TN_OP_DEFINE(floor, .doc = "largest whole number <= x; gradient 0", ELEMENTWISE(floor, 1),
+    .vjp = floor_vjp,
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(floor)
 
 TN_SPAN(ceil, tn__ceil(x))
 REF(ceil, ceil(x))
 VJP(ceil, NULL)
-TN_OP_DEFINE(ceil, .doc = "smallest whole number >= x; gradient 0", ELEMENTWISE(ceil, 1), .vjp = ceil_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+TN_OP_DEFINE(ceil, .doc = "smallest whole number >= x; gradient 0", ELEMENTWISE(ceil, 1),
+    .vjp = ceil_vjp,
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(ceil)
 
 TN_SPAN(round, tn__round(x))
 REF(round, rint(x))
 VJP(round, NULL)
-TN_OP_DEFINE(round, .doc = "nearest whole number, halves to the even one; gradient 0", ELEMENTWISE(round, 1), .vjp = round_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+TN_OP_DEFINE(round, .doc = "nearest whole number, halves to the even one; gradient 0",
+    ELEMENTWISE(round, 1), .vjp = round_vjp,
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(round)
 
 TN_SPAN(trunc, tn__trunc(x))
 REF(trunc, trunc(x))
 VJP(trunc, NULL)
-TN_OP_DEFINE(trunc, .doc = "x without its fraction; gradient 0", ELEMENTWISE(trunc, 1), .vjp = trunc_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 }, { .in = { { 67 } }, .lo = -30, .hi = 30 }));
+TN_OP_DEFINE(trunc, .doc = "x without its fraction; gradient 0", ELEMENTWISE(trunc, 1),
+    .vjp = trunc_vjp,
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 },
+               { .in = { { 67 } }, .lo = -30, .hi = 30 }));
 UNARY_FN(trunc)
 
 TN_SPAN(frac, x - tn__trunc(x))
 REF(frac, x - trunc(x))
 VJP(frac, dy)
 TN_OP_DEFINE(frac, .doc = "x - trunc(x)", ELEMENTWISE(frac, 1), .vjp = frac_vjp,
-    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 }, { .in = { { 67 } }, .lo = -100, .hi = 100 }));
+    TN_SAMPLES({ .in = { { 2, 3 } }, .lo = -9, .hi = 9 },
+               { .in = { { 67 } }, .lo = -100, .hi = 100 }));
 UNARY_FN(frac)
 
-/* ---- clamp ----------------------------------------------------------------------------------------- */
+/* ---- clamp ----------------------------------------------------------------------------------- */
 
 #define CLAMP_ATTRS(F) F(clamp, f64, lo) F(clamp, f64, hi)
 TN_ATTRS(clamp, CLAMP_ATTRS)
@@ -293,7 +329,9 @@ TN_ATTRS(clamp, CLAMP_ATTRS)
 static tn_status clamp_infer(tn_infer *c)
 {
     const clamp_attrs *at = c->attrs;
-    if (!(at->lo <= at->hi)) return tn_infer_fail(c, TN_ERR_ARG, "bounds %g and %g are in the wrong order", at->lo, at->hi);
+    if (!(at->lo <= at->hi))
+        return tn_infer_fail(c, TN_ERR_ARG, "bounds %g and %g are in the wrong order", at->lo,
+                             at->hi);
     return tn_infer_same(c);
 }
 
@@ -311,25 +349,28 @@ TN_OP_DEFINE(clamp_grad, .doc = "dy where lo <= x <= hi, else 0: dx of clamp(x);
 TN_SPAN_ATTRS(clamp, clamp_attrs, x < (T)attrs.lo ? (T)attrs.lo : x > (T)attrs.hi ? (T)attrs.hi : x)
 REF_ATTRS(clamp, clamp_attrs, x < attrs.lo ? attrs.lo : x > attrs.hi ? attrs.hi : x)
 VJP(clamp, clamp_grad(x, dy, c->attrs))
-TN_OP_DEFINE(clamp, .doc = "x, but at least lo and at most hi; gradient 1 at the bounds", .arity = 1,
-    .flags = TN_INPLACE_OK, TN_ATTRS_OF(clamp), .infer = clamp_infer, .span = &clamp_span, .vjp = clamp_vjp, .ref = clamp_ref,
+TN_OP_DEFINE(clamp, .doc = "x, but at least lo and at most hi; gradient 1 at the bounds",
+    .arity = 1, .flags = TN_INPLACE_OK, TN_ATTRS_OF(clamp),
+    .infer = clamp_infer, .span = &clamp_span, .vjp = clamp_vjp, .ref = clamp_ref,
     TN_SAMPLES({ .in = { { 2, 3 } }, .attrs = &(clamp_attrs){ -0.5, 0.5 } },
                { .in = { { 67 } }, .attrs = &(clamp_attrs){ 0, INFINITY } },
                { .in = { { 67 } }, .lo = -9, .hi = 9, .attrs = &(clamp_attrs){ -INFINITY, 3 } },
-               { .in = { { 3 } }, .attrs = &(clamp_attrs){ 1, -1 }, .fails = TN_ERR_ARG, .message = "1 and -1" },
-               { .in = { { 3 } }, .attrs = &(clamp_attrs){ NAN, 1 }, .fails = TN_ERR_ARG, .message = "nan" }));
+               { .in = { { 3 } }, .attrs = &(clamp_attrs){ 1, -1 }, .fails = TN_ERR_ARG,
+                 .message = "1 and -1" },
+               { .in = { { 3 } }, .attrs = &(clamp_attrs){ NAN, 1 }, .fails = TN_ERR_ARG,
+                 .message = "nan" }));
 tn_node *tn_clamp(tn_node *x, double lo, double hi)
 {
     return tn_apply(&tn_op_clamp, &x, 1, &(clamp_attrs){ .lo = lo, .hi = hi });
 }
 
-/* ---- cast ------------------------------------------------------------------------------------------- */
+/* ---- cast ------------------------------------------------------------------------------------ */
 
 #define CAST_ATTRS(F) F(cast, dtype, to)
 TN_ATTRS(cast, CAST_ATTRS)
 
-/* Numbers v to an integer: floats lose their fraction and stop at the ends of the range, NaN gives 0 (C
- * leaves both undefined); integers wrap around. */
+/* Numbers v to an integer: floats lose their fraction and stop at the ends of the range, NaN
+ * gives 0 (C leaves both undefined); integers wrap around. */
 #define I32_OF_REAL(v)                                                                             \
     ((v) >= 0x1p31f ? INT32_MAX : (v) >= -0x1p31f ? (int32_t)(v) : (v) < 0 ? INT32_MIN : 0)
 #define I64_OF_REAL(v)                                                                             \
@@ -354,7 +395,8 @@ TN_ATTRS(cast, CAST_ATTRS)
 #define IS_TRUE(v) ((v) != 0)
 
 /* The rarer pairs go by way of a middle dtype, block by block. */
-static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype middle, tn_span_fn second, size_t size)
+static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype middle,
+                       tn_span_fn second, size_t size)
 {
     enum { BLOCK = 512 };
     uint64_t     block[BLOCK];
@@ -371,8 +413,9 @@ static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype midd
     }
 }
 
-/* Everything of f32; all but the 16-bit floats of the other wide dtypes, whose way there is f32 (so they
- * are rounded twice); of a narrow dtype, the wide one that holds all of its numbers. kind: REAL or INT. */
+/* Everything of f32; all but the 16-bit floats of the other wide dtypes, whose way there is f32
+ * (so they are rounded twice); of a narrow dtype, the wide one that holds all of its numbers.
+ * kind: REAL or INT. */
 #define CAST_WIDE_CASES(ctype, kind)                                                               \
     CAST_CASE(TN_F32, float, ctype, SAME, v)                                                       \
     CAST_CASE(TN_F64, double, ctype, SAME, v)                                                      \
@@ -424,7 +467,8 @@ static const tn_span cast_span = { {
 static tn_status cast_infer(tn_infer *c)
 {
     tn_dtype to = ((const cast_attrs *)c->attrs)->to;
-    if ((unsigned)to >= TN_N_DTYPES) return tn_infer_fail(c, TN_ERR_DTYPE, "%d is no dtype", (int)to);
+    if ((unsigned)to >= TN_N_DTYPES)
+        return tn_infer_fail(c, TN_ERR_DTYPE, "%d is no dtype", (int)to);
     c->out[0] = (tn_type){ .dtype = to, .shape = c->in[0].shape };
     return TN_OK;
 }
@@ -452,17 +496,26 @@ static void cast_vjp(tn_vjp *c)
     if (is_real(from) && is_real(tn_node_dtype(c->out[0]))) c->din[0] = tn_cast(c->dout[0], from);
 }
 
-TN_OP_DEFINE(cast, .doc = "x as another dtype; floats to integers lose the fraction and saturate, NaN gives 0",
-    .arity = 1, TN_ATTRS_OF(cast), .infer = cast_infer, .span = &cast_span, .vjp = cast_vjp, .ref = cast_ref,
+TN_OP_DEFINE(cast,
+    .doc = "x as another dtype; floats to integers lose the fraction and saturate, NaN gives 0",
+    .arity = 1, TN_ATTRS_OF(cast),
+    .infer = cast_infer, .span = &cast_span, .vjp = cast_vjp, .ref = cast_ref,
     TN_SAMPLES({ .in = { { 2, 3 } }, .attrs = &(cast_attrs){ TN_F64 } },
-               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_I32 }, .no_grad = { true } },
-               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_I64 }, .no_grad = { true } },
-               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_BOOL }, .no_grad = { true } },
-               { .in = { { 67 } }, .dtype = { TN_I32 }, .int_lo = -99, .int_hi = 99, .attrs = &(cast_attrs){ TN_F64 } },
-               { .in = { { 67 } }, .dtype = { TN_I64 }, .int_lo = -99, .int_hi = 99, .attrs = &(cast_attrs){ TN_F64 } },
-               { .in = { { 67 } }, .dtype = { TN_I64 }, .int_lo = -99, .int_hi = 99, .attrs = &(cast_attrs){ TN_I32 } },
+               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_I32 },
+                 .no_grad = { true } },
+               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_I64 },
+                 .no_grad = { true } },
+               { .in = { { 67 } }, .lo = -99, .hi = 99, .attrs = &(cast_attrs){ TN_BOOL },
+                 .no_grad = { true } },
+               { .in = { { 67 } }, .dtype = { TN_I32 }, .int_lo = -99, .int_hi = 99,
+                 .attrs = &(cast_attrs){ TN_F64 } },
+               { .in = { { 67 } }, .dtype = { TN_I64 }, .int_lo = -99, .int_hi = 99,
+                 .attrs = &(cast_attrs){ TN_F64 } },
+               { .in = { { 67 } }, .dtype = { TN_I64 }, .int_lo = -99, .int_hi = 99,
+                 .attrs = &(cast_attrs){ TN_I32 } },
                { .in = { { 3, 5 } }, .dtype = { TN_BOOL }, .attrs = &(cast_attrs){ TN_F64 } },
-               { .in = { { 3 } }, .attrs = &(cast_attrs){ TN_N_DTYPES }, .fails = TN_ERR_DTYPE, .message = "8" }));
+               { .in = { { 3 } }, .attrs = &(cast_attrs){ TN_N_DTYPES }, .fails = TN_ERR_DTYPE,
+                 .message = "8" }));
 tn_node *tn_cast(tn_node *x, tn_dtype dtype)
 {
     if (x && tn_node_dtype(x) == dtype) return x;
