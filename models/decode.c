@@ -5,14 +5,14 @@
  * each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values of a sentence
  * to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied: which rows are
  * a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there once for all
- * beams. */
+ * beams. When three quarters of the sentences are done, the others move to smaller caches. */
 #include "models/beam.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { N_GROUPS = 4, MAX_BEAM = 32, ROUND_SOURCE = 16, ROUND_TARGET = 32 };
+enum { N_GROUPS = 8, MAX_BEAM = 32, ROUND_SOURCE = 16, ROUND_TARGET = 32, SHRINK = 4 };
 
 /* Caches and programs of one shape. */
 typedef struct group {
@@ -192,19 +192,22 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
 
 /* What the host keeps of a group while it is translated. */
 typedef struct search {
-    int64_t   rows, n, k, length;
-    tn__beam *beams;   /* [rows] */
-    int64_t  *index;   /* [rows]: which source */
+    int64_t   n, k, length;
+    int64_t   rows;    /* of the caches now */
+    tn__beam *beams;   /* [n] */
+    int64_t  *index;   /* [n]: which source */
+    int64_t  *slot;    /* [rows]: which of the n; -1: none */
     double   *log_prob, *room;
     tn__ended *ended;
-    int32_t  *token, *parent; /* [rows, length, k] */
-    int32_t  *ids, *places, *cached, *lengths;
+    int32_t  *token, *parent; /* [n, length, k] */
+    int32_t  *source;         /* [n]: lengths */
+    int32_t  *ids, *places, *cached, *lengths; /* [rows, k] or [rows]: to be fed */
     uint8_t  *keep_room; /* [k, length k] */
 } search;
 
 static void search_clear(tn_ctx *ctx, search *s)
 {
-    void *blocks[] = { s->beams, s->index, s->log_prob, s->room, s->ended, s->token, s->parent,
+    void *blocks[] = { s->beams, s->index, s->slot, s->source, s->log_prob, s->room, s->ended, s->token, s->parent,
                        s->ids, s->places, s->cached, s->lengths, s->keep_room };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tn_free(ctx, blocks[i]);
 }
@@ -214,6 +217,8 @@ static tn_status search_new(const tn_translator *t, search *s)
     size_t rows = (size_t)s->rows, k = (size_t)s->k, length = (size_t)s->length;
     s->beams = tn_alloc(t->ctx, rows * sizeof *s->beams);
     s->index = tn_alloc(t->ctx, rows * sizeof *s->index);
+    s->slot = tn_alloc(t->ctx, rows * sizeof *s->slot);
+    s->source = tn_alloc(t->ctx, rows * sizeof *s->source);
     s->log_prob = tn_alloc(t->ctx, rows * k * sizeof *s->log_prob);
     s->room = tn_alloc(t->ctx, k * sizeof *s->room);
     s->ended = tn_alloc(t->ctx, rows * (size_t)t->o.n_best * sizeof *s->ended);
@@ -243,7 +248,7 @@ static void begin_sentence(const tn_translator *t, search *s, int64_t row, int64
                      .ended = s->ended + row * t->o.n_best, .log_prob = s->log_prob + row * s->k, .room = s->room,
                      .token = s->token + row * s->length * s->k, .parent = s->parent + row * s->length * s->k };
     for (int64_t j = 1; j < s->k; j++) b->log_prob[j] = -INFINITY;
-    s->lengths[row] = (int32_t)length;
+    s->source[row] = (int32_t)length;
 }
 
 static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *ids, const int64_t *at)
@@ -252,14 +257,14 @@ static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *id
     if (!source) return TN_ERR_ARG;
     for (int64_t i = 0; i < g->rows; i++) {
         int64_t n = 0;
+        s->slot[i] = i < s->n ? i : -1;
         if (i < s->n) {
             int64_t from = at[s->index[i]];
             n = at[s->index[i] + 1] - from;
             memcpy(source + i * g->source, ids + from, (size_t)n * sizeof *source);
             begin_sentence(t, s, i, n);
-        } else {
-            s->beams[i].is_done = true;
         }
+        s->lengths[i] = (int32_t)n;
         for (int64_t c = n; c < g->source; c++) source[i * g->source + c] = (int32_t)t->m->config.pad_id;
     }
     tn_status status = tn_feed_name(g->encode, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
@@ -267,18 +272,23 @@ static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *id
 }
 
 /* The rows of the cache that each beam has come through: those of the beam it was, and its own. */
-static void follow_parents(const search *s, int64_t row, int64_t t, uint8_t *keep)
+static void follow_parents(const search *s, const tn__beam *b, int64_t t, uint8_t *keep)
 {
     int64_t width = s->length * s->k, used = t * s->k;
-    if (s->k == 1) return;
-    keep += row * s->k * width;
     memcpy(s->keep_room, keep, (size_t)(s->k * width));
     for (int64_t j = 0; j < s->k; j++) {
-        int64_t from = t > 0 ? s->beams[row].parent[(t - 1) * s->k + j] : j;
+        int64_t from = t > 0 ? b->parent[(t - 1) * s->k + j] : j;
         memcpy(keep + j * width, s->keep_room + from * width, (size_t)used);
         memset(keep + j * width + used, 0, (size_t)s->k);
         keep[j * width + used + j] = 1;
     }
+}
+
+/* The sentence in a row that still goes on, or NULL. */
+static const tn__beam *live_beam(const search *s, int64_t row)
+{
+    const tn__beam *b = s->slot[row] >= 0 ? &s->beams[s->slot[row]] : NULL;
+    return b && !b->is_done ? b : NULL;
 }
 
 static tn_status feed_step(const tn_translator *t, const group *g, search *s, int64_t step)
@@ -287,12 +297,12 @@ static tn_status feed_step(const tn_translator *t, const group *g, search *s, in
     int32_t  position = (int32_t)(step * s->k), bos = (int32_t)t->m->config.bos_id;
     if (s->k > 1 && !keep) return TN_ERR_ARG;
     for (int64_t i = 0; i < s->rows; i++) {
-        const tn__beam *b = &s->beams[i];
-        s->cached[i] = b->is_done ? 0 : position + (int32_t)s->k;
-        if (b->is_done) s->lengths[i] = 0;
-        else follow_parents(s, i, step, keep);
+        const tn__beam *b = live_beam(s, i);
+        s->cached[i] = b ? position + (int32_t)s->k : 0;
+        s->lengths[i] = b ? s->source[s->slot[i]] : 0;
+        if (b && keep) follow_parents(s, b, step, keep + i * s->k * s->length * s->k);
         for (int64_t j = 0; j < s->k; j++) {
-            s->ids[i * s->k + j] = b->is_done || step == 0 ? bos : b->token[(step - 1) * s->k + j];
+            s->ids[i * s->k + j] = !b || step == 0 ? bos : b->token[(step - 1) * s->k + j];
             s->places[i * s->k + j] = (int32_t)step;
         }
     }
@@ -304,20 +314,49 @@ static tn_status feed_step(const tn_translator *t, const group *g, search *s, in
     return status == TN_OK ? tn_feed_name(g->step, "lengths", s->lengths, each) : status;
 }
 
-static tn_status run_steps(const tn_translator *t, const group *g, search *s)
+static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row, int64_t rows)
+{
+    size_t row = tn_variable_bytes(from) / (size_t)rows;
+    memcpy((char *)tn_variable_data(to) + (size_t)to_row * row, (const char *)tn_variable_data(from) + (size_t)from_row * row, row);
+}
+
+/* Moves the sentences that go on to caches with fewer rows. */
+static group *shrink(tn_translator *t, group *g, search *s)
+{
+    int64_t  rows = g->rows / SHRINK, to = 0, mask = s->k * s->length * s->k;
+    group   *h = group_for(t, rows, g->source, g->length);
+    uint8_t *keep[2] = { h && s->k > 1 ? tn_input_data(h->step, "keep") : NULL, s->k > 1 ? tn_input_data(g->step, "keep") : NULL };
+    if (!h) return NULL;
+    for (int64_t i = 0; i < s->rows; i++) {
+        if (!live_beam(s, i)) continue;
+        for (int64_t l = 0; l < t->m->decoder.n_layers; l++) {
+            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->rows), copy_row(h->memory_v[l], to, g->memory_v[l], i, g->rows);
+            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->rows), copy_row(h->cache[l].v, to, g->cache[l].v, i, g->rows);
+        }
+        if (keep[0] && keep[1]) memcpy(keep[0] + to * mask, keep[1] + i * mask, (size_t)mask);
+        s->slot[to++] = s->slot[i];
+    }
+    while (to < rows) s->slot[to++] = -1;
+    s->rows = rows;
+    return h;
+}
+
+static tn_status run_steps(tn_translator *t, group *g, search *s)
 {
     int64_t live = s->n, width = s->k * t->n_candidates;
     for (int64_t step = 0; live > 0; step++) {
+        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(t, g, s))) return tn_ctx_status(t->ctx);
         tn_status status = feed_step(t, g, s, step);
         if (status == TN_OK) status = tn_run(g->step);
         if (status != TN_OK) return status;
         const double  *p = tn_output(g->step, 0);
         const int64_t *id = tn_output(g->step, 1);
         live = 0;
-        for (int64_t i = 0; i < s->n; i++) {
-            if (s->beams[i].is_done) continue;
-            tn__beam_advance(&s->beams[i], step, id + i * width, p + i * width, t->n_candidates);
-            live += !s->beams[i].is_done;
+        for (int64_t i = 0; i < s->rows; i++) {
+            if (!live_beam(s, i)) continue;
+            tn__beam *b = &s->beams[s->slot[i]];
+            tn__beam_advance(b, step, id + i * width, p + i * width, t->n_candidates);
+            live += !b->is_done;
         }
     }
     return TN_OK;
