@@ -60,6 +60,7 @@ static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
         else p = tn_accumulate_step(g, loss.sum, r->optimizer, &o);
     }
     tn_graph_free(g);
+    if (r->o.profile && !evaluates) tn_program_profile(p, true);
     return p;
 }
 
@@ -82,6 +83,7 @@ static tn_status run_batch(training *r, int kind, const tn_batch *b)
     } else {
         feed(p, "source_lengths", b->src_lengths, b->rows);
     }
+    if (kind != EVALUATE) r->last = p;
     tn_status s = tn_ctx_status(r->t->ctx);
     if (s == TN_OK) s = tn_run(p);
     if (s != TN_OK) return s;
@@ -185,7 +187,7 @@ tn_status training_step(training *r)
         r->skipped++, s = TN_OK;
     }
     double seconds = now() - start;
-    r->step++, r->spent += seconds, r->seconds += seconds;
+    r->step++, r->reported++, r->spent += seconds, r->seconds += seconds;
     return s;
 }
 

@@ -14,6 +14,7 @@ typedef struct training_options {
     int64_t warmup, steps;           /* steps 0: until the time is over */
     double  seconds;                 /* 0: no limit; else linear and cosine end with it */
     uint64_t seed;
+    bool     profile;                /* measure each op of the training programs */
 } training_options;
 
 typedef struct training {
@@ -23,12 +24,13 @@ typedef struct training {
     tn_batches       *batches, *valid;
     tn_optimizer     *optimizer;
     tn_program_cache *programs;
-    tn_program       *update;
+    tn_program       *update, *last; /* last: what the latest training batch ran */
     translation       average;     /* of the weights, where there is one: what is validated and saved as best */
     int64_t           step;
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
     double            sum, nll, count, tokens, seconds; /* since the last report */
+    int64_t           reported;    /* steps since then */
     int64_t           skipped;     /* steps with gradients that are not finite */
 } training;
 

@@ -25,7 +25,7 @@ typedef struct settings {
     int64_t     warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam, n_test, n_pairs;
     int64_t     save_every;
     double      minutes;
-    bool        swap, post_norm, bleu;
+    bool        swap, post_norm, bleu, profile;
 } settings;
 
 /* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
@@ -44,7 +44,7 @@ static const cli_option options[] = {
     { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary (8000; made-up corpus: 600)" },
     { CLI_INT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
     { CLI_HEADING, "model", NULL, NULL, NULL },
-    { CLI_TEXT, "size", &s.size, "NAME", "nano (d 128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
+    { CLI_TEXT, "size", &s.size, "NAME", "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
     { CLI_INT, "d-model", &s.d, "N", "instead of the size's" },
     { CLI_INT, "heads", &s.heads, "N", "likewise" },
     { CLI_INT, "ff", &s.ff, "N", "likewise" },
@@ -75,6 +75,7 @@ static const cli_option options[] = {
     { CLI_INT, "report-every", &s.report_every, "N", "steps (100)" },
     { CLI_INT, "valid-every", &s.valid_every, "N", "steps (1000)" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
+    { CLI_FLAG, "profile", &s.profile, NULL, "show at the end where the time of a training step goes" },
     { CLI_INT, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
     { CLI_INT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
 };
@@ -95,9 +96,25 @@ static tn_schedule_kind schedule;
 #define DEFAULT(field, value)                                                                      \
     if (!s.field) s.field = (value)
 
+/* Numbers below zero are refused here, once for all; what else is wrong the library says. */
+static bool is_sensible(void)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const cli_option *o = &options[i];
+        double value = o->kind == CLI_INT ? (double)*(int64_t *)o->value : o->kind == CLI_REAL ? *(double *)o->value : 0;
+        bool   is_given = o->value != &s.warmup && o->value != &s.dropout && o->value != &s.attention_dropout;
+        if (!(value >= 0) && (is_given || value != -1)) {
+            fprintf(stderr, "transformer_train: --%s %g is below zero\n", o->name, value);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool settle(void)
 {
     bool made_up = !s.train;
+    if (!is_sensible()) return false;
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
     int which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
@@ -261,7 +278,7 @@ static void on_interrupt(int signal_number)
 
 static void report(training *r)
 {
-    double left = s.minutes > 0 ? r->o.seconds - r->spent : (double)(s.steps - r->step) * r->spent / (double)r->step;
+    double left = s.minutes > 0 ? r->o.seconds - r->spent : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
     printf("step %lld", (long long)r->step);
     if (s.steps) printf("/%lld", (long long)s.steps);
     printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count, exp(r->nll / r->count),
@@ -271,6 +288,7 @@ static void report(training *r)
     printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
     fflush(stdout);
     r->sum = r->nll = r->count = r->tokens = r->seconds = 0;
+    r->reported = 0;
 }
 
 /* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the reference. */
@@ -322,6 +340,7 @@ static bool train(training *r, const corpora *c)
         if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
         if ((r->step % s.save_every == 0 || over || interrupted) && !save_last(r)) return false;
     }
+    if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
     if (!interrupted) return true;
     if (s.save) printf("\nstopped after step %lld; to go on: transformer_train --resume %s\n", (long long)r->step, s.save);
@@ -370,7 +389,7 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
     training_options o = { .packed = strcmp(s.layout, "packed") == 0, .tokens = s.tokens, .max_length = s.max_length,
                            .accumulate = s.accumulate, .label_smoothing = s.label_smoothing, .lr = s.lr, .clip = s.clip,
                            .weight_decay = s.weight_decay, .ema = s.ema, .beta2 = s.beta2, .schedule = schedule,
-                           .warmup = s.warmup, .steps = s.steps, .seconds = 60 * s.minutes, .seed = (uint64_t)s.seed };
+                           .warmup = s.warmup, .steps = s.steps, .seconds = 60 * s.minutes, .seed = (uint64_t)s.seed, .profile = s.profile };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
     if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK || training_seek(r, resumed) != TN_OK)) return false;
     if (s.save && mkdir(s.save, 0777) != 0 && errno != EEXIST)

@@ -54,6 +54,7 @@ contains "$dir/out.txt" "^1.*the cat$"
 wrong() { want=$1; shift; "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"; contains "$dir/wrong.txt" "$want"; }
 wrong "there is no option --stepz" $train --stepz 3
 wrong "wants N, not x" $train --steps x
+wrong "--tokens -3 is below zero" $train --tokens -3
 wrong "it is one of nano" $train --size huge
 wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
 printf 'no tab here\n' > "$dir/bad.tsv"
