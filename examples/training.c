@@ -101,7 +101,7 @@ static tn_batches *batches_of(training *r, const tn_corpus *corpus, bool ordered
     return tn_batches_new(r->t->ctx, *pairs,
                           &(tn_batches_options){ .layout = o->packed ? TN_BATCH_PACKED : TN_BATCH_PADDED,
                                                  .tokens = o->tokens, .max_length = o->max_length,
-                                                 .fixed_shapes = o->packed, .round_rows = o->packed ? 1 : 8,
+                                                 .fixed_shapes = true, /* so that few programs are made */
                                                  .source_eos = true, .ordered = ordered, .crop = ordered,
                                                  .prefetch = !ordered, .seed = o->seed });
 }
@@ -149,7 +149,8 @@ bool training_is_over(const training *r)
     return (r->o.steps && r->step >= r->o.steps) || (r->o.seconds > 0 && r->spent >= r->o.seconds);
 }
 
-/* Where time is the limit, linear and cosine fall with the time that is left, after the warm-up. */
+/* Where time is the limit, linear and cosine fall with the time that is left, and the warm-up is over
+ * after a tenth of it at the latest. */
 double training_rate(const training *r)
 {
     const training_options *o = &r->o;
@@ -159,7 +160,7 @@ double training_rate(const training *r)
     if (falls && o->seconds > 0) {
         double most = o->schedule == TN_SCHEDULE_LINEAR ? 1 - done : 0.5 + 0.5 * cos(3.14159265358979 * fmin(done, 1));
         double up = o->warmup > 0 ? (double)s / (double)o->warmup : 1;
-        return o->lr * fmax(fmin(up, most), 0);
+        return o->lr * fmax(fmin(fmax(up, 10 * done), most), 0);
     }
     tn_schedule schedule = { .kind = o->schedule, .lr = o->lr, .warmup = o->warmup, .total = o->steps,
                              .d_model = r->t->model->config.d_model };
