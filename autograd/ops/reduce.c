@@ -260,8 +260,8 @@ static void extreme_vjp(tn_vjp *c)
     c->din[0] = tn_where(is_it, share, tn_scalar_like(x, 0));
 }
 
-REDUCE_REF(max, -INFINITY, x > y || x != x ? x : y)
-REDUCE_REF(min, INFINITY, x < y || x != x ? x : y)
+REDUCE_REF(max, -0x1p53, x > y || x != x ? x : y)
+REDUCE_REF(min, 0x1p53, x < y || x != x ? x : y)
 
 #define EXTREME_SAMPLES                                                                            \
     { .in = { { 3, 4 } }, .attrs = OVER(false, 1, { 1 }), .distinct = true },                      \
