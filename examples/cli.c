@@ -16,7 +16,8 @@ static void help(const char *program, const char *about, const cli_option *optio
             printf("\n%s\n", o->name);
             continue;
         }
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->unit ? " " : "", o->unit ? o->unit : "");
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->unit ? " " : "",
+                 o->unit ? o->unit : "");
         printf("  %-24s %s", left, o->help);
         if (o->kind == CLI_INT && *(int64_t *)o->value > 0) printf(" [%lld]", (long long)*(int64_t *)o->value);
         if (o->kind == CLI_REAL && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
@@ -51,7 +52,8 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
     for (int i = 1; i < argc; i++) {
         const char       *word = argv[i], *value = strchr(word, '=');
         size_t            length = value ? (size_t)(value - word) : strlen(word);
-        const cli_option *o = strncmp(word, "--", 2) == 0 ? find(options, n, word + 2, length - 2) : NULL;
+        const cli_option *o =
+            strncmp(word, "--", 2) == 0 ? find(options, n, word + 2, length - 2) : NULL;
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             help(program, about, options, n);
             return CLI_HELP;
@@ -69,7 +71,8 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
         if (value) value++;
         else if (i + 1 < argc) value = argv[++i];
         if (!value || !set(o, value)) {
-            fprintf(stderr, "%s: --%s wants %s, not %s\n", program, o->name, o->unit, value ? value : "the end of the line");
+            fprintf(stderr, "%s: --%s wants %s, not %s\n", program, o->name, o->unit,
+                    value ? value : "the end of the line");
             return CLI_WRONG;
         }
     }

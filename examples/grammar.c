@@ -7,7 +7,7 @@
 
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
 
-/* ---- words ------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 enum { MASCULINE, FEMININE };
 enum { SINGULAR, PLURAL };
@@ -139,7 +139,9 @@ typedef struct verb {
     bool        of_beings; /* these too may be its object */
 } verb;
 
-static const verb to_be = { { "suis", "es", "est", "sommes", "êtes", "sont" }, { NULL, NULL }, false };
+static const verb to_be = {
+    { "suis", "es", "est", "sommes", "êtes", "sont" }, { NULL, NULL }, false
+};
 
 static const verb verbs[] = {
     { { "aime", "aimes", "aime", "aimons", "aimez", "aiment" }, { "like", "likes" }, true },
@@ -163,10 +165,18 @@ typedef struct pair {
 } pair;
 
 static const pair frequency[] = { { "souvent", "often" }, { "toujours", "always" } };
-static const pair times[] = { { "aujourd'hui", "today" }, { "ce matin", "this morning" }, { "maintenant", "now" } };
-static const pair where[] = { { "dans", "in" }, { "devant", "in front of" }, { "derrière", "behind" } };
+static const pair times[] = {
+    { "aujourd'hui", "today" },
+    { "ce matin", "this morning" },
+    { "maintenant", "now" }
+};
+static const pair where[] = {
+    { "dans", "in" },
+    { "devant", "in front of" },
+    { "derrière", "behind" }
+};
 
-/* ---- chance --------------------------------------------------------------------------------------------- */
+/* ---- chance ---------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x) /* splitmix64 */
 {
@@ -175,11 +185,14 @@ static uint64_t mix(uint64_t x) /* splitmix64 */
     return x ^ x >> 31;
 }
 
-static int  draw(uint64_t *state, int n) { return (int)(mix(*state += 0x9e3779b97f4a7c15u) >> 33) % n; }
+static int draw(uint64_t *state, int n)
+{
+    return (int)(mix(*state += 0x9e3779b97f4a7c15u) >> 33) % n;
+}
 static bool chance(uint64_t *state, int percent) { return draw(state, 100) < percent; }
 #define PICK(list) (&(list)[draw(s, COUNT(list))])
 
-/* ---- putting words together --------------------------------------------------------------------------------- */
+/* ---- putting words together ------------------------------------------------------------------ */
 
 /* A word behind the others, with a space unless an apostrophe is before it. */
 static void say(char *line, const char *word)
@@ -191,8 +204,9 @@ static void say(char *line, const char *word)
 
 static bool is_vowel(const char *word) /* é, ê and œ begin with 0xc3 or 0xc5; these h are mute */
 {
-    return strchr("aeiou", word[0]) || (unsigned char)word[0] >= 0xc3 || strncmp(word, "homme", 5) == 0 ||
-           strncmp(word, "hôtel", 5) == 0 || strncmp(word, "heureu", 6) == 0;
+    return strchr("aeiou", word[0]) || (unsigned char)word[0] >= 0xc3 ||
+           strncmp(word, "homme", 5) == 0 || strncmp(word, "hôtel", 5) == 0 ||
+           strncmp(word, "heureu", 6) == 0;
 }
 
 /* "le" or "l'", as the next word wants. */
@@ -207,13 +221,17 @@ static void say_elided(char *line, const char *whole, const char *next)
     say(line, word);
 }
 
-static void say_article(char *english, const char *next) { say(english, strchr("aeiou", next[0]) ? "an" : "a"); }
+static void say_article(char *english, const char *next)
+{
+    say(english, strchr("aeiou", next[0]) ? "an" : "a");
+}
 
-/* ---- noun phrases ---------------------------------------------------------------------------------------------- */
+/* ---- noun phrases ---------------------------------------------------------------------------- */
 
 enum { THE, A, MY, YOUR, OUR, THIS, N_DETERMINERS };
 
-static void say_determiner(char *fr, int kind, int gender, int number, bool adjective_first, const char *next)
+static void say_determiner(char *fr, int kind, int gender, int number, bool adjective_first,
+                           const char *next)
 {
     static const char *const forms[][3] = { /* masculine, feminine, plural */
         { "le", "la", "les" }, { "un", "une", "des" },       { "mon", "ma", "mes" },
@@ -230,13 +248,20 @@ static void say_determiner(char *fr, int kind, int gender, int number, bool adje
 /* negated: "pas de chat", of what would be "un chat". */
 static void say_noun(uint64_t *s, const noun *n, int number, bool negated, char *fr, char *en)
 {
-    static const char *const english[][2] = { { "the", "the" },   { NULL, "some" }, { "my", "my" },
-                                              { "your", "your" }, { "our", "our" }, { "this", "these" } };
+    static const char *const english[][2] = {
+        { "the", "the" },
+        { NULL, "some" },
+        { "my", "my" },
+        { "your", "your" },
+        { "our", "our" },
+        { "this", "these" }
+    };
     const adjective *first = chance(s, 35) ? PICK(before) : NULL, *last = NULL;
     if (chance(s, 35)) last = n->is_being ? PICK(manners) : PICK(after);
     int         kind = draw(s, N_DETERMINERS);
     const char *adjective_fr = first ? first->fr[n->gender][number] : NULL;
-    if (first && first->liaison && n->gender == MASCULINE && number == SINGULAR && is_vowel(n->fr[0]))
+    if (first && first->liaison && n->gender == MASCULINE && number == SINGULAR &&
+        is_vowel(n->fr[0]))
         adjective_fr = first->liaison;
     const char *next_fr = first ? adjective_fr : n->fr[number];
     const char *next_en = first ? first->en : last ? last->en : n->en[number];
@@ -259,7 +284,7 @@ static void say_place(uint64_t *s, char *fr, char *en)
     say(en, "the"), say(en, n->en[0]);
 }
 
-/* ---- sentences ------------------------------------------------------------------------------------------------------ */
+/* ---- sentences ------------------------------------------------------------------------------- */
 
 typedef struct subject {
     char fr[GRAMMAR_LINE], en[GRAMMAR_LINE];
@@ -270,8 +295,16 @@ typedef struct subject {
 
 static void draw_subject(uint64_t *s, int percent_pronoun, const noun *list, int n, subject *x)
 {
-    static const pair pronouns[] = { { "je", "I" }, { "tu", "you" }, { "il", "he" }, { "nous", "we" },
-                                     { "vous", "you" }, { "ils", "they" }, { "elle", "she" }, { "elles", "they" } };
+    static const pair pronouns[] = {
+        { "je", "I" },
+        { "tu", "you" },
+        { "il", "he" },
+        { "nous", "we" },
+        { "vous", "you" },
+        { "ils", "they" },
+        { "elle", "she" },
+        { "elles", "they" }
+    };
     *x = (subject){ .is_pronoun = chance(s, percent_pronoun) };
     if (!x->is_pronoun) {
         const noun *of = &list[draw(s, n)];
@@ -305,7 +338,8 @@ static void say_english_be(const subject *x, bool negated, bool question, char *
     if (negated) say(en, "not");
 }
 
-static void say_english_verb(const subject *x, const verb *v, bool negated, bool question, const char *often, char *en)
+static void say_english_verb(const subject *x, const verb *v, bool negated, bool question,
+                             const char *often, char *en)
 {
     bool        third = x->person == 2, helped = negated || question;
     const char *helper = third ? "does" : "do";

@@ -14,7 +14,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 enum { TRAIN, ACCUMULATE, EVALUATE };
 
@@ -25,9 +25,11 @@ static tn_node *input(tn_graph *g, const char *side, const char *what, tn_shape 
     return tn_input(g, name, TN_I32, shape);
 }
 
-static tn_sequence sequence(tn_graph *g, const char *side, bool packed, int64_t rows, int64_t length)
+static tn_sequence sequence(tn_graph *g, const char *side, bool packed, int64_t rows,
+                            int64_t length)
 {
-    tn_sequence s = { .ids = input(g, side, "", packed ? TN_SHAPE(length) : TN_SHAPE(rows, length)) };
+    tn_shape    shape = packed ? TN_SHAPE(length) : TN_SHAPE(rows, length);
+    tn_sequence s = { .ids = input(g, side, "", shape) };
     if (packed) {
         s.offsets = input(g, side, "_offsets", TN_SHAPE(rows + 1));
         s.places = input(g, side, "_places", TN_SHAPE(length));
@@ -53,7 +55,10 @@ static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
     double smoothing = evaluates ? 0 : r->o.label_smoothing;
     if (tn_transformer_loss(t->model, &source, &target, next, smoothing, &loss) == TN_OK) {
         tn_node              *out[] = { loss.sum, loss.nll, loss.count };
-        tn_train_step_options o = { .count = loss.count, .outputs = out + 1, .n_outputs = 2, .arena = arena,
+        tn_train_step_options o = { .count = loss.count,
+                                    .outputs = out + 1,
+                                    .n_outputs = 2,
+                                    .arena = arena,
                                     .skip_nonfinite = key[0] == TRAIN };
         if (evaluates) p = tn_compile(g, out, 3, &(tn_compile_options){ .arena = arena });
         else if (key[0] == TRAIN) p = tn_train_step_with(g, loss.sum, r->optimizer, &o);
@@ -72,14 +77,17 @@ static void feed(tn_program *p, const char *name, const void *data, int64_t n)
 static tn_status run_batch(training *r, int kind, const tn_batch *b)
 {
     int64_t     rows = r->o.packed ? 1 : b->rows;
-    tn_program *p = tn_program_cache_get(r->programs, (int64_t[]){ kind, b->rows, b->src_length, b->tgt_length }, 4);
+    tn_program *p = tn_program_cache_get(
+        r->programs, (int64_t[]){ kind, b->rows, b->src_length, b->tgt_length }, 4);
     if (!p) return tn_ctx_status(r->t->ctx);
     feed(p, "source", b->src, rows * b->src_length);
     feed(p, "target", b->tgt_in, rows * b->tgt_length);
     feed(p, "next", b->tgt_out, rows * b->tgt_length);
     if (r->o.packed) {
-        feed(p, "source_offsets", b->src_offsets, b->rows + 1), feed(p, "target_offsets", b->tgt_offsets, b->rows + 1);
-        feed(p, "source_places", b->src_places, b->src_length), feed(p, "target_places", b->tgt_places, b->tgt_length);
+        feed(p, "source_offsets", b->src_offsets, b->rows + 1);
+        feed(p, "target_offsets", b->tgt_offsets, b->rows + 1);
+        feed(p, "source_places", b->src_places, b->src_length);
+        feed(p, "target_places", b->tgt_places, b->tgt_length);
     } else {
         feed(p, "source_lengths", b->src_lengths, b->rows);
     }
@@ -88,43 +96,58 @@ static tn_status run_batch(training *r, int kind, const tn_batch *b)
     if (s == TN_OK) s = tn_run(p);
     if (s != TN_OK) return s;
     r->sum += *(const float *)tn_output(p, 0), r->nll += *(const float *)tn_output(p, 1);
-    r->count += *(const float *)tn_output(p, 2), r->tokens += (double)(b->src_tokens + b->tgt_tokens);
+    r->count += *(const float *)tn_output(p, 2);
+    r->tokens += (double)(b->src_tokens + b->tgt_tokens);
     return TN_OK;
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
-static tn_batches *batches_of(training *r, const tn_corpus *corpus, bool ordered, tn_token_pairs **pairs)
+static tn_batches *batches_of(training *r, const tn_corpus *corpus, bool ordered,
+                              tn_token_pairs **pairs)
 {
     const training_options *o = &r->o;
     *pairs = tn_token_pairs_encode(r->t->ctx, corpus, r->t->tokenizer, r->t->tokenizer);
-    return tn_batches_new(r->t->ctx, *pairs,
-                          &(tn_batches_options){ .layout = o->packed ? TN_BATCH_PACKED : TN_BATCH_PADDED,
-                                                 .tokens = o->tokens, .max_length = o->max_length,
-                                                 .fixed_shapes = true, /* so that few programs are made */
-                                                 .source_eos = true, .ordered = ordered, .crop = ordered,
-                                                 .prefetch = !ordered, .seed = o->seed });
+    return tn_batches_new(
+        r->t->ctx, *pairs,
+        &(tn_batches_options){ .layout = o->packed ? TN_BATCH_PACKED : TN_BATCH_PADDED,
+                               .tokens = o->tokens,
+                               .max_length = o->max_length,
+                               .fixed_shapes = true, /* so that few programs are made */
+                               .source_eos = true,
+                               .ordered = ordered,
+                               .crop = ordered,
+                               .prefetch = !ordered,
+                               .seed = o->seed });
 }
 
 /* A model of the same shape, for the average of the weights. */
 static tn_status make_average(training *r)
 {
-    r->average = (translation){ .ctx = r->t->ctx, .params = tn_params_new(r->t->ctx, TN_F32), .tokenizer = r->t->tokenizer };
+    r->average = (translation){ .ctx = r->t->ctx,
+                                .params = tn_params_new(r->t->ctx, TN_F32),
+                                .tokenizer = r->t->tokenizer };
     r->average.model = tn_transformer_new(r->average.params, &r->t->model->config);
     return r->average.model ? TN_OK : tn_ctx_status(r->t->ctx);
 }
 
-tn_status training_begin(training *r, translation *t, const tn_corpus *train, const tn_corpus *valid,
-                         const training_options *o)
+tn_status training_begin(training *r, translation *t, const tn_corpus *train,
+                         const tn_corpus *valid, const training_options *o)
 {
     *r = (training){ .t = t, .o = *o, .best = INFINITY };
     if (r->o.accumulate < 1) r->o.accumulate = 1;
     r->batches = batches_of(r, train, false, &r->pairs);
     if (valid) r->valid = batches_of(r, valid, true, &r->valid_pairs);
-    r->optimizer = tn_adamw_new(t->params, &(tn_adamw_options){ .lr = o->lr, .beta2 = o->beta2, .eps = 1e-9,
-                                                               .weight_decay = o->weight_decay > 0 ? o->weight_decay : TN_NONE,
-                                                               .clip_norm = o->clip, .ema_decay = o->ema,
-                                                               .ema_ramp = true, .accumulate = r->o.accumulate > 1 });
+    r->optimizer = tn_adamw_new(
+        t->params,
+        &(tn_adamw_options){ .lr = o->lr,
+                             .beta2 = o->beta2,
+                             .eps = 1e-9,
+                             .weight_decay = o->weight_decay > 0 ? o->weight_decay : TN_NONE,
+                             .clip_norm = o->clip,
+                             .ema_decay = o->ema,
+                             .ema_ramp = true,
+                             .accumulate = r->o.accumulate > 1 });
     r->programs = tn_program_cache_new(t->ctx, 64, build, r);
     if (o->ema > 0 && tn_ctx_status(t->ctx) == TN_OK) make_average(r);
     return tn_ctx_status(t->ctx);
@@ -142,7 +165,7 @@ void training_end(training *r)
     translation_free(&r->average);
 }
 
-/* ---- steps -------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 bool training_is_over(const training *r)
 {
@@ -158,11 +181,16 @@ double training_rate(const training *r)
     bool     falls = o->schedule == TN_SCHEDULE_LINEAR || o->schedule == TN_SCHEDULE_COSINE;
     int64_t  s = r->step + 1;
     if (falls && o->seconds > 0) {
-        double most = o->schedule == TN_SCHEDULE_LINEAR ? 1 - done : 0.5 + 0.5 * cos(3.14159265358979 * fmin(done, 1));
+        double most = o->schedule == TN_SCHEDULE_LINEAR
+                          ? 1 - done
+                          : 0.5 + 0.5 * cos(3.14159265358979 * fmin(done, 1));
         double up = o->warmup > 0 ? (double)s / (double)o->warmup : 1;
         return o->lr * fmax(fmin(fmax(up, 10 * done), most), 0);
     }
-    tn_schedule schedule = { .kind = o->schedule, .lr = o->lr, .warmup = o->warmup, .total = o->steps,
+    tn_schedule schedule = { .kind = o->schedule,
+                             .lr = o->lr,
+                             .warmup = o->warmup,
+                             .total = o->steps,
                              .d_model = r->t->model->config.d_model };
     return tn_schedule_lr(&schedule, s);
 }
@@ -173,7 +201,9 @@ static tn_status accumulate_and_update(training *r)
         tn_status s = run_batch(r, ACCUMULATE, tn_batches_next(r->batches));
         if (s != TN_OK) return s;
     }
-    if (!r->update) r->update = tn_update_step(r->optimizer, &(tn_train_step_options){ .skip_nonfinite = true });
+    if (!r->update)
+        r->update =
+            tn_update_step(r->optimizer, &(tn_train_step_options){ .skip_nonfinite = true });
     return r->update ? tn_run(r->update) : tn_ctx_status(r->t->ctx);
 }
 
@@ -181,8 +211,9 @@ tn_status training_step(training *r)
 {
     double start = now();
     tn_optimizer_set_lr(r->optimizer, training_rate(r));
-    tn_status s = r->o.accumulate > 1 ? accumulate_and_update(r) : run_batch(r, TRAIN, tn_batches_next(r->batches));
-    if (s == TN_ERR_GUARD) { /* a loss or gradient that is not finite: the weights are as they were */
+    tn_status s = r->o.accumulate > 1 ? accumulate_and_update(r)
+                                      : run_batch(r, TRAIN, tn_batches_next(r->batches));
+    if (s == TN_ERR_GUARD) { /* something is not finite: the weights are as they were */
         tn_clear_error(r->t->ctx);
         tn_optimizer_clear_accumulated(r->optimizer);
         r->skipped++, s = TN_OK;
@@ -192,12 +223,13 @@ tn_status training_step(training *r)
     return s;
 }
 
-/* ---- going on later ------------------------------------------------------------------------------------------- */
+/* ---- going on later -------------------------------------------------------------------------- */
 
 void training_tell(const training *r, char *text, size_t size)
 {
     tn_batches_position at = tn_batches_tell(r->batches);
-    snprintf(text, size, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n",
+    snprintf(text, size,
+             "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n",
              (long long)r->step, (long long)at.epoch, (long long)at.batch,
              (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best);
 }
@@ -207,16 +239,18 @@ tn_status training_seek(training *r, const char *text)
     long long          step, epoch, batch;
     unsigned long long fingerprint;
     double             spent, best;
-    if (sscanf(text, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%lf\nbest=%lf", &step, &epoch, &batch,
-               &fingerprint, &spent, &best) != 6)
-        return tn_fail(r->t->ctx, TN_ERR_FORMAT, "resume: the file does not say where the training was");
+    if (sscanf(text, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%lf\nbest=%lf",
+               &step, &epoch, &batch, &fingerprint, &spent, &best) != 6)
+        return tn_fail(r->t->ctx, TN_ERR_FORMAT,
+                       "resume: the file does not say where the training was");
     if (fingerprint != tn_batches_fingerprint(r->batches))
-        return tn_fail(r->t->ctx, TN_ERR_STATE, "resume: the corpus or the options of its batches have changed");
+        return tn_fail(r->t->ctx, TN_ERR_STATE,
+                       "resume: the corpus or the options of its batches have changed");
     r->step = step, r->spent = spent, r->best = best;
     return tn_batches_seek(r->batches, (tn_batches_position){ epoch, batch });
 }
 
-/* ---- validation ------------------------------------------------------------------------------------------------ */
+/* ---- validation ------------------------------------------------------------------------------ */
 
 const translation *training_model(training *r)
 {

@@ -16,21 +16,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- settings ----------------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 typedef struct settings {
     const char *train, *valid, *test, *size, *schedule, *layout, *save;
     int64_t     vocab, d, heads, ff, layers, max_length;
     double      dropout, attention_dropout, lr, weight_decay, label_smoothing, clip, ema, beta2;
-    int64_t     warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam, n_test, n_pairs;
+    int64_t warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam,
+        n_test, n_pairs;
     int64_t     save_every;
     double      minutes;
     bool        swap, post_norm, bleu, profile;
 } settings;
 
 /* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
-static settings s = { .dropout = -1, .attention_dropout = -1, .label_smoothing = 0.1, .clip = 1, .beta2 = 0.98,
-                      .seed = 1, .accumulate = 1, .beam = 0, .layout = "packed", .warmup = -1 };
+static settings s = { .dropout = -1,
+                      .attention_dropout = -1,
+                      .label_smoothing = 0.1,
+                      .clip = 1,
+                      .beta2 = 0.98,
+                      .seed = 1,
+                      .accumulate = 1,
+                      .beam = 0,
+                      .layout = "packed",
+                      .warmup = -1 };
 
 static const char *resume; /* never in the file itself */
 
@@ -87,8 +96,13 @@ typedef struct size {
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
-static const size sizes[] = { { "nano", 128, 4, 256, 4 }, { "tiny", 128, 4, 512, 2 }, { "small", 256, 4, 1024, 3 },
-                              { "base", 512, 8, 2048, 6 }, { "micro", 32, 2, 64, 1 } };
+static const size sizes[] = {
+    { "nano", 128, 4, 256, 4 },
+    { "tiny", 128, 4, 512, 2 },
+    { "small", 256, 4, 1024, 3 },
+    { "base", 512, 8, 2048, 6 },
+    { "micro", 32, 2, 64, 1 }
+};
 
 static const char      *const schedules = "constant|linear|cosine|isqrt|noam";
 static tn_schedule_kind schedule;
@@ -102,7 +116,8 @@ static bool is_sensible(void)
     for (int i = 0; i < N_OPTIONS; i++) {
         const cli_option *o = &options[i];
         double value = o->kind == CLI_INT ? (double)*(int64_t *)o->value : o->kind == CLI_REAL ? *(double *)o->value : 0;
-        bool   is_given = o->value != &s.warmup && o->value != &s.dropout && o->value != &s.attention_dropout;
+        bool is_given =
+            o->value != &s.warmup && o->value != &s.dropout && o->value != &s.attention_dropout;
         if (!(value >= 0) && (is_given || value != -1)) {
             fprintf(stderr, "transformer_train: --%s %g is below zero\n", o->name, value);
             return false;
@@ -150,7 +165,7 @@ static bool settle(void)
     return true;
 }
 
-/* ---- data --------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 typedef struct corpora {
     tn_corpus *train, *valid, *test;
@@ -164,7 +179,8 @@ static void corpora_free(corpora *c)
 /* n different pairs of the grammar: of parts that are not held out, or of those that are. */
 static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part, uint64_t seed)
 {
-    char   *text = tn_alloc(ctx, (size_t)n * 2 * GRAMMAR_LINE), french[GRAMMAR_LINE], english[GRAMMAR_LINE];
+    char *text = tn_alloc(ctx, (size_t)n * 2 * GRAMMAR_LINE), french[GRAMMAR_LINE],
+         english[GRAMMAR_LINE];
     size_t  used = 0, slots = 1;
     while (slots < 2 * (size_t)n) slots *= 2;
     size_t *seen = tn_alloc(ctx, slots * sizeof *seen); /* where a French sentence begins, and 1 */
@@ -201,7 +217,7 @@ static bool load_corpora(tn_ctx *ctx, corpora *c)
     return tn_ctx_status(ctx) == TN_OK;
 }
 
-/* ---- keeping ------------------------------------------------------------------------------------------- */
+/* ---- keeping --------------------------------------------------------------------------------- */
 
 static const char *in_folder(const char *folder, const char *file)
 {
@@ -221,13 +237,15 @@ static bool save_last(const training *r)
     resume = NULL;
     cli_write(options, N_OPTIONS, text + strlen(text), sizeof text - strlen(text));
     resume = kept;
-    return translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) == TN_OK;
+    return translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) ==
+           TN_OK;
 }
 
 static bool save_best(training *r)
 {
     if (!s.save) return true;
-    return translation_save(training_model(r), in_folder(s.save, "best.safetensors"), NULL, NULL) == TN_OK;
+    return translation_save(training_model(r), in_folder(s.save, "best.safetensors"), NULL, NULL) ==
+           TN_OK;
 }
 
 /* What the file in the folder remembers: where it was (to be freed, and holding the options' texts). In a
@@ -236,12 +254,14 @@ static char *read_resumed(int argc, char **argv)
 {
     const char *folder = resume;
     tn_ctx     *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
-    char       *text = ctx ? translation_remembered(ctx, in_folder(folder, "last.safetensors")) : NULL;
+    char *text = ctx ? translation_remembered(ctx, in_folder(folder, "last.safetensors")) : NULL;
     char       *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
     bool        ok = rest && cli_read(rest + strlen("options\n"), options, N_OPTIONS) &&
               cli_parse(argc, argv, NULL, options, N_OPTIONS) == CLI_GO_ON;
     if (!text) fprintf(stderr, "transformer_train: %s\n", ctx ? tn_error(ctx) : "no memory");
-    else if (!ok) fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n", folder);
+    else if (!ok)
+        fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n",
+                folder);
     if (text) tn_free(ctx, text);
     tn_ctx_free(ctx);
     s.save = folder;
@@ -250,7 +270,7 @@ static char *read_resumed(int argc, char **argv)
     return NULL;
 }
 
-/* ---- the model ------------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
 {
@@ -258,15 +278,23 @@ static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
     t->tokenizer = tn_tokenizer_train(ctx, tn_corpus_sources(corpus), 2 * tn_corpus_size(corpus),
                                       &(tn_tokenizer_options){ .vocab = s.vocab });
     t->params = tn_params_new(ctx, TN_F32);
-    t->model = tn_transformer_new(t->params, &(tn_transformer_config){
-        .src_vocab = tn_tokenizer_vocab(t->tokenizer), .d_model = s.d, .n_heads = s.heads, .d_ff = s.ff,
-        .n_encoder = s.layers, .n_decoder = s.layers, .max_length = s.max_length + 2,
-        .dropout = s.dropout > 0 ? s.dropout : TN_NONE, .post_norm = s.post_norm,
-        .attention_dropout = s.attention_dropout > 0 ? s.attention_dropout : TN_NONE });
+    t->model = tn_transformer_new(
+        t->params,
+        &(tn_transformer_config){ .src_vocab = tn_tokenizer_vocab(t->tokenizer),
+                                  .d_model = s.d,
+                                  .n_heads = s.heads,
+                                  .d_ff = s.ff,
+                                  .n_encoder = s.layers,
+                                  .n_decoder = s.layers,
+                                  .max_length = s.max_length + 2,
+                                  .dropout = s.dropout > 0 ? s.dropout : TN_NONE,
+                                  .post_norm = s.post_norm,
+                                  .attention_dropout =
+                                      s.attention_dropout > 0 ? s.attention_dropout : TN_NONE });
     return tn_ctx_status(ctx) == TN_OK;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 
@@ -278,11 +306,12 @@ static void on_interrupt(int signal_number)
 
 static void report(training *r)
 {
-    double left = s.minutes > 0 ? r->o.seconds - r->spent : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
+    double left = s.minutes > 0 ? r->o.seconds - r->spent
+                                : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
     printf("step %lld", (long long)r->step);
     if (s.steps) printf("/%lld", (long long)s.steps);
-    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count, exp(r->nll / r->count),
-           r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
+    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,
+           exp(r->nll / r->count), r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
     if (s.clip > 0) printf("  norm %.2f", tn_optimizer_grad_norm(r->optimizer));
     if (r->skipped) printf("  skipped %lld", (long long)r->skipped);
     printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
@@ -292,13 +321,16 @@ static void report(training *r)
 }
 
 /* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the reference. */
-static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam, tn_bleu_score *bleu, int64_t *exact)
+static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam,
+                 tn_bleu_score *bleu, int64_t *exact)
 {
     const tn_text *sources = tn_corpus_sources(corpus), *targets = tn_corpus_targets(corpus);
-    tn_translator *translator = tn_translator_new(t->model, &(tn_translate_options){ .beam = beam });
+    tn_translator *translator =
+        tn_translator_new(t->model, &(tn_translate_options){ .beam = beam });
     char         **out = tn_alloc(t->ctx, (size_t)n * sizeof *out);
     tn_text       *texts = tn_alloc(t->ctx, (size_t)n * sizeof *texts);
-    bool ok = translator && out && texts && translate_texts(t, translator, 1, sources, n, out, NULL) == TN_OK;
+    bool ok = translator && out && texts &&
+              translate_texts(t, translator, 1, sources, n, out, NULL) == TN_OK;
     *exact = 0;
     for (int64_t i = 0; ok && i < n; i++) {
         texts[i] = tn_text_of(out[i] ? out[i] : "");
@@ -315,7 +347,8 @@ static bool validate(training *r, const corpora *c)
 {
     double perplexity = training_validate(r);
     if (isnan(perplexity)) return false;
-    printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity, perplexity < r->best ? ", the best" : "");
+    printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity,
+           perplexity < r->best ? ", the best" : "");
     if (perplexity < r->best) {
         r->best = perplexity;
         if (!save_best(r)) return false;
@@ -323,7 +356,8 @@ static bool validate(training *r, const corpora *c)
     if (s.bleu) {
         tn_bleu_score bleu;
         int64_t       exact, n = tn_corpus_size(c->valid);
-        if (!test(training_model(r), c->valid, n < s.n_test ? n : s.n_test, 1, &bleu, &exact)) return false;
+        if (!test(training_model(r), c->valid, n < s.n_test ? n : s.n_test, 1, &bleu, &exact))
+            return false;
         printf(", BLEU %.2f", bleu.score);
     }
     printf("\n");
@@ -343,18 +377,20 @@ static bool train(training *r, const corpora *c)
     if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
     if (!interrupted) return true;
-    if (s.save) printf("\nstopped after step %lld; to go on: transformer_train --resume %s\n", (long long)r->step, s.save);
+    if (s.save)
+        printf("\nstopped after step %lld; to go on: transformer_train --resume %s\n",
+               (long long)r->step, s.save);
     else printf("\nstopped after step %lld; nothing is saved without --save\n", (long long)r->step);
     return true;
 }
 
-/* ---- what came of it ------------------------------------------------------------------------------------------ */
+/* ---- what came of it ------------------------------------------------------------------------- */
 
 static bool show_translations(const translation *t, const tn_text *texts, int64_t n)
 {
     tn_translator *translator = tn_translator_new(t->model, NULL);
     char          *out[16] = { NULL };
-    bool           ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
+    bool ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
     for (int64_t i = 0; ok && i < n; i++)
         printf("%.*s -> %s\n", (int)texts[i].length, texts[i].bytes, out[i] ? out[i] : "");
     free_texts(t->ctx, out, n);
@@ -372,11 +408,14 @@ static bool finish(training *r, const corpora *c)
     if (!c->test) return true;
     if (!s.train) {
         tn_text first = tn_text_of("Je suis étudiant");
-        if (!show_translations(t, &first, 1) || !show_translations(t, tn_corpus_sources(c->test), n < 5 ? n : 5)) return false;
+        if (!show_translations(t, &first, 1) ||
+            !show_translations(t, tn_corpus_sources(c->test), n < 5 ? n : 5))
+            return false;
     }
     if (!test(t, c->test, n, s.beam, &bleu, &exact)) return false;
     printf("%s\n", tn_bleu_text(&bleu, text, sizeof text));
-    printf("held-out: exact %.1f %% of %lld sentences\n", 100.0 * (double)exact / (double)n, (long long)n);
+    printf("held-out: exact %.1f %% of %lld sentences\n", 100.0 * (double)exact / (double)n,
+           (long long)n);
     return true;
 }
 
@@ -385,35 +424,53 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
 {
     const char *last = resume ? in_folder(resume, "last.safetensors") : NULL;
     if (!load_corpora(ctx, c)) return false;
-    if (last ? translation_load(ctx, last, t) != TN_OK : !make_model(ctx, c->train, t)) return false;
-    training_options o = { .packed = strcmp(s.layout, "packed") == 0, .tokens = s.tokens, .max_length = s.max_length,
-                           .accumulate = s.accumulate, .label_smoothing = s.label_smoothing, .lr = s.lr, .clip = s.clip,
-                           .weight_decay = s.weight_decay, .ema = s.ema, .beta2 = s.beta2, .schedule = schedule,
-                           .warmup = s.warmup, .steps = s.steps, .seconds = 60 * s.minutes, .seed = (uint64_t)s.seed, .profile = s.profile };
+    if (last ? translation_load(ctx, last, t) != TN_OK : !make_model(ctx, c->train, t))
+        return false;
+    training_options o = { .packed = strcmp(s.layout, "packed") == 0,
+                           .tokens = s.tokens,
+                           .max_length = s.max_length,
+                           .accumulate = s.accumulate,
+                           .label_smoothing = s.label_smoothing,
+                           .lr = s.lr,
+                           .clip = s.clip,
+                           .weight_decay = s.weight_decay,
+                           .ema = s.ema,
+                           .beta2 = s.beta2,
+                           .schedule = schedule,
+                           .warmup = s.warmup,
+                           .steps = s.steps,
+                           .seconds = 60 * s.minutes,
+                           .seed = (uint64_t)s.seed,
+                           .profile = s.profile };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
-    if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK || training_seek(r, resumed) != TN_OK)) return false;
+    if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK ||
+                 training_seek(r, resumed) != TN_OK))
+        return false;
     if (s.save && mkdir(s.save, 0777) != 0 && errno != EEXIST)
         return tn_fail(ctx, TN_ERR_IO, "%s: %s", s.save, strerror(errno)) == TN_OK;
-    printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d threads, %s\n",
+    printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
+           "threads, %s\n",
            (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
-           (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params), tn_ctx_threads(ctx),
-           tn_cpu_level_name(tn_ctx_cpu(ctx)));
+           (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params),
+           tn_ctx_threads(ctx), tn_cpu_level_name(tn_ctx_cpu(ctx)));
     if (last) printf("resumed after step %lld\n", (long long)r->step);
     return true;
 }
 
 int main(int argc, char **argv)
 {
-    corpora     c = { NULL };
-    translation t = { NULL };
-    training    r = { NULL };
-    const char *about = "Trains a Transformer to translate. Without options: French to English, of a made-up corpus.";
+    corpora     c = { 0 };
+    translation t = { 0 };
+    training    r = { 0 };
+    const char *about = "Trains a Transformer to translate. Without options: French to English, of "
+                        "a made-up corpus.";
     cli_result  given = cli_parse(argc, argv, about, options, N_OPTIONS);
     if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
     char *resumed = resume ? read_resumed(argc, argv) : NULL;
     if (resume ? !resumed : !settle()) return free(resumed), 2;
     if (resume) schedule = (tn_schedule_kind)cli_choice("schedule", s.schedule, schedules);
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed });
+    tn_ctx *ctx =
+        tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed });
     if (!ctx) return fprintf(stderr, "no memory\n"), free(resumed), 1;
     signal(SIGINT, on_interrupt);
     bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c) && (interrupted || finish(&r, &c));

@@ -67,8 +67,11 @@ static bool translate_all(const translation *t)
 {
     static lines l;
     int64_t most = isatty(0) ? 1 : 1024, number = 0, room = most * s.n_best;
-    tn_translator *translator = tn_translator_new(t->model, &(tn_translate_options){
-        .beam = s.beam, .n_best = s.n_best, .batch = s.batch, .length_penalty = s.alpha > 0 ? s.alpha : TN_NONE });
+    tn_translator *translator = tn_translator_new(
+        t->model, &(tn_translate_options){ .beam = s.beam,
+                                           .n_best = s.n_best,
+                                           .batch = s.batch,
+                                           .length_penalty = s.alpha > 0 ? s.alpha : TN_NONE });
     char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
     double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
     bool    ok = translator && out && scores;
@@ -87,13 +90,16 @@ static bool translate_all(const translation *t)
 
 int main(int argc, char **argv)
 {
-    translation t = { NULL };
+    translation t = { 0 };
     const char *about = "Translates each line of the standard input.";
     cli_result  given = cli_parse(argc, argv, about, options, sizeof options / sizeof *options);
     if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
     if (!s.model) return fprintf(stderr, "transformer_translate: which --model?\n"), 2;
     if (s.n_best < 1 || s.n_best > s.beam)
-        return fprintf(stderr, "transformer_translate: --n-best %lld is not in [1, %lld], the beam\n", (long long)s.n_best, (long long)s.beam), 2;
+        return fprintf(stderr,
+                       "transformer_translate: --n-best %lld is not in [1, %lld], the beam\n",
+                       (long long)s.n_best, (long long)s.beam),
+               2;
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads });
     if (!ctx) return fprintf(stderr, "no memory\n"), 1;
     bool ok = translation_load(ctx, s.model, &t) == TN_OK && translate_all(&t);

@@ -14,17 +14,23 @@ void free_texts(tn_ctx *ctx, char **texts, int64_t n)
     for (int64_t i = 0; texts && i < n; i++) tn_free(ctx, texts[i]), texts[i] = NULL;
 }
 
-/* ---- in a file ----------------------------------------------------------------------------------------- */
+/* ---- in a file ------------------------------------------------------------------------------- */
 
-tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer, const char *training)
+tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer,
+                           const char *training)
 {
     char   config[2048];
     size_t length = 0;
-    char  *packed = tn_tokenizer_pack(t->tokenizer, &length), *tokenizer = packed ? tn_alloc(t->ctx, length + 1) : NULL;
+    char *packed = tn_tokenizer_pack(t->tokenizer, &length),
+         *tokenizer = packed ? tn_alloc(t->ctx, length + 1) : NULL;
     tn_transformer_config_text(&t->model->config, config, sizeof config);
     if (tokenizer) {
         memcpy(tokenizer, packed, length); /* and a NUL */
-        tn_metadata texts[] = { { "transformer", config }, { "tokenizer", tokenizer }, { "training", training } };
+        tn_metadata texts[] = {
+            { "transformer", config },
+            { "tokenizer", tokenizer },
+            { "training", training }
+        };
         tn_checkpoint_save(path, t->params, optimizer, texts, training ? 3 : 2);
     }
     tn_free(t->ctx, packed), tn_free(t->ctx, tokenizer);
@@ -33,16 +39,21 @@ tn_status translation_save(const translation *t, const char *path, const tn_opti
 
 static tn_status make_as_in(translation *t, const tn_safetensors *file, const char *path)
 {
-    const char *config = tn_safetensors_metadata(file, "transformer"), *tokenizer = tn_safetensors_metadata(file, "tokenizer");
+    const char *config = tn_safetensors_metadata(file, "transformer"),
+               *tokenizer = tn_safetensors_metadata(file, "tokenizer");
     tn_transformer_config c;
-    if (!config || !tokenizer) return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: it has no transformer and tokenizer", path);
+    if (!config || !tokenizer)
+        return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: it has no transformer and tokenizer", path);
     tn_status s = tn_transformer_config_parse(t->ctx, config, &c);
     if (s != TN_OK) return s;
     t->tokenizer = tn_tokenizer_unpack(t->ctx, path, tokenizer, strlen(tokenizer));
     if (!t->tokenizer) return tn_ctx_status(t->ctx);
-    if (tn_tokenizer_vocab(t->tokenizer) > c.src_vocab || tn_tokenizer_vocab(t->tokenizer) != c.tgt_vocab)
-        return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: a tokenizer of %lld ids, and a model of %lld and %lld", path,
-                       (long long)tn_tokenizer_vocab(t->tokenizer), (long long)c.src_vocab, (long long)c.tgt_vocab);
+    if (tn_tokenizer_vocab(t->tokenizer) > c.src_vocab ||
+        tn_tokenizer_vocab(t->tokenizer) != c.tgt_vocab)
+        return tn_fail(t->ctx, TN_ERR_FORMAT,
+                       "%s: a tokenizer of %lld ids, and a model of %lld and %lld", path,
+                       (long long)tn_tokenizer_vocab(t->tokenizer), (long long)c.src_vocab,
+                       (long long)c.tgt_vocab);
     t->params = tn_params_new(t->ctx, TN_F32);
     t->model = tn_transformer_new(t->params, &c);
     return tn_ctx_status(t->ctx);
@@ -69,10 +80,11 @@ char *translation_remembered(tn_ctx *ctx, const char *path)
     return copy;
 }
 
-/* ---- at work --------------------------------------------------------------------------------------------- */
+/* ---- at work --------------------------------------------------------------------------------- */
 
 /* Ids of all texts, each with eos. *ids and *at are to be freed. */
-static tn_status encode_texts(const translation *t, const tn_text *texts, int64_t n, int32_t **ids, int64_t **at)
+static tn_status encode_texts(const translation *t, const tn_text *texts, int64_t n, int32_t **ids,
+                              int64_t **at)
 {
     int64_t most = t->model->config.max_length - 1, total = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -84,7 +96,8 @@ static tn_status encode_texts(const translation *t, const tn_text *texts, int64_
     if (!*ids || !*at) return tn_ctx_status(t->ctx);
     for (int64_t i = 0; i < n; i++) {
         int32_t *to = *ids + (*at)[i];
-        int64_t  length = tn_tokenizer_encode(t->tokenizer, texts[i].bytes, texts[i].length, to, most);
+        int64_t length =
+            tn_tokenizer_encode(t->tokenizer, texts[i].bytes, texts[i].length, to, most);
         if (length > most) length = most;
         to[length] = TN_EOS_ID;
         (*at)[i + 1] = (*at)[i] + length + 1;
@@ -100,8 +113,8 @@ static char *decode_text(const translation *t, const tn_translation *y)
     return text;
 }
 
-tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best, const tn_text *texts,
-                          int64_t n, char **out, double *scores)
+tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best,
+                          const tn_text *texts, int64_t n, char **out, double *scores)
 {
     int32_t *ids = NULL;
     int64_t *at = NULL;

@@ -6,7 +6,10 @@
 
 #include <math.h>
 
-static double penalty(const tn__beam *b, int64_t length) { return pow((5.0 + (double)length) / 6.0, b->alpha); }
+static double penalty(const tn__beam *b, int64_t length)
+{
+    return pow((5.0 + (double)length) / 6.0, b->alpha);
+}
 
 static void end_hypothesis(tn__beam *b, tn__ended e, int64_t length)
 {
@@ -55,7 +58,8 @@ void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
         int64_t at = j * n + next[j]++;
         double  sum = b->log_prob[j] + p[at];
         if (id[at] == b->eos) {
-            if (rank < b->k || is_last) end_hypothesis(b, (tn__ended){ .log_prob = sum, .step = t, .beam = j }, t + 1);
+            if (rank < b->k || is_last)
+                end_hypothesis(b, (tn__ended){ .log_prob = sum, .step = t, .beam = j }, t + 1);
             if (b->k == 1) b->is_done = true;
             if (b->k == 1) return;
         } else {
@@ -69,7 +73,10 @@ void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
     if (is_last) {
         for (int64_t j = 0; j < b->k && b->n_ended < b->n_best; j++)
             if (b->log_prob[j] > -INFINITY)
-                end_hypothesis(b, (tn__ended){ .log_prob = b->log_prob[j], .step = t, .beam = j, .is_cut = true }, t);
+                end_hypothesis(
+                    b,
+                    (tn__ended){ .log_prob = b->log_prob[j], .step = t, .beam = j, .is_cut = true },
+                    t);
         b->is_done = true;
         return;
     }

@@ -8,13 +8,14 @@ tn_node *tn_block_before(const tn_norm_layer *norm, bool is_post_norm, tn_node *
     return is_post_norm ? x : tn_norm_apply(norm, x);
 }
 
-tn_node *tn_block_after(const tn_norm_layer *norm, bool is_post_norm, tn_node *x, tn_node *part, double dropout)
+tn_node *tn_block_after(const tn_norm_layer *norm, bool is_post_norm, tn_node *x, tn_node *part,
+                        double dropout)
 {
     x = tn_add(x, tn_dropout(part, dropout));
     return is_post_norm ? tn_norm_apply(norm, x) : x;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------ */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static tn_norm_layer norm_new(tn_params *p, const char *name, const tn_block_options *o)
 {
@@ -23,25 +24,28 @@ static tn_norm_layer norm_new(tn_params *p, const char *name, const tn_block_opt
     return norm;
 }
 
-static tn_attention_layer attention_new(tn_params *p, const char *name, const tn_block_options *o, bool is_cross)
+static tn_attention_layer attention_new(tn_params *p, const char *name, const tn_block_options *o,
+                                        bool is_cross)
 {
     return tn_attention_new(p, name, o->d_model, o->n_heads,
-                            &(tn_attention_layer_options){ .is_cross = is_cross, .dropout = o->attention_dropout,
-                                                           .w = o->w });
+                            &(tn_attention_layer_options){
+                                .is_cross = is_cross, .dropout = o->attention_dropout, .w = o->w });
 }
 
 static tn_feed_forward feed_forward_new(tn_params *p, const tn_block_options *o)
 {
     return tn_feed_forward_new(p, "ff", o->d_model, o->d_ff ? o->d_ff : 4 * o->d_model,
-                               &(tn_feed_forward_options){ .activation = o->activation, .dropout = o->dropout,
-                                                           .w = o->w });
+                               &(tn_feed_forward_options){
+                                   .activation = o->activation, .dropout = o->dropout, .w = o->w });
 }
 
-/* ---- layers ------------------------------------------------------------------------------------------- */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
 tn_encoder_layer tn_encoder_layer_new(tn_params *p, const char *name, const tn_block_options *o)
 {
-    tn_encoder_layer l = { .name = tn_params_text(p, name), .dropout = o->dropout, .is_post_norm = o->is_post_norm };
+    tn_encoder_layer l = { .name = tn_params_text(p, name),
+                           .dropout = o->dropout,
+                           .is_post_norm = o->is_post_norm };
     TN_PARAMS_SCOPE(p, "%s", name) {
         l.norm1 = norm_new(p, "norm1", o);
         l.self = attention_new(p, "self", o, false);
@@ -51,12 +55,14 @@ tn_encoder_layer tn_encoder_layer_new(tn_params *p, const char *name, const tn_b
     return l;
 }
 
-tn_node *tn_encoder_layer_apply(const tn_encoder_layer *l, tn_node *x, const tn_attention_mask *mask)
+tn_node *tn_encoder_layer_apply(const tn_encoder_layer *l, tn_node *x,
+                                const tn_attention_mask *mask)
 {
     bool post = l->is_post_norm;
     TN_SCOPE(tn_node_graph(x), "%s", l->name) {
         tn_node *h = tn_block_before(&l->norm1, post, x);
-        x = tn_block_after(&l->norm1, post, x, tn_attention_apply(&l->self, h, h, mask), l->dropout);
+        x = tn_block_after(&l->norm1, post, x, tn_attention_apply(&l->self, h, h, mask),
+                           l->dropout);
         h = tn_block_before(&l->norm2, post, x);
         x = tn_block_after(&l->norm2, post, x, tn_feed_forward_apply(&l->ff, h), l->dropout);
     }
@@ -65,7 +71,9 @@ tn_node *tn_encoder_layer_apply(const tn_encoder_layer *l, tn_node *x, const tn_
 
 tn_decoder_layer tn_decoder_layer_new(tn_params *p, const char *name, const tn_block_options *o)
 {
-    tn_decoder_layer l = { .name = tn_params_text(p, name), .dropout = o->dropout, .is_post_norm = o->is_post_norm };
+    tn_decoder_layer l = { .name = tn_params_text(p, name),
+                           .dropout = o->dropout,
+                           .is_post_norm = o->is_post_norm };
     TN_PARAMS_SCOPE(p, "%s", name) {
         l.norm1 = norm_new(p, "norm1", o);
         l.self = attention_new(p, "self", o, false);
@@ -83,16 +91,18 @@ tn_node *tn_decoder_layer_apply(const tn_decoder_layer *l, tn_node *x, tn_node *
     bool post = l->is_post_norm;
     TN_SCOPE(tn_node_graph(x), "%s", l->name) {
         tn_node *h = tn_block_before(&l->norm1, post, x);
-        x = tn_block_after(&l->norm1, post, x, tn_attention_apply(&l->self, h, h, mask), l->dropout);
+        x = tn_block_after(&l->norm1, post, x, tn_attention_apply(&l->self, h, h, mask),
+                           l->dropout);
         h = tn_block_before(&l->norm2, post, x);
-        x = tn_block_after(&l->norm2, post, x, tn_attention_apply(&l->cross, h, memory, memory_mask), l->dropout);
+        x = tn_block_after(&l->norm2, post, x,
+                           tn_attention_apply(&l->cross, h, memory, memory_mask), l->dropout);
         h = tn_block_before(&l->norm3, post, x);
         x = tn_block_after(&l->norm3, post, x, tn_feed_forward_apply(&l->ff, h), l->dropout);
     }
     return x;
 }
 
-/* ---- stacks ---------------------------------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------------------------- */
 
 static const char *number(char text[16], int64_t i)
 {
@@ -108,44 +118,55 @@ static void *layers_new(tn_params *p, int64_t *n, size_t size)
     return layers;
 }
 
-tn_encoder tn_encoder_new(tn_params *p, const char *name, int64_t n_layers, const tn_block_options *o)
+tn_encoder tn_encoder_new(tn_params *p, const char *name, int64_t n_layers,
+                          const tn_block_options *o)
 {
     char       text[16];
     tn_encoder e = { .name = tn_params_text(p, name), .n_layers = n_layers };
     e.layers = layers_new(p, &e.n_layers, sizeof *e.layers);
     TN_PARAMS_SCOPE(p, "%s", name) {
-        for (int64_t i = 0; i < e.n_layers; i++) e.layers[i] = tn_encoder_layer_new(p, number(text, i), o);
+        for (int64_t i = 0; i < e.n_layers; i++)
+            e.layers[i] = tn_encoder_layer_new(p, number(text, i), o);
         if (!o->is_post_norm) e.norm = norm_new(p, "norm", o);
     }
     return e;
 }
 
-tn_decoder tn_decoder_new(tn_params *p, const char *name, int64_t n_layers, const tn_block_options *o)
+tn_decoder tn_decoder_new(tn_params *p, const char *name, int64_t n_layers,
+                          const tn_block_options *o)
 {
     char       text[16];
     tn_decoder d = { .name = tn_params_text(p, name), .n_layers = n_layers };
     d.layers = layers_new(p, &d.n_layers, sizeof *d.layers);
     TN_PARAMS_SCOPE(p, "%s", name) {
-        for (int64_t i = 0; i < d.n_layers; i++) d.layers[i] = tn_decoder_layer_new(p, number(text, i), o);
+        for (int64_t i = 0; i < d.n_layers; i++)
+            d.layers[i] = tn_decoder_layer_new(p, number(text, i), o);
         if (!o->is_post_norm) d.norm = norm_new(p, "norm", o);
     }
     return d;
 }
 
-void tn_encoder_clear(tn_ctx *ctx, tn_encoder *e) { tn_free(ctx, e->layers), *e = (tn_encoder){ 0 }; }
-void tn_decoder_clear(tn_ctx *ctx, tn_decoder *d) { tn_free(ctx, d->layers), *d = (tn_decoder){ 0 }; }
+void tn_encoder_clear(tn_ctx *ctx, tn_encoder *e)
+{
+    tn_free(ctx, e->layers), *e = (tn_encoder){ 0 };
+}
+void tn_decoder_clear(tn_ctx *ctx, tn_decoder *d)
+{
+    tn_free(ctx, d->layers), *d = (tn_decoder){ 0 };
+}
 
 tn_node *tn_encoder_apply(const tn_encoder *e, tn_node *x, const tn_attention_mask *mask)
 {
     TN_SCOPE(tn_node_graph(x), "%s", e->name) {
-        for (int64_t i = 0; i < e->n_layers; i++) x = tn_encoder_layer_apply(&e->layers[i], x, mask);
+        for (int64_t i = 0; i < e->n_layers; i++)
+            x = tn_encoder_layer_apply(&e->layers[i], x, mask);
         if (e->norm.gamma) x = tn_norm_apply(&e->norm, x);
     }
     return x;
 }
 
-tn_node *tn_decoder_apply(const tn_decoder *d, tn_node *x, tn_node *memory, const tn_attention_mask *mask,
-                          const tn_attention_mask *memory_mask)
+tn_node *tn_decoder_apply(const tn_decoder *d, tn_node *x, tn_node *memory,
+                          const tn_attention_mask *mask, const tn_attention_mask *memory_mask)
 {
     TN_SCOPE(tn_node_graph(x), "%s", d->name) {
         for (int64_t i = 0; i < d->n_layers; i++)

@@ -16,7 +16,7 @@ enum { N_GROUPS = 8, MAX_BEAM = 32, ROUND_SOURCE = 16, ROUND_TARGET = 32, SHRINK
 
 /* Caches and programs of one shape. */
 typedef struct group {
-    int64_t     rows, source, length; /* sentences, and tokens of each at most: of sources, of targets */
+    int64_t     rows, source, length; /* sentences; tokens of a source and of a target at most */
     int64_t     used;                 /* when, to find the one used longest ago; 0: free */
     tn_params  *set;                  /* of the caches */
     tn_node   **memory_k, **memory_v; /* [n_decoder]: [rows, source, h, dh] */
@@ -35,10 +35,11 @@ struct tn_translator {
     int64_t               n_out;
 };
 
-/* ---- programs ----------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 /* [n, length k, h, dh] with the rows of this step, in place. */
-static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_layer *l, tn_node *position)
+static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_layer *l,
+                           tn_node *position)
 {
     tn_shape s = tn_node_shape(rows);
     if (!rows) return NULL;
@@ -47,15 +48,19 @@ static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_lay
 }
 
 /* x [n, k, d] attends to all that came before: mask says which rows of the cache that is. */
-static tn_node *self_attention(const tn_attention_layer *l, tn_node *x, const tn_attention_cache *cache,
-                               tn_node *position, const tn_attention_mask *mask)
+static tn_node *self_attention(const tn_attention_layer *l, tn_node *x,
+                               const tn_attention_cache *cache, tn_node *position,
+                               const tn_attention_mask *mask)
 {
     tn_node *part[3] = { NULL }, *y = NULL;
     int64_t  n = l->n_heads * l->head_size, nk = l->n_kv_heads * l->head_size;
     TN_SCOPE(tn_node_graph(x), "%s", l->name) {
         tn_split(tn_linear_apply(&l->qkv, x), -1, (const int64_t[]){ n, nk, nk }, 3, part);
-        tn_node *q = part[0] ? tn_reshape(part[0], TN_SHAPE(tn_dim(x, 0), tn_dim(x, 1), l->n_heads, l->head_size)) : NULL;
-        tn_node *k = write_rows(cache->k, part[1], l, position), *v = write_rows(cache->v, part[2], l, position);
+        tn_node *q = part[0] ? tn_reshape(part[0], TN_SHAPE(tn_dim(x, 0), tn_dim(x, 1), l->n_heads,
+                                                            l->head_size))
+                             : NULL;
+        tn_node *k = write_rows(cache->k, part[1], l, position),
+                *v = write_rows(cache->v, part[2], l, position);
         y = tn_linear_apply(&l->out, tn_flatten(tn_attention(q, k, v, mask, NULL), -2, -1));
     }
     return y;
@@ -112,7 +117,9 @@ static tn_program *build_step(const tn_translator *t, const group *g)
     tn_topk(logits, t->n_candidates, -1, &values, &best);
     tn_node *out[2] = { tn_sub(values, tn_logsumexp(logits, (const int[]){ -1 }, 1, true)), best };
     out[0] = tn_cast(out[0], TN_F64);
-    tn_program *p = out[0] && out[1] ? tn_compile(graph, out, 2, &(tn_compile_options){ .arena = t->arena }) : NULL;
+    tn_program *p = out[0] && out[1]
+                        ? tn_compile(graph, out, 2, &(tn_compile_options){ .arena = t->arena })
+                        : NULL;
     tn_graph_free(graph);
     return p;
 }
@@ -139,7 +146,7 @@ static tn_program *build_encode(const tn_translator *t, const group *g)
     return p;
 }
 
-/* ---- groups ---------------------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static void group_clear(tn_ctx *ctx, group *g)
 {
@@ -162,11 +169,14 @@ static tn_status make_caches(const tn_translator *t, group *g)
         char                    name[32];
         const tn_decoder_layer *l = &m->decoder.layers[i];
         snprintf(name, sizeof name, "%d.memory", (int)i);
-        tn_attention_cache memory = tn_attention_cache_new(g->set, name, &l->cross, g->rows, g->source);
+        tn_attention_cache memory =
+            tn_attention_cache_new(g->set, name, &l->cross, g->rows, g->source);
         snprintf(name, sizeof name, "%d.cache", (int)i);
-        g->cache[i] = tn_attention_cache_new(g->set, name, &l->self, g->rows, g->length * t->o.beam);
+        g->cache[i] =
+            tn_attention_cache_new(g->set, name, &l->self, g->rows, g->length * t->o.beam);
         g->memory_k[i] = memory.k, g->memory_v[i] = memory.v;
-        if (!memory.k || !memory.v || !g->cache[i].k || !g->cache[i].v) return tn_ctx_status(t->ctx);
+        if (!memory.k || !memory.v || !g->cache[i].k || !g->cache[i].v)
+            return tn_ctx_status(t->ctx);
     }
     return TN_OK;
 }
@@ -176,11 +186,13 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
     group *oldest = &t->groups[0];
     for (int i = 0; i < N_GROUPS; i++) {
         group *g = &t->groups[i];
-        if (g->used && g->rows == rows && g->source == source && g->length == length) return g->used = ++t->clock, g;
+        if (g->used && g->rows == rows && g->source == source && g->length == length)
+            return g->used = ++t->clock, g;
         if (g->used < oldest->used) oldest = g;
     }
     group_clear(t->ctx, oldest);
-    oldest->rows = rows, oldest->source = source, oldest->length = length, oldest->used = ++t->clock;
+    oldest->rows = rows, oldest->source = source, oldest->length = length;
+    oldest->used = ++t->clock;
     if (make_caches(t, oldest) == TN_OK && (oldest->encode = build_encode(t, oldest)) &&
         (oldest->step = build_step(t, oldest)))
         return oldest;
@@ -188,7 +200,7 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
     return NULL;
 }
 
-/* ---- one group of sentences -------------------------------------------------------------------------------- */
+/* ---- one group of sentences ------------------------------------------------------------------ */
 
 /* What the host keeps of a group while it is translated. */
 typedef struct search {
@@ -207,8 +219,9 @@ typedef struct search {
 
 static void search_clear(tn_ctx *ctx, search *s)
 {
-    void *blocks[] = { s->beams, s->index, s->slot, s->source, s->log_prob, s->room, s->ended, s->token, s->parent,
-                       s->ids, s->places, s->cached, s->lengths, s->keep_room };
+    void *blocks[] = { s->beams,  s->index,  s->slot,    s->source,   s->log_prob,
+                       s->room,   s->ended,  s->token,   s->parent,   s->ids,
+                       s->places, s->cached, s->lengths, s->keep_room };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tn_free(ctx, blocks[i]);
 }
 
@@ -243,15 +256,22 @@ static int64_t limit_of(const tn_translator *t, int64_t source)
 static void begin_sentence(const tn_translator *t, search *s, int64_t row, int64_t length)
 {
     tn__beam *b = &s->beams[row];
-    *b = (tn__beam){ .k = s->k, .n_best = t->o.n_best, .limit = limit_of(t, length), .eos = (int32_t)t->m->config.eos_id,
+    *b = (tn__beam){ .k = s->k,
+                     .n_best = t->o.n_best,
+                     .limit = limit_of(t, length),
+                     .eos = (int32_t)t->m->config.eos_id,
                      .alpha = t->o.length_penalty > 0 ? t->o.length_penalty : 0,
-                     .ended = s->ended + row * t->o.n_best, .log_prob = s->log_prob + row * s->k, .room = s->room,
-                     .token = s->token + row * s->length * s->k, .parent = s->parent + row * s->length * s->k };
+                     .ended = s->ended + row * t->o.n_best,
+                     .log_prob = s->log_prob + row * s->k,
+                     .room = s->room,
+                     .token = s->token + row * s->length * s->k,
+                     .parent = s->parent + row * s->length * s->k };
     for (int64_t j = 1; j < s->k; j++) b->log_prob[j] = -INFINITY;
     s->source[row] = (int32_t)length;
 }
 
-static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *ids, const int64_t *at)
+static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *ids,
+                        const int64_t *at)
 {
     int32_t *source = tn_input_data(g->encode, "source");
     if (!source) return TN_ERR_ARG;
@@ -265,9 +285,11 @@ static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *id
             begin_sentence(t, s, i, n);
         }
         s->lengths[i] = (int32_t)n;
-        for (int64_t c = n; c < g->source; c++) source[i * g->source + c] = (int32_t)t->m->config.pad_id;
+        for (int64_t c = n; c < g->source; c++)
+            source[i * g->source + c] = (int32_t)t->m->config.pad_id;
     }
-    tn_status status = tn_feed_name(g->encode, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
+    tn_status status =
+        tn_feed_name(g->encode, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
     return status == TN_OK ? tn_run(g->encode) : status;
 }
 
@@ -314,10 +336,12 @@ static tn_status feed_step(const tn_translator *t, const group *g, search *s, in
     return status == TN_OK ? tn_feed_name(g->step, "lengths", s->lengths, each) : status;
 }
 
-static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row, int64_t rows)
+static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row,
+                     int64_t rows)
 {
     size_t row = tn_variable_bytes(from) / (size_t)rows;
-    memcpy((char *)tn_variable_data(to) + (size_t)to_row * row, (const char *)tn_variable_data(from) + (size_t)from_row * row, row);
+    memcpy((char *)tn_variable_data(to) + (size_t)to_row * row,
+           (const char *)tn_variable_data(from) + (size_t)from_row * row, row);
 }
 
 /* Moves the sentences that go on to caches with fewer rows. */
@@ -325,13 +349,16 @@ static group *shrink(tn_translator *t, group *g, search *s)
 {
     int64_t  rows = g->rows / SHRINK, to = 0, mask = s->k * s->length * s->k;
     group   *h = group_for(t, rows, g->source, g->length);
-    uint8_t *keep[2] = { h && s->k > 1 ? tn_input_data(h->step, "keep") : NULL, s->k > 1 ? tn_input_data(g->step, "keep") : NULL };
+    uint8_t *keep[2] = { h && s->k > 1 ? tn_input_data(h->step, "keep") : NULL,
+                         s->k > 1 ? tn_input_data(g->step, "keep") : NULL };
     if (!h) return NULL;
     for (int64_t i = 0; i < s->rows; i++) {
         if (!live_beam(s, i)) continue;
         for (int64_t l = 0; l < t->m->decoder.n_layers; l++) {
-            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->rows), copy_row(h->memory_v[l], to, g->memory_v[l], i, g->rows);
-            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->rows), copy_row(h->cache[l].v, to, g->cache[l].v, i, g->rows);
+            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->rows),
+                copy_row(h->memory_v[l], to, g->memory_v[l], i, g->rows);
+            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->rows),
+                copy_row(h->cache[l].v, to, g->cache[l].v, i, g->rows);
         }
         if (keep[0] && keep[1]) memcpy(keep[0] + to * mask, keep[1] + i * mask, (size_t)mask);
         s->slot[to++] = s->slot[i];
@@ -345,7 +372,8 @@ static tn_status run_steps(tn_translator *t, group *g, search *s)
 {
     int64_t live = s->n, width = s->k * t->n_candidates;
     for (int64_t step = 0; live > 0; step++) {
-        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(t, g, s))) return tn_ctx_status(t->ctx);
+        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(t, g, s)))
+            return tn_ctx_status(t->ctx);
         tn_status status = feed_step(t, g, s, step);
         if (status == TN_OK) status = tn_run(g->step);
         if (status != TN_OK) return status;
@@ -371,13 +399,14 @@ static tn_status keep_results(tn_translator *t, const search *s)
             int32_t         *ids = tn_alloc(t->ctx, ((size_t)e->step + 1) * sizeof *ids);
             if (!ids) return tn_ctx_status(t->ctx);
             tn__beam_trace(b, e, ids);
-            t->out[s->index[i] * t->o.n_best + r] = (tn_translation){ ids, e->step, e->log_prob, e->score, e->is_cut };
+            t->out[s->index[i] * t->o.n_best + r] =
+                (tn_translation){ ids, e->step, e->log_prob, e->score, e->is_cut };
         }
     }
     return TN_OK;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 typedef struct by_length {
     int64_t index, length;
@@ -386,7 +415,8 @@ typedef struct by_length {
 static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
 
-static tn_status translate_group(tn_translator *t, const by_length *order, int64_t n, const int32_t *ids, const int64_t *at)
+static tn_status translate_group(tn_translator *t, const by_length *order, int64_t n,
+                                 const int32_t *ids, const int64_t *at)
 {
     int64_t source = order[n - 1].length, most = t->m->config.max_length, rows = 1;
     while (rows < n) rows *= 2;
@@ -427,19 +457,24 @@ static void drop_results(tn_translator *t)
     t->out = NULL, t->n_out = 0;
 }
 
-static tn_status check_sources(const tn_translator *t, const int32_t *ids, const int64_t *at, int64_t n)
+static tn_status check_sources(const tn_translator *t, const int32_t *ids, const int64_t *at,
+                               int64_t n)
 {
-    if (n < 0 || (n > 0 && (!ids || !at))) return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: no sources are given");
+    if (n < 0 || (n > 0 && (!ids || !at)))
+        return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: no sources are given");
     for (int64_t i = 0; i < n; i++) {
         int64_t length = at[i + 1] - at[i];
         if (length < 0 || length > t->m->config.max_length)
-            return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: source %lld has %lld tokens; the model has %lld positions",
-                           (long long)i, (long long)length, (long long)t->m->config.max_length);
+            return tn_fail(
+                t->ctx, TN_ERR_ARG,
+                "tn_translate: source %lld has %lld tokens; the model has %lld positions",
+                (long long)i, (long long)length, (long long)t->m->config.max_length);
     }
     return TN_OK;
 }
 
-const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at, int64_t n)
+const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at,
+                                   int64_t n)
 {
     if (!t || check_sources(t, ids, at, n) != TN_OK) return NULL;
     drop_results(t);
@@ -463,15 +498,19 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
     if (o->max_extra == 0) o->max_extra = 10;
     if (o->batch == 0) o->batch = 32;
     if (o->beam < 1 || o->beam > MAX_BEAM)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %d]", (long long)o->beam, MAX_BEAM);
+        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %d]",
+                       (long long)o->beam, MAX_BEAM);
     if (o->n_best < 1 || o->n_best > o->beam)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: n_best %lld is not in [1, %lld], the beam", (long long)o->n_best,
-                       (long long)o->beam);
+        return tn_fail(ctx, TN_ERR_ARG,
+                       "tn_translator_new: n_best %lld is not in [1, %lld], the beam",
+                       (long long)o->n_best, (long long)o->beam);
     if (!(o->max_ratio >= 0 && o->max_ratio < 1e6) || o->max_extra < 0 || o->batch < 1 ||
         !(o->length_penalty == TN_NONE || (o->length_penalty > 0 && o->length_penalty < 100)))
-        return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: length_penalty %g, max_ratio %g, max_extra %lld, batch %lld: "
-                       "one is negative or too large", o->length_penalty, o->max_ratio, (long long)o->max_extra,
-                       (long long)o->batch);
+        return tn_fail(
+            ctx, TN_ERR_ARG,
+            "tn_translator_new: length_penalty %g, max_ratio %g, max_extra %lld, batch %lld: "
+            "one is negative or too large",
+            o->length_penalty, o->max_ratio, (long long)o->max_extra, (long long)o->batch);
     return TN_OK;
 }
 

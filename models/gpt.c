@@ -14,17 +14,25 @@ static tn_status complete(tn_ctx *ctx, tn_gpt_config *c)
     const struct {
         const char *name;
         int64_t     value;
-    } sizes[] = { { "vocab", c->vocab }, { "d_model", c->d_model },   { "n_heads", c->n_heads },
-                  { "d_ff", c->d_ff },   { "n_layers", c->n_layers }, { "max_length", c->max_length } };
+    } sizes[] = {
+        { "vocab", c->vocab },
+        { "d_model", c->d_model },
+        { "n_heads", c->n_heads },
+        { "d_ff", c->d_ff },
+        { "n_layers", c->n_layers },
+        { "max_length", c->max_length }
+    };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > 1 << 24)
-            return tn_fail(ctx, TN_ERR_ARG, "gpt: %s %lld is not in [1, %d]", sizes[i].name, (long long)sizes[i].value, 1 << 24);
+            return tn_fail(ctx, TN_ERR_ARG, "gpt: %s %lld is not in [1, %d]", sizes[i].name,
+                           (long long)sizes[i].value, 1 << 24);
     if (c->d_model % c->n_heads != 0)
-        return tn_fail(ctx, TN_ERR_ARG, "gpt: d_model %lld is not a multiple of %lld heads", (long long)c->d_model,
-                       (long long)c->n_heads);
-    if (!(c->dropout >= 0 && c->dropout < 1) || !(c->attention_dropout >= 0 && c->attention_dropout < 1))
-        return tn_fail(ctx, TN_ERR_ARG, "gpt: dropout %g or attention_dropout %g is not in [0, 1)", c->dropout,
-                       c->attention_dropout);
+        return tn_fail(ctx, TN_ERR_ARG, "gpt: d_model %lld is not a multiple of %lld heads",
+                       (long long)c->d_model, (long long)c->n_heads);
+    if (!(c->dropout >= 0 && c->dropout < 1) ||
+        !(c->attention_dropout >= 0 && c->attention_dropout < 1))
+        return tn_fail(ctx, TN_ERR_ARG, "gpt: dropout %g or attention_dropout %g is not in [0, 1)",
+                       c->dropout, c->attention_dropout);
     return TN_OK;
 }
 
@@ -47,16 +55,22 @@ tn_gpt *tn_gpt_new(tn_params *p, const tn_gpt_config *config)
     tn_gpt *m = tn_alloc(ctx, sizeof *m);
     if (!m) return NULL;
     tn_init          normal = tn_init_normal(0, 0.02);
-    tn_block_options block = { .d_model = c.d_model, .n_heads = c.n_heads, .d_ff = c.d_ff, .dropout = c.dropout,
-                               .attention_dropout = c.attention_dropout, .activation = TN_ACTIVATION_GELU_TANH,
+    tn_block_options block = { .d_model = c.d_model,
+                               .n_heads = c.n_heads,
+                               .d_ff = c.d_ff,
+                               .dropout = c.dropout,
+                               .attention_dropout = c.attention_dropout,
+                               .activation = TN_ACTIVATION_GELU_TANH,
                                .w = &normal };
     m->config = c, m->ctx = ctx;
-    m->embedding = tn_embedding_new(p, "embedding", c.vocab, c.d_model, &(tn_embedding_options){ .std = 0.02 });
+    m->embedding = tn_embedding_new(p, "embedding", c.vocab, c.d_model,
+                                    &(tn_embedding_options){ .std = 0.02 });
     m->positions = tn_positions_learned(p, "positions", c.max_length, c.d_model);
     m->blocks = tn_encoder_new(p, "blocks", c.n_layers, &block);
     for (int64_t i = 0; i < m->blocks.n_layers; i++) {
         double factor = 1 / sqrt(2 * (double)c.n_layers);
-        shrink(p, m->blocks.layers[i].self.out.w, factor), shrink(p, m->blocks.layers[i].ff.out.w, factor);
+        shrink(p, m->blocks.layers[i].self.out.w, factor);
+        shrink(p, m->blocks.layers[i].ff.out.w, factor);
     }
     if (tn_ctx_status(ctx) == TN_OK) return m;
     tn_gpt_free(m);
@@ -74,11 +88,15 @@ tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens)
 {
     if (!m || !tokens || !tokens->ids) return NULL;
     tn_attention_mask mask = { .causal = true, .q_offsets = tokens->offsets };
-    tn_node *x = tn_positions_apply(&m->positions, tn_embedding_apply(&m->embedding, tokens->ids), tokens->places);
+    tn_node *x = tn_positions_apply(&m->positions, tn_embedding_apply(&m->embedding, tokens->ids),
+                                    tokens->places);
     return tn_encoder_apply(&m->blocks, tn_dropout(x, m->config.dropout), &mask);
 }
 
-tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x) { return m ? tn_embedding_logits(&m->embedding, x) : NULL; }
+tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x)
+{
+    return m ? tn_embedding_logits(&m->embedding, x) : NULL;
+}
 
 tn_status tn_gpt_loss(const tn_gpt *m, const tn_sequence *tokens, tn_node *next,
                       const tn_cross_entropy_options *options, tn_loss_parts *loss)

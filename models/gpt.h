@@ -38,7 +38,7 @@ TN_API tn_gpt *tn_gpt_new(tn_params *p, const tn_gpt_config *config);
 TN_API void    tn_gpt_free(tn_gpt *m); /* NULL is fine */
 
 TN_API tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens); /* [.., d_model] */
-TN_API tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x);               /* [.., d] -> [.., vocab] */
+TN_API tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x); /* [.., d] -> [.., vocab] */
 
 /* Loss of predicting next (i32, the shape of the ids: them, one place later). options: label smoothing,
  * what to ignore; may be NULL. */

@@ -4,7 +4,7 @@
 /* TN_NONE in a complete configuration is no dropout. */
 static double rate(double dropout) { return dropout > 0 ? dropout : 0; }
 
-/* ---- parameters -------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 static tn_embedding_layer embedding_new(tn_params *p, const char *name, int64_t vocabulary,
                                         const tn_transformer_config *c)
@@ -18,8 +18,10 @@ static void positions_new(tn_transformer *m, tn_params *p)
 {
     const tn_transformer_config *c = &m->config;
     if (c->learned_positions) {
-        m->source_positions = tn_positions_learned(p, "source_positions", c->max_length, c->d_model);
-        m->target_positions = tn_positions_learned(p, "target_positions", c->max_length, c->d_model);
+        m->source_positions =
+            tn_positions_learned(p, "source_positions", c->max_length, c->d_model);
+        m->target_positions =
+            tn_positions_learned(p, "target_positions", c->max_length, c->d_model);
     } else {
         m->source_positions = tn_positions_sinusoidal(p, "positions", c->max_length, c->d_model);
         m->target_positions = m->source_positions;
@@ -36,9 +38,13 @@ tn_transformer *tn_transformer_new(tn_params *p, const tn_transformer_config *co
     if (!m) return NULL;
     m->config = c, m->ctx = ctx;
     tn_init          xavier = tn_init_xavier_uniform();
-    tn_block_options block = { .d_model = c.d_model, .n_heads = c.n_heads, .d_ff = c.d_ff,
-                               .dropout = rate(c.dropout), .attention_dropout = rate(c.attention_dropout),
-                               .activation = c.activation, .is_post_norm = c.post_norm,
+    tn_block_options block = { .d_model = c.d_model,
+                               .n_heads = c.n_heads,
+                               .d_ff = c.d_ff,
+                               .dropout = rate(c.dropout),
+                               .attention_dropout = rate(c.attention_dropout),
+                               .activation = c.activation,
+                               .is_post_norm = c.post_norm,
                                .norm_eps = c.norm_eps };
     m->target = embedding_new(p, c.separate_source ? "target" : "embedding", c.tgt_vocab, &c);
     m->source = c.separate_source ? embedding_new(p, "source", c.src_vocab, &c) : m->target;
@@ -60,10 +66,11 @@ void tn_transformer_free(tn_transformer *m)
     tn_free(m->ctx, m);
 }
 
-/* ---- computation --------------------------------------------------------------------------------------- */
+/* ---- computation ----------------------------------------------------------------------------- */
 
-static tn_node *embed(const tn_transformer *m, const tn_embedding_layer *table, const tn_positions *positions,
-                      const char *scope, tn_node *ids, tn_node *places)
+static tn_node *embed(const tn_transformer *m, const tn_embedding_layer *table,
+                      const tn_positions *positions, const char *scope, tn_node *ids,
+                      tn_node *places)
 {
     tn_node *x = NULL;
     TN_SCOPE(tn_node_graph(ids), "%s", scope) {
@@ -86,7 +93,8 @@ tn_node *tn_transformer_embed_target(const tn_transformer *m, tn_node *ids, tn_n
 /* Attention to a whole sequence, from itself. */
 static tn_attention_mask mask_of(const tn_sequence *s)
 {
-    return s->offsets ? (tn_attention_mask){ .q_offsets = s->offsets } : (tn_attention_mask){ .k_lengths = s->lengths };
+    return s->offsets ? (tn_attention_mask){ .q_offsets = s->offsets }
+                      : (tn_attention_mask){ .k_lengths = s->lengths };
 }
 
 /* Packed sequences need their places; without them every token would have a position of its own. */
@@ -94,7 +102,8 @@ static bool is_usable(const tn_transformer *m, const tn_sequence *s)
 {
     if (!m || !s || !s->ids) return false;
     if (!s->offsets == !s->places) return true;
-    tn_fail(m->ctx, TN_ERR_ARG, "transformer: packed sequences have offsets and places, padded ones neither");
+    tn_fail(m->ctx, TN_ERR_ARG,
+            "transformer: packed sequences have offsets and places, padded ones neither");
     return false;
 }
 
@@ -116,7 +125,8 @@ tn_node *tn_transformer_decode(const tn_transformer *m, tn_node *memory, const t
         tn_fail(m->ctx, TN_ERR_ARG, "transformer: one side is packed and the other padded");
         return NULL;
     }
-    tn_attention_mask self = { .causal = true, .q_offsets = target->offsets }, cross = mask_of(source);
+    tn_attention_mask self = { .causal = true, .q_offsets = target->offsets },
+                      cross = mask_of(source);
     if (target->offsets) cross.q_offsets = target->offsets, cross.k_offsets = source->offsets;
     tn_node *x = tn_transformer_embed_target(m, target->ids, target->places);
     return tn_decoder_apply(&m->decoder, x, memory, &self, &cross);
@@ -128,8 +138,9 @@ tn_node *tn_transformer_logits(const tn_transformer *m, tn_node *x)
     return m->output.w ? tn_linear_apply(&m->output, x) : tn_embedding_logits(&m->target, x);
 }
 
-tn_status tn_transformer_loss(const tn_transformer *m, const tn_sequence *source, const tn_sequence *target,
-                              tn_node *next, double label_smoothing, tn_loss_parts *loss)
+tn_status tn_transformer_loss(const tn_transformer *m, const tn_sequence *source,
+                              const tn_sequence *target, tn_node *next, double label_smoothing,
+                              tn_loss_parts *loss)
 {
     *loss = (tn_loss_parts){ NULL, NULL, NULL };
     if (!m) return TN_ERR_ARG;

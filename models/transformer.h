@@ -52,10 +52,12 @@ typedef struct tn_transformer_config {
 TN_API tn_status tn_transformer_config_complete(tn_ctx *ctx, tn_transformer_config *config);
 
 /* As lines "field=value", for checkpoints: gives the length (without the NUL), cut to size. */
-TN_API size_t tn_transformer_config_text(const tn_transformer_config *config, char *text, size_t size);
+TN_API size_t tn_transformer_config_text(const tn_transformer_config *config, char *text,
+                                         size_t size);
 
 /* Reads such lines; a field that is not there has its default. TN_ERR_FORMAT names the line. */
-TN_API tn_status tn_transformer_config_parse(tn_ctx *ctx, const char *text, tn_transformer_config *config);
+TN_API tn_status tn_transformer_config_parse(tn_ctx *ctx, const char *text,
+                                             tn_transformer_config *config);
 
 typedef struct tn_transformer {
     tn_transformer_config config; /* complete */
@@ -81,19 +83,21 @@ typedef struct tn_sequence {
 
 /* [b, t, d_model], or packed [n, d_model]. */
 TN_API tn_node *tn_transformer_encode(const tn_transformer *m, const tn_sequence *source);
-TN_API tn_node *tn_transformer_decode(const tn_transformer *m, tn_node *memory, const tn_sequence *source,
-                                      const tn_sequence *target);
-TN_API tn_node *tn_transformer_logits(const tn_transformer *m, tn_node *x); /* [.., d] -> [.., tgt_vocab] */
+TN_API tn_node *tn_transformer_decode(const tn_transformer *m, tn_node *memory,
+                                      const tn_sequence *source, const tn_sequence *target);
+/* [.., d_model] -> [.., tgt_vocab] */
+TN_API tn_node *tn_transformer_logits(const tn_transformer *m, tn_node *x);
 
-/* Embeddings of ids in [..], with positions (places NULL: by column) and dropout: what encoder and decoder are fed. */
+/* Embeddings of ids in [..], with positions (places NULL: by column) and dropout: what encoder and
+ * decoder are fed. */
 TN_API tn_node *tn_transformer_embed_source(const tn_transformer *m, tn_node *ids, tn_node *places);
 TN_API tn_node *tn_transformer_embed_target(const tn_transformer *m, tn_node *ids, tn_node *places);
 
 /* Loss of predicting `next` (i32, target's shape: its ids one place later, and eos), from target (bos
  * first). Padding in next does not count. */
 TN_API tn_status tn_transformer_loss(const tn_transformer *m, const tn_sequence *source,
-                                     const tn_sequence *target, tn_node *next, double label_smoothing,
-                                     tn_loss_parts *loss);
+                                     const tn_sequence *target, tn_node *next,
+                                     double label_smoothing, tn_loss_parts *loss);
 
 #ifdef __cplusplus
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- defaults and checks ------------------------------------------------------------------------------ */
+/* ---- defaults and checks --------------------------------------------------------------------- */
 
 static tn_status check_sizes(tn_ctx *ctx, const tn_transformer_config *c)
 {
@@ -21,8 +21,8 @@ static tn_status check_sizes(tn_ctx *ctx, const tn_transformer_config *c)
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
-            return tn_fail(ctx, TN_ERR_ARG, "transformer: %s %lld is not in [1, %lld]", sizes[i].name,
-                           (long long)sizes[i].value, (long long)sizes[i].most);
+            return tn_fail(ctx, TN_ERR_ARG, "transformer: %s %lld is not in [1, %lld]",
+                           sizes[i].name, (long long)sizes[i].value, (long long)sizes[i].most);
     if (c->d_model % c->n_heads != 0)
         return tn_fail(ctx, TN_ERR_ARG, "transformer: d_model %lld is not a multiple of %lld heads",
                        (long long)c->d_model, (long long)c->n_heads);
@@ -42,8 +42,8 @@ static tn_status check_ids(tn_ctx *ctx, const tn_transformer_config *c)
                            (long long)ids[i].value, (long long)most);
     if (!c->separate_source && c->src_vocab != c->tgt_vocab)
         return tn_fail(ctx, TN_ERR_ARG,
-                       "transformer: src_vocab %lld and tgt_vocab %lld differ: one embedding for both needs the "
-                       "same, or separate_source",
+                       "transformer: src_vocab %lld and tgt_vocab %lld differ: one embedding for "
+                       "both needs the same, or separate_source",
                        (long long)c->src_vocab, (long long)c->tgt_vocab);
     return TN_OK;
 }
@@ -52,12 +52,15 @@ static tn_status check_rates(tn_ctx *ctx, const tn_transformer_config *c)
 {
     if (!((c->dropout >= 0 && c->dropout < 1) || c->dropout == TN_NONE))
         return tn_fail(ctx, TN_ERR_ARG, "transformer: dropout %g is not in [0, 1)", c->dropout);
-    if (!((c->attention_dropout >= 0 && c->attention_dropout < 1) || c->attention_dropout == TN_NONE))
-        return tn_fail(ctx, TN_ERR_ARG, "transformer: attention_dropout %g is not in [0, 1)", c->attention_dropout);
+    if (!((c->attention_dropout >= 0 && c->attention_dropout < 1) ||
+          c->attention_dropout == TN_NONE))
+        return tn_fail(ctx, TN_ERR_ARG, "transformer: attention_dropout %g is not in [0, 1)",
+                       c->attention_dropout);
     if (!(c->norm_eps > 0 && c->norm_eps < INFINITY))
         return tn_fail(ctx, TN_ERR_ARG, "transformer: norm_eps %g is not positive", c->norm_eps);
     if ((int)c->activation < 0 || c->activation > TN_ACTIVATION_SILU)
-        return tn_fail(ctx, TN_ERR_ARG, "transformer: no activation has the number %d", (int)c->activation);
+        return tn_fail(ctx, TN_ERR_ARG, "transformer: no activation has the number %d",
+                       (int)c->activation);
     return TN_OK;
 }
 
@@ -84,11 +87,14 @@ tn_status tn_transformer_config_complete(tn_ctx *ctx, tn_transformer_config *con
     return s;
 }
 
-/* ---- as text ---------------------------------------------------------------------------------------------- */
+/* ---- as text --------------------------------------------------------------------------------- */
 
 static const char *const activations[] = { "relu", "gelu", "gelu_tanh", "silu" };
 
-static void write_i64(char *out, size_t size, int64_t v) { snprintf(out, size, "%lld", (long long)v); }
+static void write_i64(char *out, size_t size, int64_t v)
+{
+    snprintf(out, size, "%lld", (long long)v);
+}
 static void write_flag(char *out, size_t size, bool v) { snprintf(out, size, "%d", (int)v); }
 static void write_f64(char *out, size_t size, double v) { snprintf(out, size, "%.17g", v); }
 static void write_activation(char *out, size_t size, tn_activation v)
@@ -102,7 +108,8 @@ size_t tn_transformer_config_text(const tn_transformer_config *config, char *tex
     char   value[40];
 #define WRITE(kind, field, zero)                                                                   \
     write_##kind(value, sizeof value, config->field);                                              \
-    n += (size_t)snprintf(n < size ? text + n : NULL, n < size ? size - n : 0, "%s=%s\n", #field, value);
+    n += (size_t)snprintf(n < size ? text + n : NULL, n < size ? size - n : 0, "%s=%s\n", #field,  \
+                          value);
     TN_TRANSFORMER_FIELDS(WRITE)
 #undef WRITE
     return n;
@@ -156,7 +163,8 @@ tn_status tn_transformer_config_parse(tn_ctx *ctx, const char *text, tn_transfor
         char *value = strchr(copy, '=');
         if (value) *value++ = 0;
         if (n > 0 && (!value || !read_field(&c, copy, value)))
-            return tn_fail(ctx, TN_ERR_FORMAT, "transformer config, line %d: \"%.*s\" is no field=value that is known",
+            return tn_fail(ctx, TN_ERR_FORMAT,
+                           "transformer config, line %d: \"%.*s\" is no field=value that is known",
                            line, shown, text);
         text += n + (text[n] == '\n');
     }

@@ -15,10 +15,12 @@ static const int32_t next_ids[ROWS * LENGTH] = { 6, 8, 3, 0, 4, 5, 7, 3 };
 static const int32_t source_lengths[ROWS] = { 4, 2 };
 
 /* The same, packed: 6 and 7 tokens. */
-static const int32_t packed_source[] = { 4, 5, 6, 3, 7, 3 }, packed_target[] = { 2, 6, 8, 2, 4, 5, 7 };
+static const int32_t packed_source[] = { 4, 5, 6, 3, 7, 3 },
+                     packed_target[] = { 2, 6, 8, 2, 4, 5, 7 };
 static const int32_t packed_next[] = { 6, 8, 3, 4, 5, 7, 3 };
 static const int32_t source_offsets[] = { 0, 4, 6 }, target_offsets[] = { 0, 3, 7 };
-static const int32_t source_places[] = { 0, 1, 2, 3, 0, 1 }, target_places[] = { 0, 1, 2, 0, 1, 2, 3 };
+static const int32_t source_places[] = { 0, 1, 2, 3, 0, 1 },
+                     target_places[] = { 0, 1, 2, 0, 1, 2, 3 };
 
 typedef struct fixture {
     tn_ctx         *ctx;
@@ -28,8 +30,14 @@ typedef struct fixture {
 
 static tn_transformer_config tiny(void)
 {
-    return (tn_transformer_config){ .src_vocab = VOCAB, .d_model = 4, .n_heads = 2, .d_ff = 6, .n_encoder = 1,
-                                    .n_decoder = 1, .max_length = 16, .dropout = TN_NONE,
+    return (tn_transformer_config){ .src_vocab = VOCAB,
+                                    .d_model = 4,
+                                    .n_heads = 2,
+                                    .d_ff = 6,
+                                    .n_encoder = 1,
+                                    .n_decoder = 1,
+                                    .max_length = 16,
+                                    .dropout = TN_NONE,
                                     .activation = TN_ACTIVATION_GELU };
 }
 
@@ -50,7 +58,10 @@ static void close_fixture(fixture *f)
     tn_ctx_free(f->ctx);
 }
 
-static tn_node *ints(tn_graph *g, tn_shape shape, const int32_t *data) { return tn_constant(g, TN_I32, shape, data); }
+static tn_node *ints(tn_graph *g, tn_shape shape, const int32_t *data)
+{
+    return tn_constant(g, TN_I32, shape, data);
+}
 
 static tn_sequence padded(tn_graph *g, const int32_t *ids, const int32_t *lengths)
 {
@@ -58,9 +69,11 @@ static tn_sequence padded(tn_graph *g, const int32_t *ids, const int32_t *length
                           .lengths = lengths ? ints(g, TN_SHAPE(ROWS), lengths) : NULL };
 }
 
-static tn_sequence packed(tn_graph *g, int64_t n, const int32_t *ids, const int32_t *offsets, const int32_t *places)
+static tn_sequence packed(tn_graph *g, int64_t n, const int32_t *ids, const int32_t *offsets,
+                          const int32_t *places)
 {
-    return (tn_sequence){ .ids = ints(g, TN_SHAPE(n), ids), .offsets = ints(g, TN_SHAPE(ROWS + 1), offsets),
+    return (tn_sequence){ .ids = ints(g, TN_SHAPE(n), ids),
+                          .offsets = ints(g, TN_SHAPE(ROWS + 1), offsets),
                           .places = ints(g, TN_SHAPE(n), places) };
 }
 
@@ -71,12 +84,13 @@ static tn_loss_parts loss_of(const fixture *f, tn_graph *g, bool is_packed)
                                      : padded(g, source_ids, source_lengths);
     tn_sequence   target = is_packed ? packed(g, 7, packed_target, target_offsets, target_places)
                                      : padded(g, target_ids, NULL);
-    tn_node *next = is_packed ? ints(g, TN_SHAPE(7), packed_next) : ints(g, TN_SHAPE(ROWS, LENGTH), next_ids);
+    tn_node *next =
+        is_packed ? ints(g, TN_SHAPE(7), packed_next) : ints(g, TN_SHAPE(ROWS, LENGTH), next_ids);
     tn_transformer_loss(f->model, &source, &target, next, 0.1, &loss);
     return loss;
 }
 
-/* ---- gradients ----------------------------------------------------------------------------------------- */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 /* d loss / d w of every number of every parameter against (loss(w + h) - loss(w - h)) / 2h. */
 static void check_gradients(const char *name, tn_transformer_config c, bool is_packed)
@@ -92,9 +106,10 @@ static void check_gradients(const char *name, tn_transformer_config c, bool is_p
     out[0] = loss_of(&f, g, is_packed).sum;
     tn_grad(out[0], NULL, wrt, n, grad);
     for (int i = 0; i < n; i++) out[i + 1] = grad[i];
-    tn_node           *run = tn_variable_new(f.ctx, "run", TN_I64, TN_SCALAR); /* kept at 0: the same dropout each time */
+    tn_node *run = tn_variable_new(f.ctx, "run", TN_I64,
+                                   TN_SCALAR); /* kept at 0: the same dropout each time */
     tn_compile_options options = { .run = run };
-    tn_program        *p = tn_compile(g, out, n + 1, &options), *loss = tn_compile(g, out, 1, &options);
+    tn_program *p = tn_compile(g, out, n + 1, &options), *loss = tn_compile(g, out, 1, &options);
     CHECK_MSG(p && loss && tn_run(p) == TN_OK, "%s: %s", name, tn_error(f.ctx));
     double worst = 0;
     int    failed = 0;
@@ -103,7 +118,8 @@ static void check_gradients(const char *name, tn_transformer_config c, bool is_p
         const double *dw = tn_output(p, i + 1);
         size_t        size = tn_variable_bytes(wrt[i]) / sizeof *w;
         for (size_t k = 0; k < size; k++) {
-            if (wrt[i] == f.model->target.w && k < 4) continue; /* the row of padding has no gradient */
+            if (wrt[i] == f.model->target.w && k < 4)
+                continue; /* the row of padding has no gradient */
             double was = w[k], at[2];
             for (int side = 0; side < 2; side++) {
                 w[k] = was + (side ? h : -h);
@@ -112,7 +128,8 @@ static void check_gradients(const char *name, tn_transformer_config c, bool is_p
                 at[side] = *(const double *)tn_output(loss, 0);
             }
             w[k] = was;
-            double numeric = (at[1] - at[0]) / (2 * h), error = fabs(dw[k] - numeric) / fmax(1, fabs(numeric));
+            double numeric = (at[1] - at[0]) / (2 * h),
+                   error = fabs(dw[k] - numeric) / fmax(1, fabs(numeric));
             if (error > worst) worst = error;
             if (error > 1e-6 && ++failed < 4)
                 CHECK_MSG(false, "%s: %s[%zu]: expected %.10g, got %.10g, tolerance 1e-6", name,
@@ -157,7 +174,7 @@ TEST(transformer, gradient_untied)
     check_gradients("untied", c, false);
 }
 
-/* ---- layouts ---------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 static double value(tn_node *x)
 {
@@ -189,20 +206,24 @@ TEST(transformer, one_side_packed)
     tn_loss_parts         loss;
     if (!open_fixture(&f, &c, TN_F64)) return;
     tn_graph   *g = tn_graph_new(f.ctx, TN_EVAL);
-    tn_sequence source = packed(g, 6, packed_source, source_offsets, source_places), target = padded(g, target_ids, NULL);
-    CHECK_INT(tn_transformer_loss(f.model, &source, &target, ints(g, TN_SHAPE(ROWS, LENGTH), next_ids), 0, &loss), TN_ERR_ARG);
+    tn_sequence source = packed(g, 6, packed_source, source_offsets, source_places),
+                target = padded(g, target_ids, NULL);
+    CHECK_INT(tn_transformer_loss(f.model, &source, &target,
+                                  ints(g, TN_SHAPE(ROWS, LENGTH), next_ids), 0, &loss),
+              TN_ERR_ARG);
     CHECK_CONTAINS(tn_error(f.ctx), "one side is packed");
     tn_graph_free(g);
     close_fixture(&f);
 }
 
-/* ---- what sees what ------------------------------------------------------------------------------------------- */
+/* ---- what sees what -------------------------------------------------------------------------- */
 
 static void logits_of(const fixture *f, const int32_t *target, double *out)
 {
     tn_graph   *g = tn_graph_new(f->ctx, TN_EVAL);
     tn_sequence s = padded(g, source_ids, source_lengths), t = padded(g, target, NULL);
-    tn_node    *y = tn_transformer_logits(f->model, tn_transformer_decode(f->model, tn_transformer_encode(f->model, &s), &s, &t));
+    tn_node *y = tn_transformer_logits(
+        f->model, tn_transformer_decode(f->model, tn_transformer_encode(f->model, &s), &s, &t));
     CHECK_INT(tn_eval(y, out, ROWS * LENGTH * VOCAB * sizeof *out), TN_OK);
     tn_graph_free(g);
 }
@@ -232,8 +253,10 @@ static void encode_orders(const fixture *f, bool with_positions, double out[2][4
     for (int i = 0; i < 2; i++) {
         tn_graph   *g = tn_graph_new(f->ctx, TN_EVAL);
         tn_sequence s = { .ids = ints(g, TN_SHAPE(1, 4), ids[i]) };
-        tn_node *x = with_positions ? tn_transformer_encode(f->model, &s)
-                                    : tn_encoder_apply(&f->model->encoder, tn_embedding_apply(&f->model->source, s.ids), NULL);
+        tn_node *x = with_positions
+                         ? tn_transformer_encode(f->model, &s)
+                         : tn_encoder_apply(&f->model->encoder,
+                                            tn_embedding_apply(&f->model->source, s.ids), NULL);
         CHECK_INT(tn_eval(x, out[i], sizeof out[i]), TN_OK);
         tn_graph_free(g);
     }
@@ -256,20 +279,24 @@ TEST(transformer, order_is_in_the_positions)
     close_fixture(&f);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 /* log p(.. | source, prefix) of the next token, by decoding the whole prefix; pad and bos left out. */
-static void next_log_probs(const fixture *f, const int32_t *source, int64_t n_source, const int32_t *prefix, int64_t n, double *out)
+static void next_log_probs(const fixture *f, const int32_t *source, int64_t n_source,
+                           const int32_t *prefix, int64_t n, double *out)
 {
     int64_t     v = f->model->config.tgt_vocab;
     int32_t     ids[32] = { 2 };
     double      logits[32 * 16], sum = 0;
     tn_graph   *g = tn_graph_new(f->ctx, TN_EVAL);
     memcpy(ids + 1, prefix, (size_t)n * sizeof *ids);
-    tn_sequence s = { .ids = ints(g, TN_SHAPE(1, n_source), source) }, t = { .ids = ints(g, TN_SHAPE(1, n + 1), ids) };
-    tn_node    *y = tn_transformer_logits(f->model, tn_transformer_decode(f->model, tn_transformer_encode(f->model, &s), &s, &t));
+    tn_sequence s = { .ids = ints(g, TN_SHAPE(1, n_source), source) },
+                t = { .ids = ints(g, TN_SHAPE(1, n + 1), ids) };
+    tn_node *y = tn_transformer_logits(
+        f->model, tn_transformer_decode(f->model, tn_transformer_encode(f->model, &s), &s, &t));
     CHECK_INT(tn_eval(y, logits, (size_t)((n + 1) * v) * sizeof *logits), TN_OK);
-    for (int64_t i = 0; i < v; i++) out[i] = i == 0 || i == 2 ? -INFINITY : logits[n * v + i], sum += exp(out[i]);
+    for (int64_t i = 0; i < v; i++)
+        out[i] = i == 0 || i == 2 ? -INFINITY : logits[n * v + i], sum += exp(out[i]);
     for (int64_t i = 0; i < v; i++) out[i] -= log(sum);
     tn_graph_free(g);
 }
@@ -289,7 +316,8 @@ TEST(decoding, greedy_is_full_decoding)
         for (int i = 0; y && i < 4; i++) {
             double  p[VOCAB], sum = 0;
             int32_t prefix[32];
-            int64_t n = 0, source = at[i + 1] - at[i], limit = 2 * source + 10 < 15 ? 2 * source + 10 : 15;
+            int64_t n = 0, source = at[i + 1] - at[i],
+                    limit = 2 * source + 10 < 15 ? 2 * source + 10 : 15;
             for (;; n++) {
                 int best = 0;
                 next_log_probs(&f, ids + at[i], source, prefix, n, p);
@@ -321,7 +349,8 @@ static int by_score(const void *a, const void *b)
 }
 
 /* All translations of at most two tokens: none, 1 or 2 of unk, 4 and 5. */
-static int try_everything(const fixture *f, const int32_t *source, int64_t n, double alpha, found *all)
+static int try_everything(const fixture *f, const int32_t *source, int64_t n, double alpha,
+                          found *all)
 {
     static const int32_t words[] = { 1, 4, 5 };
     int                  count = 0;
@@ -335,10 +364,14 @@ static int try_everything(const fixture *f, const int32_t *source, int64_t n, do
         for (int j = 0; j < 3; j++) {
             prefix[1] = words[j];
             next_log_probs(f, source, n, prefix, 2, p2);
-            all[count++] = (found){ { words[i], words[j] }, 2, p0[words[i]] + p1[words[j]] + p2[3], 0 };
+            all[count++] = (found){
+                {words[i], words[j]},
+                2, p0[words[i]] + p1[words[j]] + p2[3], 0
+            };
         }
     }
-    for (int i = 0; i < count; i++) all[i].score = all[i].log_prob / pow((5.0 + (double)all[i].n + 1) / 6, alpha);
+    for (int i = 0; i < count; i++)
+        all[i].score = all[i].log_prob / pow((5.0 + (double)all[i].n + 1) / 6, alpha);
     qsort(all, (size_t)count, sizeof *all, by_score);
     return count;
 }
@@ -353,8 +386,10 @@ TEST(decoding, beam_is_trying_everything)
     enum { BEST = 5 };
     c.src_vocab = 6;
     if (!open_fixture(&f, &c, TN_F64)) return;
-    tn_translator *t = tn_translator_new(f.model, &(tn_translate_options){ .beam = 32, .n_best = BEST, .max_ratio = 1e-9,
-                                                                           .max_extra = 2, .length_penalty = 1.5 });
+    tn_translator *t = tn_translator_new(
+        f.model,
+        &(tn_translate_options){
+            .beam = 32, .n_best = BEST, .max_ratio = 1e-9, .max_extra = 2, .length_penalty = 1.5 });
     const tn_translation *y = tn_translate(t, ids, at, 2);
     CHECK_MSG(y != NULL, "%s", tn_error(f.ctx));
     for (int i = 0; y && i < 2; i++) {
@@ -364,7 +399,8 @@ TEST(decoding, beam_is_trying_everything)
             const tn_translation *got = &y[i * BEST + j];
             CHECK_NEAR(got->score, all[j].score, 1e-10);
             CHECK_INT(got->n, all[j].n);
-            CHECK(got->n == all[j].n && memcmp(got->ids, all[j].ids, (size_t)got->n * sizeof *got->ids) == 0);
+            CHECK(got->n == all[j].n &&
+                  memcmp(got->ids, all[j].ids, (size_t)got->n * sizeof *got->ids) == 0);
         }
     }
     tn_translator_free(t);
@@ -380,7 +416,8 @@ TEST(decoding, beams_keep_their_past)
     fixture               f;
     tn_transformer_config c = tiny();
     if (!open_fixture(&f, &c, TN_F64)) return;
-    tn_translator *t = tn_translator_new(f.model, &(tn_translate_options){ .beam = K, .max_ratio = 1e-9, .max_extra = LIMIT });
+    tn_translator *t = tn_translator_new(
+        f.model, &(tn_translate_options){ .beam = K, .max_ratio = 1e-9, .max_extra = LIMIT });
     const tn_translation *y = tn_translate(t, ids, at, 1);
     int32_t prefix[K][LIMIT] = { { 0 } }, best_ids[LIMIT] = { 0 };
     double  sum[K] = { 0, -INFINITY, -INFINITY }, best = -INFINITY;
@@ -401,10 +438,13 @@ TEST(decoding, beams_keep_their_past)
             all[top] = -INFINITY;
             if (s == -INFINITY) break;
             if (word == 3) {
-                if ((rank < K || n == LIMIT) && score > best) best = score, best_n = n, memcpy(best_ids, prefix[from], sizeof best_ids);
+                if ((rank < K || n == LIMIT) && score > best)
+                    best = score, best_n = n, memcpy(best_ids, prefix[from], sizeof best_ids);
                 continue;
             }
-            if (n < LIMIT) memcpy(next_prefix[live], prefix[from], sizeof next_prefix[live]), next_prefix[live][n] = word;
+            if (n < LIMIT)
+                memcpy(next_prefix[live], prefix[from], sizeof next_prefix[live]),
+                    next_prefix[live][n] = word;
             next_sum[live++] = s;
         }
         for (int j = 0; j < K; j++) sum[j] = j < live ? next_sum[j] : -INFINITY;
@@ -429,11 +469,13 @@ TEST(decoding, alone_as_in_company)
     tn_transformer_config c = tiny();
     if (!open_fixture(&f, &c, TN_F32)) return;
     tn_translator        *many = tn_translator_new(f.model, &(tn_translate_options){ .beam = 4 });
-    tn_translator        *one = tn_translator_new(f.model, &(tn_translate_options){ .beam = 4, .batch = 1 });
+    tn_translator *one =
+        tn_translator_new(f.model, &(tn_translate_options){ .beam = 4, .batch = 1 });
     const tn_translation *y = tn_translate(many, ids, at, 4), *z = tn_translate(one, ids, at, 4);
     CHECK_MSG(y && z, "%s", tn_error(f.ctx));
     for (int i = 0; y && z && i < 4; i++) {
-        CHECK(y[i].n == z[i].n && memcmp(y[i].ids, z[i].ids, (size_t)y[i].n * sizeof *y[i].ids) == 0);
+        CHECK(y[i].n == z[i].n &&
+              memcmp(y[i].ids, z[i].ids, (size_t)y[i].n * sizeof *y[i].ids) == 0);
         CHECK(y[i].score == z[i].score);
     }
     tn_translator_free(many), tn_translator_free(one);
@@ -461,7 +503,7 @@ TEST(decoding, wrong_options)
     close_fixture(&f);
 }
 
-/* ---- without memory -------------------------------------------------------------------------------------------------- */
+/* ---- without memory -------------------------------------------------------------------------- */
 
 static bool make_and_translate(tn_ctx *ctx)
 {
@@ -469,7 +511,8 @@ static bool make_and_translate(tn_ctx *ctx)
     tn_transformer_config c = tiny();
     tn_params            *p = tn_params_new(ctx, TN_F32);
     tn_transformer       *m = tn_transformer_new(p, &c);
-    tn_translator        *t = tn_translator_new(m, &(tn_translate_options){ .beam = 2, .max_ratio = 1e-9, .max_extra = 2 });
+    tn_translator *t = tn_translator_new(
+        m, &(tn_translate_options){ .beam = 2, .max_ratio = 1e-9, .max_extra = 2 });
     bool                  ok = tn_translate(t, ids, (const int64_t[]){ 0, 3, 5 }, 2) != NULL;
     tn_translator_free(t);
     tn_transformer_free(m);
@@ -479,7 +522,7 @@ static bool make_and_translate(tn_ctx *ctx)
 
 TEST(decoding, each_allocation_may_fail) { check_each_allocation(make_and_translate); }
 
-/* ---- learning ------------------------------------------------------------------------------------------------------- */
+/* ---- learning -------------------------------------------------------------------------------- */
 
 TEST(transformer, learns)
 {
@@ -490,33 +533,40 @@ TEST(transformer, learns)
     tn_optimizer *opt = tn_adam_new(f.params, &(tn_adam_options){ .lr = 1e-2 });
     tn_graph     *g = tn_graph_new(f.ctx, TN_TRAIN);
     tn_loss_parts loss = loss_of(&f, g, true);
-    tn_program   *p = tn_train_step_with(g, loss.sum, opt, &(tn_train_step_options){ .count = loss.count, .outputs = &loss.nll, .n_outputs = 1 });
+    tn_program *p = tn_train_step_with(
+        g, loss.sum, opt,
+        &(tn_train_step_options){ .count = loss.count, .outputs = &loss.nll, .n_outputs = 1 });
     double        first = 0, last = 0;
     for (int i = 0; p && i < 60; i++) {
         CHECK_INT(tn_run(p), TN_OK);
         last = tn_item(p, loss.nll) / 7;
         if (i == 0) first = last;
     }
-    CHECK_MSG(p && first > 1.5 && last < 0.3, "nll from %g to %g (%s)", first, last, tn_error(f.ctx));
+    CHECK_MSG(p && first > 1.5 && last < 0.3, "nll from %g to %g (%s)", first, last,
+              tn_error(f.ctx));
     tn_program_free(p);
     tn_graph_free(g);
     tn_optimizer_free(opt);
     close_fixture(&f);
 }
 
-/* ---- the decoder alone ------------------------------------------------------------------------------------------------- */
+/* ---- the decoder alone ----------------------------------------------------------------------- */
 
 static tn_gpt_config tiny_gpt(void)
 {
-    return (tn_gpt_config){ .vocab = VOCAB, .d_model = 8, .n_heads = 2, .n_layers = 2, .max_length = 8 };
+    return (tn_gpt_config){
+        .vocab = VOCAB, .d_model = 8, .n_heads = 2, .n_layers = 2, .max_length = 8
+    };
 }
 
 static tn_loss_parts gpt_loss(const tn_gpt *m, tn_graph *g, bool is_packed)
 {
     tn_cross_entropy_options o = { .has_ignore = true };
     tn_loss_parts            loss;
-    tn_sequence s = is_packed ? packed(g, 7, packed_target, target_offsets, target_places) : padded(g, target_ids, NULL);
-    tn_node *next = is_packed ? ints(g, TN_SHAPE(7), packed_next) : ints(g, TN_SHAPE(ROWS, LENGTH), next_ids);
+    tn_sequence s = is_packed ? packed(g, 7, packed_target, target_offsets, target_places)
+                              : padded(g, target_ids, NULL);
+    tn_node *next =
+        is_packed ? ints(g, TN_SHAPE(7), packed_next) : ints(g, TN_SHAPE(ROWS, LENGTH), next_ids);
     tn_gpt_loss(m, &s, next, &o, &loss);
     return loss;
 }
@@ -548,10 +598,12 @@ TEST(gpt, learns)
     tn_optimizer *opt = tn_adamw_new(p, &(tn_adamw_options){ .lr = 1e-2 });
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     tn_loss_parts loss = gpt_loss(m, g, false);
-    tn_program   *step = tn_train_step_with(g, loss.sum, opt, &(tn_train_step_options){ .count = loss.count });
+    tn_program *step =
+        tn_train_step_with(g, loss.sum, opt, &(tn_train_step_options){ .count = loss.count });
     for (int i = 0; step && i < 100; i++) CHECK_INT(tn_run(step), TN_OK);
     /* "4" and "6" both come after bos: 2 ln 2 is the least that can be had of 7 */
-    CHECK_MSG(step && tn_item(step, loss.sum) < 3.5, "loss %g (%s)", step ? tn_item(step, loss.sum) : NAN, tn_error(ctx));
+    CHECK_MSG(step && tn_item(step, loss.sum) < 3.5, "loss %g (%s)",
+              step ? tn_item(step, loss.sum) : NAN, tn_error(ctx));
     tn_program_free(step);
     tn_graph_free(g);
     tn_optimizer_free(opt);
@@ -571,7 +623,7 @@ TEST(gpt, refused)
     tn_ctx_free(ctx);
 }
 
-/* ---- configurations ---------------------------------------------------------------------------------------------------- */
+/* ---- configurations -------------------------------------------------------------------------- */
 
 static void check_refused(tn_transformer_config c, const char *message)
 {
