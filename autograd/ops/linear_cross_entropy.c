@@ -18,7 +18,7 @@ TN_ATTRS(linear_cross_entropy, LINEAR_CROSS_ENTROPY_ATTRS)
 
 /* Logits of a chunk: CHUNK_BYTES of them, but so many rows that w, which each chunk reads twice and
  * dw, which it reads and writes, are worth the trip. */
-enum { CHUNK_BYTES = 4 << 20, LEAST_ROWS = 128, MOST_ROWS = 1024, TASK = 16384, COLUMNS = 4096 };
+enum { CHUNK_BYTES = 4 << 20, LEAST_ROWS = 256, MOST_ROWS = 1024, TASK = 16384, COLUMNS = 4096 };
 
 static cross_entropy_attrs loss_of(const linear_cross_entropy_attrs *a)
 {
@@ -115,12 +115,20 @@ static tn_gemm dw_gemm(const job *j, const char *x, int64_t m, bool more)
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Rows of a chunk: depends on shapes alone. */
+/* Chunks of `rows` rows at most, of nearly equal size. */
+static int64_t cut_evenly(int64_t n, int64_t rows)
+{
+    const int64_t chunks = rows > 0 ? (n + rows - 1) / rows : 0;
+    return chunks > 0 ? (n + chunks - 1) / chunks : 0;
+}
+
+/* The most rows of a chunk, from shapes alone: half as many again rather than a small rest. */
 static int64_t rows_of_chunk(int64_t n, int64_t v, size_t size)
 {
-    int64_t rows = CHUNK_BYTES / (int64_t)size / (v > 0 ? v : 1) / 16 * 16;
+    int64_t rows = CHUNK_BYTES / (int64_t)size / (v > 0 ? v : 1);
     rows = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
-    return rows < n ? rows : n;
+    const int64_t chunks = (n + rows / 2) / rows;
+    return chunks > 1 ? (n + chunks - 1) / chunks : n;
 }
 
 /* Everything that shapes say, and the scratch laid out from `scratch` (NULL: only measured). */
@@ -253,8 +261,9 @@ static tn_status run(tn_exec *e)
         if (j.db) memset(j.db, 0, (size_t)j.v * j.size);
     }
     list_rows(&j);
-    for (int64_t i = 0; i < j.count; i += j.rows)
-        run_chunk(&j, i, j.count - i < j.rows ? j.count - i : j.rows);
+    const int64_t rows = cut_evenly(j.count, j.rows);
+    for (int64_t i = 0; i < j.count; i += rows)
+        run_chunk(&j, i, j.count - i < rows ? j.count - i : rows);
     put(&e->out[0], sum_of(&j, j.loss)), put(&e->out[1], sum_of(&j, j.nll));
     put(&e->out[2], (double)j.count);
     return TN_OK;

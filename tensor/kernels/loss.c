@@ -25,6 +25,10 @@ static bool TN_R(ignored)(const tn__cross_entropy *a, int64_t target)
 /* What is subtracted before exp: the maximum, rounded down; 0 of a row of -inf alone. */
 TN_INLINE T TN_R(shift_of)(T max) { return max == (T)-INFINITY ? 0 : tn__floor(max); }
 
+/* Probabilities so small are 0 in gradients: what they would be multiplied by makes subnormal numbers
+ * of them, at a hundred times the cost of others. */
+static const T TN_R(least) = sizeof(T) == 4 ? (T)0x1p-80 : (T)0x1p-900;
+
 /* loss and nll of row r, from l = log sum e^(x - shift). */
 static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, T x_sum, T shift, T l)
 {
@@ -67,9 +71,12 @@ void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t b
         const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]), u = v_set(-(dloss * (e / (T)n)));
         const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
         int64_t   i = 0;
-        for (; i + v_lanes <= n; i += v_lanes)
-            v_store(dx + i, v_fma(v_exp(v_sub(v_sub(v_load(x + i), m), l)), all, u));
-        v_store_part(dx + i, n - i, v_fma(v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l)), all, u));
+        for (; i + v_lanes <= n; i += v_lanes) {
+            vec p = v_exp(v_sub(v_sub(v_load(x + i), m), l));
+            v_store(dx + i, v_fma(v_drop_below(p, TN_R(least)), all, u));
+        }
+        vec p = v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l));
+        v_store_part(dx + i, n - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
         dx[target] -= (1 - e) * dloss + dnll;
     }
 }
@@ -98,8 +105,9 @@ void TN_KR(cross_entropy_step_rows)(const struct tn__cross_entropy *a, int64_t b
         if (!a->with_grad) continue;
         const vec c = v_set(1 / sum), u = v_set(-(e / (T)n));
         int64_t   i = 0;
-        for (; i + v_lanes <= n; i += v_lanes) v_store(x + i, v_fma(v_load(x + i), c, u));
-        v_store_part(x + i, n - i, v_fma(v_load_part(x + i, n - i, 0), c, u));
+        for (; i + v_lanes <= n; i += v_lanes)
+            v_store(x + i, v_fma(v_drop_below(v_load(x + i), TN_R(least)), c, u));
+        v_store_part(x + i, n - i, v_fma(v_drop_below(v_load_part(x + i, n - i, 0), TN_R(least)), c, u));
         x[target] -= 1 - e;
     }
 }

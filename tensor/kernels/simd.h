@@ -55,6 +55,7 @@ enum { tn__fused = 0 };
 #define v_fma        TN_CAT(v_fma, TN_REAL)        /* a b + c, rounded once where the level can */
 #define v_max        TN_CAT(v_max, TN_REAL)        /* a > b ? a : b, so b if either is NaN */
 #define v_min        TN_CAT(v_min, TN_REAL)        /* a < b ? a : b */
+#define v_drop_below TN_CAT(v_drop_below, TN_REAL) /* 0 in lanes less than a number; NaN stays */
 #define v_sqrt       TN_CAT(v_sqrt, TN_REAL)
 #define v_exp        TN_CAT(v_exp, TN_REAL)        /* e^x, made for x <= 0: see simd_real.h */
 #define v_sum        TN_CAT(v_sum, TN_REAL)        /* lanes i + i + 8, then 4, 2, 1 apart (f64: from 4) */

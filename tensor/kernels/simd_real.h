@@ -85,6 +85,16 @@ TN_INLINE reg TN_R(reg_sqrt)(reg a)
 #endif
 }
 
+/* Lanes of y where x is at least `least` or NaN; 0 in the others. */
+TN_INLINE reg TN_R(reg_where_from)(reg x, T least, reg y)
+{
+#if defined __AVX512F__
+    return (reg)TN__MM(maskz_mov)(TN_CAT(TN__MM(cmp), mask)(x, TN_R(reg_set)(least), _CMP_NLT_UQ), y);
+#else
+    return (reg)((bits)y & ~(bits)(x < TN_R(reg_set)(least)));
+#endif
+}
+
 /* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than e^88.3
  * (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as tn__exp.
  *
@@ -113,12 +123,7 @@ TN_INLINE reg TN_R(reg_exp)(reg x0)
     reg      q = TN_R(reg_set)(c[0]);
     for (int i = 1; i <= degree; i++) q = TN_R(reg_fma)(q, r, TN_R(reg_set)(c[i]));
     reg power = (reg)((bits)t << (f64 ? 52 : 23));
-    q = TN_R(reg_fma)(TN_R(reg_fma)(r * r, q, r), power, power);
-#if defined __AVX512F__
-    return (reg)TN__MM(maskz_mov)(TN_CAT(TN__MM(cmp), mask)(x0, TN_R(reg_set)(least), _CMP_NLT_UQ), q);
-#else
-    return (reg)((bits)q & ~(bits)(x0 < TN_R(reg_set)(least)));
-#endif
+    return TN_R(reg_where_from)(x0, least, TN_R(reg_fma)(TN_R(reg_fma)(r * r, q, r), power, power));
 }
 
 /* ---- one block ------------------------------------------------------------------------------ */
@@ -255,6 +260,12 @@ TN_INLINE vec v_min(vec a, vec b)
 TN_INLINE vec v_exp(vec a)
 {
     for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_exp)(a.r[r]);
+    return a;
+}
+
+TN_INLINE vec v_drop_below(vec a, T least)
+{
+    for (int r = 0; r < regs; r++) a.r[r] = TN_R(reg_where_from)(a.r[r], least, a.r[r]);
     return a;
 }
 
