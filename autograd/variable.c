@@ -18,6 +18,12 @@ tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape
                 (long long)shape.dim[i]);
         return NULL;
     }
+    if (tn_shape_size(&shape) > (int64_t)1 << 46) {
+        char text[96];
+        tn_fail(ctx, TN_ERR_SHAPE, "variable %s: %s is more than 2^46 elements", name,
+                tn_shape_text(&shape, text, sizeof text));
+        return NULL;
+    }
     tn__variable *v = tn_alloc(ctx, sizeof *v);
     if (!v) return NULL;
     v->ctx = ctx;

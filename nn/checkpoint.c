@@ -131,7 +131,7 @@ tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const
     return s;
 }
 
-/* Adds tensor `name` of one file to sum[0..n). */
+/* Adds tensor `name` of one file to sum[0..n). type: what it is in the last one. */
 static tn_status add_tensor(tn_ctx *ctx, const char *path, const char *name, const tn_type *type, double *sum)
 {
     tn_safetensors *f = tn_safetensors_open(ctx, path);
@@ -142,8 +142,11 @@ static tn_status add_tensor(tn_ctx *ctx, const char *path, const char *name, con
     size_t    bytes = (size_t)n * tn_dtype_size(t.dtype);
     tn_status s = TN_OK;
     void     *raw = NULL;
+    char      a[96], b[96];
     if (at < 0) s = tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
-    else if (!tn_shape_equal(&t.shape, &type->shape)) s = tn_fail(ctx, TN_ERR_SHAPE, "%s: %s has another shape", path, name);
+    else if (!tn_shape_equal(&t.shape, &type->shape))
+        s = tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s in the last file", path, name,
+                    tn_shape_text(&t.shape, a, sizeof a), tn_shape_text(&type->shape, b, sizeof b));
     else if (!(raw = tn_alloc(ctx, bytes + 1))) s = tn_ctx_status(ctx);
     else s = tn_safetensors_read(f, at, raw, bytes);
     for (int64_t i = 0; s == TN_OK && i < n; i++) sum[i] += tn__load(t.dtype, raw, i);
@@ -169,9 +172,13 @@ tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, co
         void   *data = tn_alloc(ctx, (size_t)size * tn_dtype_size(e->type.dtype) + 1);
         e->data = data;
         if (!sum || !data) s = tn_ctx_status(ctx);
-        for (int i = 0; s == TN_OK && i < n; i++) s = add_tensor(ctx, paths[i], e->name, &e->type, sum);
-        for (int64_t i = 0; s == TN_OK && i < size; i++)
-            tn__store(e->type.dtype, data, i, is_real(e->type.dtype) ? sum[i] / n : sum[i]);
+        bool is_mean = is_real(e->type.dtype); /* counters and flags are the last file's */
+        for (int i = 0; is_mean && s == TN_OK && i < n; i++)
+            s = add_tensor(ctx, paths[i], e->name, &e->type, sum);
+        for (int64_t i = 0; is_mean && s == TN_OK && i < size; i++)
+            tn__store(e->type.dtype, data, i, sum[i] / n);
+        if (!is_mean && s == TN_OK)
+            s = tn_safetensors_read(last, k, data, (size_t)size * tn_dtype_size(e->type.dtype));
         tn_free(ctx, sum);
     }
     int                n_metadata = 0;

@@ -27,7 +27,8 @@ TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer
 TN_API tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
                                             const tn_metadata *metadata, int n_metadata);
 
-/* Writes the arithmetic mean of the models at n paths: checkpoint averaging. Texts are the last one's. */
+/* Writes the arithmetic mean of the models at n paths: checkpoint averaging. Integers, bools and texts
+ * are the last one's. */
 TN_API tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, const char *out);
 
 #ifdef __cplusplus

@@ -273,14 +273,14 @@ static bool parse_header(tn_safetensors *f, size_t length)
     }
     skip_space(&r);
     if (r.at != r.end) return bad(&r, "something behind the header");
-    qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
+    if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
     uint64_t at = 0;
     for (int i = 0; i < f->n; i++) {
         if (f->entries[i].begin != at) return bad(&r, f->entries[i].begin < at ? "tensors overlap" : "a gap between tensors");
         at = f->entries[i].end;
     }
     if (at != f->data_size) return bad(&r, "bytes that belong to no tensor");
-    qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_name);
+    if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_name);
     for (int i = 1; i < f->n; i++)
         if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0) return bad(&r, "a name stands twice");
     return true;
@@ -316,7 +316,8 @@ static bool open_file(tn_safetensors *f)
 
 tn_safetensors *tn_safetensors_open(tn_ctx *ctx, const char *path)
 {
-    if (!ctx || !path) return NULL;
+    if (!ctx) return NULL;
+    if (!path) return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_open: no path"), NULL;
     tn_safetensors *f = tn_alloc(ctx, sizeof *f);
     if (!f) return NULL;
     f->ctx = ctx;
@@ -463,13 +464,36 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* A tensor that a reader would take. */
+static tn_status check_tensor(tn_ctx *ctx, const tn_safetensors_entry *e, int i)
+{
+    const char *call = "tn_safetensors_write";
+    tn_type     t = e->type;
+    uint64_t    bytes;
+    char        text[96];
+    if (!e->name) return tn_fail(ctx, TN_ERR_ARG, "%s: tensor %d has no name", call, i);
+    if (strcmp(e->name, "__metadata__") == 0 || strlen(e->name) > NAME_MOST)
+        return tn_fail(ctx, TN_ERR_ARG, "%s: tensor %d: %.40s cannot be a name", call, i, e->name);
+    if (tn_dtype_size(t.dtype) == 0)
+        return tn_fail(ctx, TN_ERR_ARG, "%s: %s: dtype %d", call, e->name, (int)t.dtype);
+    if (t.shape.rank < 0 || t.shape.rank > TN_MAX_RANK)
+        return tn_fail(ctx, TN_ERR_ARG, "%s: %s: rank %d", call, e->name, t.shape.rank);
+    bool ok = true;
+    for (int d = 0; d < t.shape.rank; d++) ok = ok && t.shape.dim[d] >= 0;
+    if (!ok || !size_of_type(&t, &bytes))
+        return tn_fail(ctx, TN_ERR_ARG, "%s: %s: %s is no shape", call, e->name,
+                       tn_shape_text(&t.shape, text, sizeof text));
+    if (bytes && !e->data) return tn_fail(ctx, TN_ERR_ARG, "%s: %s has no data", call, e->name);
+    return TN_OK;
+}
+
 static tn_status check_names(tn_ctx *ctx, const tn_safetensors_entry *entries, int n)
 {
     const char **names = tn_alloc(ctx, (size_t)(n + 1) * sizeof *names);
     if (!names) return tn_ctx_status(ctx);
     tn_status s = TN_OK;
     for (int i = 0; i < n; i++) names[i] = entries[i].name;
-    qsort(names, (size_t)n, sizeof *names, by_text);
+    if (n) qsort(names, (size_t)n, sizeof *names, by_text);
     for (int i = 1; s == TN_OK && i < n; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
             s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: the name %s stands twice", names[i]);
@@ -481,11 +505,19 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
                                const tn_metadata *metadata, int n_metadata)
 {
     if (!ctx) return TN_ERR_ARG;
-    if (!path || n < 0 || n_metadata < 0) return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: no path, or a negative count");
-    tn_status s = check_names(ctx, entries, n);
+    if (!path || n < 0 || (n && !entries) || n_metadata < 0 || (n_metadata && !metadata))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: no path, or no list of %d tensors and %d texts", n, n_metadata);
+    tn_status s = TN_OK;
+    for (int i = 0; s == TN_OK && i < n; i++) s = check_tensor(ctx, &entries[i], i);
+    for (int i = 0; s == TN_OK && i < n_metadata; i++)
+        if (!metadata[i].key || !metadata[i].value)
+            s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: text %d has no key or value", i);
+    if (s == TN_OK) s = check_names(ctx, entries, n);
     if (s != TN_OK) return s;
     writer w = { NULL, 0 };
     put_header(&w, entries, n, metadata, n_metadata);
+    if (w.n > HEADER_MOST)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: names and texts take %zu bytes, over %d", w.n, HEADER_MOST);
     w = (writer){ tn_alloc(ctx, w.n + 1), 0 };
     if (!w.out) return tn_ctx_status(ctx);
     put_header(&w, entries, n, metadata, n_metadata);
