@@ -21,6 +21,13 @@ $train --resume "$dir/half" --steps 40 --threads 1 > "$dir/rest.txt" 2>&1 || fai
 contains "$dir/rest.txt" "resumed after step 20"
 cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" || fail "the resumed model is another one"
 
+# A few seconds of training translate what was held out: 95 % at least, word for word.
+$train --d-model 64 --ff 128 --layers 1 --lr 0.006 --tokens 1024 --steps 500 --dropout 0 --warmup 50 \
+    --label-smoothing 0.05 --test-pairs 300 > "$dir/learnt.txt" 2>&1 || fail "learning"
+contains "$dir/learnt.txt" "Je suis étudiant -> I am a student"
+tail -1 "$dir/learnt.txt" | awk '/^held-out: exact [0-9.]+ % of 300 sentences$/ && $3 >= 95 { ok = 1 } END { exit !ok }' ||
+    { fail "held-out sentences: expected 95 % or more"; tail -2 "$dir/learnt.txt"; }
+
 # Ctrl-C ends after the step, with all saved.
 $train $small --steps 1000000 --save "$dir/stopped" > "$dir/stopped.txt" 2>&1 &
 pid=$!
