@@ -169,6 +169,12 @@ typedef struct bytes16 {
         for (int64_t i = 0; i < n; i++) memcpy(dst + i * (int64_t)sizeof x, &x, sizeof x);         \
         break;                                                                                     \
     }                                                                                              \
+    if (b == -(int64_t)sizeof(T) && a == sizeof(T)) {                                              \
+        const char *last = src - (n - 1) * (int64_t)sizeof(T);                                     \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            memcpy(dst + i * (int64_t)sizeof(T), last + (n - 1 - i) * (int64_t)sizeof(T), sizeof(T)); \
+        break;                                                                                     \
+    }                                                                                              \
     for (int64_t i = 0; i < n; i++) {                                                              \
         T x;                                                                                       \
         memcpy(&x, src + i * b, sizeof x);                                                         \

@@ -1,5 +1,6 @@
 /* Ops that walk along one axis: cumsum, argmax, argmin. The input is seen as [outer, n, inner]. */
 #include "autograd/ops/build.h"
+#include "tensor/reduce.h"
 
 /* ---- what they share ------------------------------------------------------------------------------ */
 
@@ -12,13 +13,15 @@ typedef struct scan_plan {
     int64_t     outer, n, inner;
     int64_t     tiles, per_task; /* a unit is a tile of up to COLUMNS columns of one outer */
     bool        flag;            /* cumsum: from the end; arg: of the largest */
+    const tn_kernels *kernels;
 } scan_plan;
 
 static scan_plan plan_scan(const tn_exec *e, int64_t axis, bool flag)
 {
     const tn_shape *s = &e->in[0].shape;
     scan_plan p = { .dtype = e->in[0].dtype, .x = e->in[0].data, .y = e->out[0].data, .outer = 1,
-                    .n = s->dim[axis], .inner = 1, .flag = flag };
+                    .n = s->dim[axis], .inner = 1, .flag = flag,
+                    .kernels = tn__ctx_kernels(e->ctx) };
     for (int d = 0; d < axis; d++) p.outer *= s->dim[d];
     for (int d = (int)axis + 1; d < s->rank; d++) p.inner *= s->dim[d];
     p.tiles = (p.inner + COLUMNS - 1) / COLUMNS;
@@ -79,7 +82,10 @@ static tn_status cumsum_infer(tn_infer *c)
 #define CUMSUM(T, U)                                                                               \
     do {                                                                                           \
         const T *x = (const T *)p->x + at;                                                         \
-        T       *y = (T *)p->y + at;                                                               \
+        T       *y = (T *)p->y + at, sum = 0;                                                      \
+        for (int64_t r = 0; p->inner == 1 && r < p->n; r++)                                        \
+            y[r * step] = sum = (T)((U)sum + (U)x[r * step]);                                      \
+        if (p->inner == 1) break;                                                                  \
         for (int64_t j = 0; j < columns; j++) y[j] = x[j];                                         \
         for (int64_t r = 1; r < p->n; r++) {                                                       \
             x += step, y += step;                                                                  \
@@ -182,17 +188,10 @@ static tn_status arg_infer(tn_infer *c)
 /* Is x better than the best so far? The first NaN is better than any number, and the last word. */
 #define IS_BETTER(x, best) ((p->flag ? (x) > (best) : (x) < (best)) || ((x) != (x) && (best) == (best)))
 
-#define ARG(T)                                                                                     \
+#define ARG_COLUMNS(T)                                                                             \
     do {                                                                                           \
         const T *x = (const T *)p->x + outer * p->n * p->inner + first;                            \
         T        best[COLUMNS];                                                                    \
-        if (p->inner == 1) {                                                                       \
-            int64_t at = 0;                                                                        \
-            for (int64_t r = 1; r < p->n; r++)                                                     \
-                if (IS_BETTER(x[r], x[at])) at = r;                                                \
-            y[0] = at;                                                                             \
-            break;                                                                                 \
-        }                                                                                          \
         for (int64_t j = 0; j < columns; j++) best[j] = x[j], y[j] = 0;                            \
         for (int64_t r = 1; r < p->n; r++) {                                                       \
             x += p->inner;                                                                         \
@@ -201,14 +200,39 @@ static tn_status arg_infer(tn_infer *c)
         }                                                                                          \
     } while (0)
 
+/* A row of floats: its extreme by the kernel of reductions, then where that stands first (where it
+ * is NaN: the first NaN). */
+#define ARG_ROW(T, reduce_rows)                                                                    \
+    do {                                                                                           \
+        const T *x = (const T *)p->x + outer * p->n;                                               \
+        T        best;                                                                             \
+        reduce_rows(p->flag ? TN__MAX : TN__MIN, x, 0, 1, p->n, &best);                            \
+        for (int64_t i = 0; i < p->n; i += COLUMNS) {                                              \
+            int64_t end = i + COLUMNS < p->n ? i + COLUMNS : p->n, j = i;                          \
+            int     any = 0;                                                                       \
+            for (; j < end; j++) any |= (x[j] == best) | (x[j] != x[j]);                           \
+            if (!any) continue;                                                                    \
+            for (j = i; !(x[j] == best || x[j] != x[j]);) j++;                                     \
+            y[0] = j;                                                                              \
+            break;                                                                                 \
+        }                                                                                          \
+    } while (0)
+
 static void arg_columns(const scan_plan *p, int64_t outer, int64_t first, int64_t columns)
 {
     int64_t *y = (int64_t *)p->y + outer * p->inner + first;
+    bool     is_row = p->inner == 1;
     switch (p->dtype) {
-    case TN_F32: ARG(float); break;
-    case TN_F64: ARG(double); break;
-    case TN_I32: ARG(int32_t); break;
-    default: ARG(int64_t); break;
+    case TN_F32:
+        if (is_row) ARG_ROW(float, p->kernels->reduce_rows_f32);
+        else ARG_COLUMNS(float);
+        break;
+    case TN_F64:
+        if (is_row) ARG_ROW(double, p->kernels->reduce_rows_f64);
+        else ARG_COLUMNS(double);
+        break;
+    case TN_I32: ARG_COLUMNS(int32_t); break;
+    default: ARG_COLUMNS(int64_t); break;
     }
 }
 SCAN_TASK(arg_task, arg_columns)

@@ -645,8 +645,9 @@ static tn_node *triangle(const char *name, tn_node *x, int64_t diagonal, bool ab
     tn_graph *g = tn__graph_of(name, x);
     int64_t   rows = tn_dim(x, -2), columns = tn_dim(x, -1);
     diagonal = clamp(diagonal, -rows - 1, columns + 1);
-    tn_node *row = tn_unsqueeze(tn_arange(g, TN_I64, rows, (double)diagonal, 1), 1);
-    tn_node *column = tn_arange(g, TN_I64, columns, 0, 1);
+    tn_dtype dtype = rows + columns < INT32_MAX / 2 ? TN_I32 : TN_I64;
+    tn_node *row = tn_unsqueeze(tn_arange(g, dtype, rows, (double)diagonal, 1), 1);
+    tn_node *column = tn_arange(g, dtype, columns, 0, 1);
     return tn_masked_fill(x, above ? tn_gt(column, row) : tn_lt(column, row), 0);
 }
 

@@ -63,7 +63,12 @@ static void insertion_sort(sort_item *a, int64_t n)
 static void merge(const sort_item *a, int64_t na, const sort_item *b, int64_t nb, sort_item *out)
 {
     int64_t i = 0, j = 0;
-    while (i < na && j < nb) *out++ = b[j].key < a[i].key ? b[j++] : a[i++];
+    while (i < na && j < nb) { /* without a branch that cannot be foreseen */
+        bool             is_b = b[j].key < a[i].key;
+        const sort_item *next = is_b ? b + j : a + i;
+        *out++ = *next;
+        i += !is_b, j += is_b;
+    }
     memcpy(out, a + i, (size_t)(na - i) * sizeof *a);
     memcpy(out + (na - i), b + j, (size_t)(nb - j) * sizeof *b);
 }
@@ -84,16 +89,16 @@ static sort_item *merge_sort(sort_item *a, sort_item *other, int64_t n)
     return a;
 }
 
-/* The k first of n in order, by keeping the best so far: for k much smaller than n. */
-static void pick_first(const sort_item *a, int64_t n, int64_t k, sort_item *best)
+/* Puts n more items among the k best so far, of which there are `have`; how many there are then. */
+static int64_t pick(const sort_item *a, int64_t n, int64_t k, sort_item *best, int64_t have)
 {
-    int64_t have = 0;
     for (int64_t i = 0; i < n; i++) {
         if (have == k && a[i].key >= best[k - 1].key) continue;
         int64_t j = have < k ? have++ : k - 1;
         for (; j > 0 && best[j - 1].key > a[i].key; j--) best[j] = best[j - 1];
         best[j] = a[i];
     }
+    return have;
 }
 
 /* ---- running ---------------------------------------------------------------------------------------- */
@@ -108,16 +113,45 @@ typedef struct sort_plan {
     bool        descending;
 } sort_plan;
 
-enum { PICK_MOST = 64 };
+enum { PICK_MOST = 64, PICK_BLOCK = 64 };
+
+/* Is any of n floats larger than x? */
+static bool any_larger(const float *a, int64_t n, float x)
+{
+    int any = 0;
+    for (int64_t i = 0; i < n; i++) any |= a[i] > x;
+    return any;
+}
+
+/* The k first of a line in order, for k much smaller than n: most blocks hold none of them. */
+static void pick_first(const sort_plan *p, const char *x, sort_item *best)
+{
+    int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
+    bool      can_skip = p->dtype == TN_F32 && p->inner == 1 && p->descending;
+    sort_item block[PICK_BLOCK];
+    for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
+        int64_t      n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
+        const float *f = (const float *)(const void *)x;
+        if (can_skip && have == p->k && best[p->k - 1].key != UINT64_MAX &&
+            !any_larger(f + i, n, f[best[p->k - 1].position]))
+            continue;
+        make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
+        for (int64_t j = 0; j < n; j++) block[j].position += i;
+        have = pick(block, n, p->k, best, have);
+    }
+}
 
 static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
 {
     int64_t    size = (int64_t)tn_dtype_size(p->dtype), outer = line / p->inner, i = line % p->inner;
     int64_t    from = outer * p->n * p->inner + i, to = outer * p->k * p->inner + i;
     sort_item *a = room, *b = room + p->n;
-    make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
-    if (p->k <= PICK_MOST && 8 * p->k <= p->n) pick_first(a, p->n, p->k, b), a = b;
-    else a = merge_sort(a, b, p->n);
+    if (p->k <= PICK_MOST && 8 * p->k <= p->n) {
+        pick_first(p, p->x + from * size, a);
+    } else {
+        make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
+        a = merge_sort(a, b, p->n);
+    }
     for (int64_t r = 0; r < p->k; r++) {
         memcpy(p->values + (to + r * p->inner) * size, p->x + (from + a[r].position * p->inner) * size,
                (size_t)size);
