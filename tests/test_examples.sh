@@ -32,7 +32,7 @@ tail -1 "$dir/learnt.txt" | awk '/^held-out: exact [0-9.]+ % of 300 sentences$/ 
 $train $small --steps 1000000 --save "$dir/stopped" > "$dir/stopped.txt" 2>&1 &
 pid=$!
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "^step 1/" "$dir/stopped.txt" && break
+    grep -q "^step 1/" "$dir/stopped.txt" 2> /dev/null && break
     sleep 1
 done
 kill -INT $pid

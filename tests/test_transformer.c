@@ -289,7 +289,7 @@ static void next_log_probs(const fixture *f, const int32_t *source, int64_t n_so
     int32_t     ids[32] = { 2 };
     double      logits[32 * 16], sum = 0;
     tn_graph   *g = tn_graph_new(f->ctx, TN_EVAL);
-    memcpy(ids + 1, prefix, (size_t)n * sizeof *ids);
+    if (n > 0) memcpy(ids + 1, prefix, (size_t)n * sizeof *ids);
     tn_sequence s = { .ids = ints(g, TN_SHAPE(1, n_source), source) },
                 t = { .ids = ints(g, TN_SHAPE(1, n + 1), ids) };
     tn_node *y = tn_transformer_logits(
