@@ -16,8 +16,9 @@ typedef struct bench_size {
 
 /* ---- peers ------------------------------------------------------------------------------- */
 
-typedef void (*cblas_fn)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a,
-                         int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef void (*cblas_fn)(int order, int ta, int tb, int m, int n, int k, float alpha,
+                         const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                         int ldc);
 typedef int (*dnnl_fn)(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha,
                        const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
                        float *c, int64_t ldc);
@@ -221,7 +222,10 @@ typedef struct bench {
     void       *scratch;
 } bench;
 
-static double flops(const bench_size *s) { return 2.0 * (double)s->batch * (double)s->m * (double)s->n * (double)s->k; }
+static double flops(const bench_size *s)
+{
+    return 2.0 * (double)s->batch * (double)s->m * (double)s->n * (double)s->k;
+}
 
 static void once(const bench *b)
 {
@@ -248,6 +252,17 @@ static int runs_for(const bench *b, double seconds)
     return t >= seconds ? 1 : (int)(seconds / (t + 1e-9)) + 1;
 }
 
+static void fill(void *p, size_t n, size_t size, size_t period)
+{
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)(i % period) / (double)period - 0.5;
+        if (size == 4)
+            ((float *)p)[i] = (float)x;
+        else
+            ((double *)p)[i] = x;
+    }
+}
+
 static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const peer *peers,
                     int n_peers, double read_gbps)
 {
@@ -263,10 +278,8 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const pe
         fprintf(stderr, "%s\n", tn_error(ctx));
         exit(1);
     }
-    for (size_t i = 0; i < na; i++)
-        if (size == 4) ((float *)a)[i] = (float)(i % 127) / 127 - 0.5f; else ((double *)a)[i] = (double)(i % 127) / 127 - 0.5;
-    for (size_t i = 0; i < nb; i++)
-        if (size == 4) ((float *)b)[i] = (float)(i % 113) / 113 - 0.5f; else ((double *)b)[i] = (double)(i % 113) / 113 - 0.5;
+    fill(a, na, size, 127);
+    fill(b, nb, size, 113);
     tn_gemm g = product(s, o->dtype, a, b, c);
     void   *scratch = tn__alloc_pages(ctx, tn__gemm_scratch(ctx, &g));
     for (int i = 0; i <= n_peers; i++) {
@@ -286,14 +299,17 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const pe
     double best = 0, of_roof = ours / (bytes > 32e6 && roof < top ? roof : top);
     char   kind[3] = { s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', 0 };
     if (o->json)
-        printf("{\"dtype\":\"%s\",\"level\":\"%s\",\"threads\":%d,\"batch\":%lld,\"m\":%lld,\"n\":%lld,"
-               "\"k\":%lld,\"kind\":\"%s\",\"gflops\":%.2f,\"peak\":%.2f,\"share\":%.4f,\"of_roof\":%.4f,\"best\":%.4f",
+        printf("{\"dtype\":\"%s\",\"level\":\"%s\",\"threads\":%d,\"batch\":%lld,\"m\":%lld,"
+               "\"n\":%lld,\"k\":%lld,\"kind\":\"%s\",\"gflops\":%.2f,\"peak\":%.2f,"
+               "\"share\":%.4f,\"of_roof\":%.4f,\"best\":%.4f",
                tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_ctx_threads(ctx),
-               (long long)s->batch, (long long)s->m, (long long)s->n, (long long)s->k, kind, ours,
+               (long long)s->batch, (long long)s->m, (long long)s->n,
+               (long long)s->k, kind, ours,
                top, tn_bench_median(share, o->repeats), of_roof, undisturbed);
     else
-        printf("%dT %4lld x %5lld %5lld %5lld %s %8.1f %8.1f %5.1f%% %5.1f%% %5.1f%%", tn_ctx_threads(ctx),
-               (long long)s->batch, (long long)s->m, (long long)s->n, (long long)s->k, kind, ours,
+        printf("%dT %4lld x %5lld %5lld %5lld %s %8.1f %8.1f %5.1f%% %5.1f%% %5.1f%%",
+               tn_ctx_threads(ctx), (long long)s->batch, (long long)s->m, (long long)s->n,
+               (long long)s->k, kind, ours,
                top, 100 * tn_bench_median(share, o->repeats), 100 * of_roof, 100 * undisturbed);
     for (int i = 1; i <= n_peers; i++) {
         double theirs = tn_bench_median(gf[i], o->repeats);
@@ -330,7 +346,8 @@ int main(int argc, char **argv)
             if (peers[p].set_threads) peers[p].set_threads(o.threads[i]);
         if (!o.json)
             printf("level %s, %d thread(s), memory read %.1f GB/s\n"
-                   "     batch     m     n     k     GFLOP/s     peak  share of roof of 90th percentiles\n",
+                   "     batch     m     n     k     GFLOP/s     peak  share of roof, of the 90th "
+                   "percentiles\n",
                    tn_cpu_level_name(tn_ctx_cpu(ctx)), o.threads[i], read);
         for (int s = 0; s < o.n_sizes; s++) measure(&o, ctx, &o.sizes[s], peers, n_peers, read);
         tn_ctx_free(ctx);

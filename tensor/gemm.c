@@ -10,9 +10,19 @@
 #include "tensor/internal.h"
 #include "tensor/kernels/gemm_kernels.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { LINE = 64, PAGE = 4096, KEEP_MOST = 5 << 18 };
+enum {
+    LINE = 64,
+    PAGE = 4096,
+    KC_MOST = 384,         /* of a block of k */
+    KB_LEAST = 1024,       /* of a superblock, where k goes so far */
+    B_BYTES_MOST = 4 << 20, /* of B packed for all; more only for rounding */
+    B_BYTES_LEAST = 1 << 20,
+    A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
+    TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
+};
 
 typedef struct plan {
     tn_gemm                 g; /* as computed: folded and flipped forms of what was asked for */
@@ -26,6 +36,7 @@ typedef struct plan {
     int64_t                 kc, mt, nt; /* block of k; rectangle of a task */
     int64_t                 kb, nb;     /* superblock of B that is packed for all */
     int64_t                 n_rows, n_cols; /* rectangles down and across (of a superblock) */
+    int64_t                 group;          /* products of one task */
     bool                    a_keeps;    /* a worker keeps all blocks of its rows of A */
     int64_t                 a_block;    /* bytes of one packed block of A */
     size_t                  shared_bytes, own_bytes, a_bytes;
@@ -140,18 +151,24 @@ static void choose_direct(plan *p, const tn__caches *caches)
                    (b_near && is_spread(p, g->b_row, min(g->k, p->kc))));
 }
 
+/* Rows of A that fill a quarter of L2 when packed, in whole strips. */
+static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
+{
+    const int64_t bytes = tn__gemm_a_row(kc, p->size) * (int64_t)p->size, mr = p->kernels->mr;
+    return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
+}
+
 /* Small products: what a task needs, it packs itself. Halves rectangles until there are enough for
- * all threads, or they are no longer worth the handing out. */
+ * all threads, or they are no longer worth the handing out; groups the products of a batch. */
 static void plan_own(plan *p, const tn__caches *caches, int threads)
 {
-    enum { WORK = 1 << 20 }; /* floating-point operations */
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, size = (int64_t)p->size, k = max(g->k, 1);
-    p->mt = even(g->m, max(caches->l2 / 4 / (p->kc + 1) / size, 4 * mr), mr);
+    p->mt = even(g->m, rows_for_l2(p, caches, p->kc), mr);
     p->nt = even(g->n, max(caches->l2 / 2 / p->mt / size, 2 * p->width), p->width);
     for (;;) {
         int64_t tasks = p->n_batch * cuts(g->m, p->mt) * cuts(g->n, p->nt);
-        if (threads == 1 || tasks >= 3 * threads || p->mt * p->nt * k < 2 * WORK) break;
+        if (threads == 1 || tasks >= 3 * threads || p->mt * p->nt * k < TASK_WORK) break;
         bool can_m = p->mt >= 4 * mr, can_n = p->nt >= 2 * p->width && p->nt >= 128;
         if (!can_m && !can_n) break;
         if (can_n && (!can_m || p->nt >= p->mt))
@@ -162,20 +179,21 @@ static void plan_own(plan *p, const tn__caches *caches, int threads)
     p->kb = g->k;
     p->n_rows = cuts(g->m, p->mt);
     p->n_cols = cuts(g->n, p->nt);
+    p->group = min(1 + TASK_WORK / 2 / (p->mt * p->nt * k), cuts(p->n_batch, 8 * threads));
+    if (p->n_rows * p->n_cols > 1) p->group = 1;
 }
 
 /* Large products: B's superblock fits the last cache, a rectangle of C and a block of A fit L2. */
 static void plan_shared(plan *p, const tn__caches *caches, int threads)
 {
-    enum { K_MOST = 1024, BYTES_MOST = 4 << 20, BYTES_LEAST = 1 << 20 };
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, size = (int64_t)p->size;
-    const int64_t  most = min(max(caches->l3 / 4, BYTES_LEAST), BYTES_MOST) / size;
+    const int64_t  most = min(max(caches->l3 / 4, B_BYTES_LEAST), B_BYTES_MOST) / size;
     p->is_shared = true;
-    p->a_direct = p->b_direct = false;
-    p->kb = even(g->k, max(K_MOST, most / g->n), p->kc);
+    p->b_direct = false;
+    p->kb = even(g->k, max(KB_LEAST, most / g->n), p->kc);
     p->nb = even(g->n, max(most / p->kb, 4 * p->width), p->width);
-    p->mt = even(g->m, min(max(caches->l2 / 4 / p->kc / size, 2 * mr), 280), mr);
+    p->mt = even(g->m, min(rows_for_l2(p, caches, p->kc), 20 * mr), mr);
     p->nt = even(p->nb, max(caches->l2 / 4 / p->mt / size, 2 * p->width), p->width);
     while (threads > 1 && cuts(g->m, p->mt) * cuts(p->nb, p->nt) < 4 * threads) {
         if (p->mt >= 8 * mr && (p->mt >= p->nt || p->nt < 256))
@@ -194,8 +212,25 @@ static void plan_shared(plan *p, const tn__caches *caches, int threads)
 static bool is_large(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
-    const int64_t  mt = max(caches->l2 / 4 / (p->kc + 1) / (int64_t)p->size, 4 * p->kernels->mr);
-    return g->m >= 4 * mt && g->k > 16 && g->n > p->width;
+    return g->m >= 4 * rows_for_l2(p, caches, p->kc) && g->k > 16 && g->n > p->width;
+}
+
+/* Scratch for any product of these strides that is not larger in any direction: callers measure
+ * once and then run on fewer rows. Each term grows with m, n and k, and is no less than what a plan
+ * can ask for. */
+static size_t bound(const plan *p, const tn__caches *caches, int threads)
+{
+    const tn_gemm *g = &p->g;
+    const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
+    const int64_t  kc = min(g->k, KC_MOST), slab = max(TN__GEMM_SLAB * p->kernels->nr, 8 * lanes);
+    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 4 +
+                                5 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
+    const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
+    const int64_t  b = min(up(g->n, lanes), slab) * kc * size;
+    const int64_t  b_most = 2 * B_BYTES_MOST + 2 * slab * (KB_LEAST + KC_MOST) * size;
+    int64_t        shared = min(b_most, (g->n + slab) * (g->k + KC_MOST) * size);
+    if (g->m < 4 * rows_for_l2(p, caches, kc)) shared = 0;
+    return (size_t)(up(shared, LINE) + threads * (3 * LINE + up(a, LINE) + up(b, LINE)));
 }
 
 static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
@@ -213,7 +248,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
 
     const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
-    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (nr * size), 64), 384), 4);
+    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (nr * size), 64), KC_MOST), 4);
     choose_direct(p, &caches);
     if (is_large(p, &caches))
         plan_shared(p, &caches, threads);
@@ -221,11 +256,12 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
         plan_own(p, &caches, threads);
 
     p->a_block = up(p->mt * tn__gemm_a_row(p->kc, p->size) * size, LINE);
-    p->a_keeps = p->n_cols > 1 && p->a_block * cuts(p->kb, max(p->kc, 1)) <= KEEP_MOST;
+    p->a_keeps = p->n_cols > 1 && p->a_block * cuts(p->kb, max(p->kc, 1)) <= A_BYTES_MOST;
     size_t a = p->a_direct ? 0 : (size_t)(p->a_block * (p->a_keeps ? cuts(p->kb, p->kc) : 1));
+    const int64_t slab = max(TN__GEMM_SLAB * nr / p->width, 1) * p->width;
     size_t b = p->is_shared || p->b_direct
                    ? 0
-                   : (size_t)up(p->width * TN__GEMM_SLAB * p->kc * size, LINE);
+                   : (size_t)up(min(up(p->nt, p->kernels->lanes), slab) * p->kc * size, LINE);
     p->a_bytes = a;
     p->own_bytes = LINE + a + b;
 }
@@ -289,7 +325,8 @@ static void use_a(const run *r, tn__gemm_block *x, int worker, const void *a, in
 }
 
 /* The same for B's columns [j0, j0 + x->n), which may have been packed for all. */
-static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t j0, int64_t k0)
+static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t j0,
+                  int64_t k0)
 {
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
@@ -331,7 +368,9 @@ static void own_task(void *arg, int64_t task, int worker)
     const run    *r = arg;
     const plan   *p = r->p;
     const int64_t each = p->n_rows * p->n_cols, rest = task % each;
-    rectangle(r, task / each, rest / p->n_cols * p->mt, rest % p->n_cols * p->nt, worker);
+    const int64_t first = task / each * p->group, end = min(first + p->group, p->n_batch);
+    for (int64_t batch = first; batch < end; batch++)
+        rectangle(r, batch, rest / p->n_cols * p->mt, rest % p->n_cols * p->nt, worker);
 }
 
 static void shared_task(void *arg, int64_t task, int worker)
@@ -375,13 +414,63 @@ static void run_shared(tn_ctx *ctx, run *r)
             }
 }
 
+/* ---- BLIS -------------------------------------------------------------------------------- */
+
+#if defined TN_BLIS
+
+/* Of cblas.h, whose place differs from system to system. */
+enum { CBLAS_ROW_MAJOR = 101, CBLAS_AS_IS = 111, CBLAS_TRANSPOSED = 112 };
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a,
+                 int lda, const float *b, int ldb, float beta, float *c, int ldc);
+void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a,
+                 int lda, const double *b, int ldb, double beta, double *c, int ldc);
+
+/* How BLAS calls a matrix of rows x cols with these strides; false if it can't. */
+static bool blas_form(int64_t row, int64_t col, int64_t rows, int64_t cols, int *form, int *ld)
+{
+    const bool    as_is = col == 1 && row >= max(cols, 1);
+    const int64_t stride = as_is ? row : col;
+    if (!as_is && !(row == 1 && col >= max(rows, 1))) return false;
+    *form = as_is ? CBLAS_AS_IS : CBLAS_TRANSPOSED, *ld = (int)stride;
+    return stride <= INT32_MAX;
+}
+
+static bool run_blis(const plan *p)
+{
+    const tn_gemm *g = &p->g;
+    const int      m = (int)g->m, n = (int)g->n, k = (int)g->k;
+    int            ta, tb, lda, ldb, ldc = (int)g->c_row;
+    if (p->is_flipped || max(max(g->m, g->n), max(g->k, g->c_row)) > INT32_MAX || g->c_row < g->n ||
+        !blas_form(g->a_row, g->a_col, g->m, g->k, &ta, &lda) ||
+        !blas_form(g->b_row, g->b_col, g->k, g->n, &tb, &ldb))
+        return false;
+    for (int64_t batch = 0; batch < p->n_batch; batch++) {
+        const void *a, *b;
+        void       *c;
+        operands(p, batch, &a, &b, &c);
+        if (g->dtype == TN_F64)
+            cblas_dgemm(CBLAS_ROW_MAJOR, ta, tb, m, n, k, g->alpha, a, lda, b, ldb, g->beta, c,
+                        ldc);
+        else
+            cblas_sgemm(CBLAS_ROW_MAJOR, ta, tb, m, n, k, (float)g->alpha, a, lda, b, ldb,
+                        (float)g->beta, c, ldc);
+        emit(p, batch, 0, g->m, 0, g->n, 0);
+    }
+    return true;
+}
+
+#endif
+
 /* ---- the library's functions ------------------------------------------------------------- */
 
 size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g)
 {
-    plan p;
+    const tn__caches caches = tn__ctx_caches(ctx);
+    plan             p;
     make_plan(&p, ctx, g);
-    return p.shared_bytes + p.own_bytes * (size_t)tn_ctx_threads(ctx);
+    size_t most = bound(&p, &caches, tn_ctx_threads(ctx));
+    assert(p.shared_bytes + p.own_bytes * (size_t)tn_ctx_threads(ctx) <= most);
+    return most;
 }
 
 void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
@@ -389,11 +478,14 @@ void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
     plan p;
     make_plan(&p, ctx, g);
     if (p.n_batch == 0 || p.g.m == 0 || p.g.n == 0) return;
+#if defined TN_BLIS
+    if (run_blis(&p)) return;
+#endif
     run r = { .p = &p, .shared = scratch, .own = (char *)scratch + p.shared_bytes,
               .j1 = p.g.n, .k1 = p.g.k };
     for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(&r, w) = (worker_state){ 0 };
     if (p.is_shared)
         run_shared(ctx, &r);
     else
-        tn_parallel_for(ctx, p.n_batch * p.n_rows * p.n_cols, own_task, &r);
+        tn_parallel_for(ctx, cuts(p.n_batch, p.group) * p.n_rows * p.n_cols, own_task, &r);
 }

@@ -30,7 +30,8 @@ typedef struct tn_gemm {
     void            *epilogue_arg;
 } tn_gemm;
 
-/* Bytes of scratch that tn__gemm_run needs with these sizes and the context's threads. */
+/* Bytes of scratch that tn__gemm_run needs with these sizes (or smaller ones, strides being the
+ * same) and the context's threads. Reads no operand. */
 size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g);
 
 /* Runs it on the context's threads. scratch is aligned to 64. Any of m, n, k may be 0 (k = 0 gives

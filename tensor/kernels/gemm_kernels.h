@@ -10,7 +10,8 @@
 
 #include "tensor/base.h"
 
-enum { TN__GEMM_SLAB = 4 }; /* panels that are packed together */
+/* Panels that are packed together: this many of nr columns, or as many columns in wider ones. */
+enum { TN__GEMM_SLAB = 4 };
 
 /* C = beta C + A B over one block of k; beta = 0 does not read C. An operand without a buffer is
  * used where it lies (then a_row or a_col is 1, and b_col is 1). With one it is packed there unless

@@ -23,6 +23,21 @@
 #  define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
+/* Keeps an accumulator in its register: gcc gives chains of them to others and runs out. */
+#if defined __clang__ || !defined __x86_64__
+#  define STAY(v) (void)0
+#else
+#  define STAY(v) __asm__("" : "+v"(v))
+#endif
+
+/* Keeps loads from being moved up, where they would take the registers of accumulators: gcc
+ * schedules for that on AArch64. */
+#if defined __aarch64__
+#  define IN_ORDER() __asm__ volatile("" ::: "memory")
+#else
+#  define IN_ORDER() (void)0
+#endif
+
 /* Keeps the compiler from deriving one pointer from another again. */
 #define HIDE(p) __asm__("" : "+r"(p))
 
@@ -72,7 +87,12 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         b += b_step;                                                                               \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
             const VEC x = v_all(by_rows ? a[i / GROUP][i % GROUP * a_step + (o)] : a[0][i]);       \
-            UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(x, b_now[v], acc[i][v]);         \
+            UNROLL for (int v = 0; v < nv; v++) {                                                  \
+                VEC sum = v_fma(x, b_now[v], acc[i][v]);                                           \
+                STAY(sum);                                                                         \
+                acc[i][v] = sum;                                                                   \
+            }                                                                                      \
+            IN_ORDER();                                                                            \
         }                                                                                          \
         if (!by_rows) a[0] += a_step;                                                              \
     } while (0)
@@ -159,8 +179,8 @@ static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 /* ---- packing ----------------------------------------------------------------------------- */
 
 /* A pack is dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k, where dst has rows of
- * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many at
- * the end, which the next one in rising order mends. */
+ * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many
+ * at the end, which the next one in rising order mends. */
 
 /* n contiguous elements. */
 TN_INLINE void NAME(copy)(T *dst, const T *src, int64_t n, VEC by)
@@ -190,7 +210,8 @@ static void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels
 
 /* LANES lines, at src + at[], x PIECE values of k, transposed. The pieces that lie side by side
  * after v_quads come from lines PIECE apart. */
-TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], int64_t width, VEC by)
+TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], int64_t width,
+                                 VEC by)
 {
     enum { PIECE = 16 / (int)sizeof(T), QUADS = LANES / PIECE };
     VEC r[PIECE];
@@ -203,7 +224,8 @@ TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], 
     v_store(dst, v_lo(r[0], r[1]));
     v_store(dst + width, v_hi(r[0], r[1]));
 #else
-    const VEC a = v_lo(r[0], r[1]), b = v_hi(r[0], r[1]), c = v_lo(r[2], r[3]), d = v_hi(r[2], r[3]);
+    const VEC a = v_lo(r[0], r[1]), b = v_hi(r[0], r[1]);
+    const VEC c = v_lo(r[2], r[3]), d = v_hi(r[2], r[3]);
     v_store(dst, v_lo2(a, c));
     v_store(dst + width, v_hi2(a, c));
     v_store(dst + 2 * width, v_lo2(b, d));
@@ -304,7 +326,8 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const bool    fetches = j == 0 && !g->has_packed_a && g->n > 4 * g->width;
     const bool    by_rows = g->a_row != 1 && g->a_col == 1 && g->width <= NV * LANES;
     const int64_t n = tn__gemm_strips(g->m, MR), nv = w / LANES;
-    const int64_t a_row = !g->a_packed ? g->a_row : by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
+    const int64_t packed_row = by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
+    const int64_t a_row = g->a_packed ? packed_row : g->a_row;
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
     T            *c = (T *)g->c + j;
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
@@ -333,7 +356,9 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
 
 static void NAME(block)(const tn__gemm_block *g)
 {
-    const int64_t   n = tn__gemm_strips(g->m, MR), slab = g->width * TN__GEMM_SLAB;
+    const int64_t   n = tn__gemm_strips(g->m, MR);
+    const int64_t   fit = TN__GEMM_SLAB * NV * LANES / g->width, panels = fit > 1 ? fit : 1;
+    const int64_t   slab = g->width * panels;
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
     NAME(ahead)     ahead = { 0 };
@@ -346,7 +371,7 @@ static void NAME(block)(const tn__gemm_block *g)
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
                          g->width, g->b_scale);
             ahead = (NAME(ahead)){ b + slab * g->b_col, g->b_col, g->b_row,
-                                   next < slab ? next : slab, g->k, 0, TN__GEMM_SLAB * n };
+                                   next < slab ? next : slab, g->k, 0, panels * n };
             if (next <= 0) ahead.n = 0;
         } else if (g->has_packed_b) {
             ahead = (NAME(ahead)){ (const T *)g->b_packed + (j + w) * g->k, 1, 64 / sizeof(T), 1,
