@@ -2,6 +2,7 @@
  * format allows: an object of objects, strings, arrays of integers. */
 #include "nn/safetensors.h"
 
+#include "autograd/internal.h"
 #include "tensor/file.h"
 
 #include <errno.h>
@@ -29,9 +30,10 @@ struct tn_safetensors {
     FILE        *file;
     uint64_t     data_at, data_size;
     file_entry  *entries;
-    int          n, cap;
+    int          n;
+    int64_t      cap, cap_metadata;
     tn_metadata *metadata;
-    int          n_metadata, cap_metadata;
+    int          n_metadata;
 };
 
 /* ---- JSON, read ------------------------------------------------------------------------------------ */
@@ -150,27 +152,13 @@ static bool read_integer(reader *r, uint64_t *out)
 
 /* ---- the header -------------------------------------------------------------------------------------- */
 
-static bool grow(tn_ctx *ctx, void *array, int n, int *cap, size_t size)
-{
-    if (n < *cap) return true;
-    int   wanted = *cap ? 2 * *cap : 64;
-    void *old, *new = tn_alloc(ctx, (size_t)wanted * size);
-    if (!new) return false;
-    memcpy(&old, array, sizeof old);
-    if (old) memcpy(new, old, (size_t)n * size);
-    tn_free(ctx, old);
-    memcpy(array, &new, sizeof new);
-    *cap = wanted;
-    return true;
-}
-
 static bool read_metadata(reader *r)
 {
     tn_safetensors *f = r->f;
     if (!need(r, '{')) return false;
     if (take(r, '}')) return true;
     do {
-        if (!grow(f->ctx, &f->metadata, f->n_metadata, &f->cap_metadata, sizeof *f->metadata)) return false;
+        if (!tn__grow(f->ctx, &f->metadata, f->n_metadata, &f->cap_metadata, sizeof *f->metadata)) return false;
         char *key, *text;
         if (!read_string(r, &key) || !need(r, ':') || !read_string(r, &text)) return false;
         f->metadata[f->n_metadata++] = (tn_metadata){ key, text };
@@ -221,7 +209,7 @@ static bool read_dtype(reader *r, tn_dtype *out)
 static bool read_entry(reader *r, char *name)
 {
     tn_safetensors *f = r->f;
-    if (!grow(f->ctx, &f->entries, f->n, &f->cap, sizeof *f->entries)) return false;
+    if (!tn__grow(f->ctx, &f->entries, f->n, &f->cap, sizeof *f->entries)) return false;
     file_entry e = { .name = name };
     unsigned   seen = 0;
     if (!need(r, '{')) return false;
