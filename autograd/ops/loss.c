@@ -120,10 +120,10 @@ static tn_node *ones_at(tn_node *target, int64_t n_classes, tn_dtype dtype)
 }
 
 /* True where the target counts; NULL if all do. */
-static tn_node *counts(tn_node *target, const cross_entropy_attrs *a)
+static tn_node *counts(tn_graph *g, tn_node *target, const cross_entropy_attrs *a)
 {
     if (!a->has_ignore) return NULL;
-    return tn_ne(target, tn_full(tn_node_graph(target), tn_node_dtype(target), TN_SCALAR, (double)a->ignore));
+    return tn_ne(target, tn_full(g, tn_node_dtype(target), TN_SCALAR, (double)a->ignore));
 }
 
 static tn_node *zero_unless(tn_node *condition, tn_node *x)
@@ -139,7 +139,7 @@ static void cross_entropy_rows_expand(tn_expansion *c)
     const tn_dtype             dtype = tn_node_dtype(c->in[0]);
     tn_node *shift = tn_floor(tn_max(c->in[0], &last_axis, 1, true)), *x = tn_sub(c->in[0], shift);
     tn_node *log_sum = tn_log(tn_sum(tn_exp(x), &last_axis, 1, false));
-    tn_node *ones = ones_at(c->in[1], tn_dim(c->in[0], -1), dtype), *keep = counts(c->in[1], a);
+    tn_node *ones = ones_at(c->in[1], tn_dim(c->in[0], -1), dtype), *keep = counts(c->graph, c->in[1], a);
     tn_node *nll = tn_sub(log_sum, tn_sum(tn_mul(x, ones), &last_axis, 1, false));
     tn_node *even = tn_sub(log_sum, tn_mean(x, &last_axis, 1, false));
     tn_node *loss = tn_add(tn_scale(nll, 1 - a->smoothing), tn_scale(even, a->smoothing));
@@ -219,7 +219,7 @@ static void cross_entropy_rows_grad_expand(tn_expansion *c)
 {
     const cross_entropy_attrs *a = c->attrs;
     const int64_t              v = tn_dim(c->in[0], -1);
-    tn_node *dloss = c->in[4], *dnll = c->in[5], *keep = counts(c->in[1], a);
+    tn_node *dloss = c->in[4], *dnll = c->in[5], *keep = counts(c->graph, c->in[1], a);
     tn_node *p = tn_exp(tn_sub(tn_sub(c->in[0], column(c->in[2])), column(c->in[3])));
     tn_node *ones = ones_at(c->in[1], v, tn_node_dtype(c->in[0]));
     tn_node *d = tn_mul(p, column(tn_add(tn_add(dloss, dnll), c->in[6])));
@@ -272,7 +272,7 @@ bool tn__flatten_rows(const char *name, tn_node **x, tn_node **target)
 
 static tn_node *number_that_count(tn_node *target, const cross_entropy_attrs *a, tn_node *like)
 {
-    tn_node *keep = counts(target, a);
+    tn_node *keep = counts(tn_node_graph(like), target, a);
     if (keep) return tn_sum_all(tn_cast(keep, tn_node_dtype(like)));
     return tn_scalar_like(like, (double)tn_dim(target, 0));
 }
@@ -301,6 +301,7 @@ tn_status tn_cross_entropy_parts(tn_node *logits, tn_node *target,
 {
     tn_ctx *ctx = tn_node_ctx(logits ? logits : target);
     *parts = (tn_loss_parts){ 0 };
+    if (!logits || !target) return tn_ctx_status(ctx) ? tn_ctx_status(ctx) : TN_ERR_ARG;
     if (!tn__flatten_rows("cross_entropy_parts", &logits, &target)) return tn_ctx_status(ctx);
     const cross_entropy_attrs a = tn__cross_entropy_attrs(options, tn_node_dtype(target));
     tn_node *out[4];
@@ -341,8 +342,11 @@ tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction)
 tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction)
 {
     if (!log_p || !q) return NULL;
-    if (!tn__graph_of("kl_div", log_p) || !tn__graph_of("kl_div", q)) return NULL;
-    tn_node *some = tn_gt(q, tn_scalar_like(q, 0));
-    tn_node *log_q = tn_log(tn_where(some, q, tn_scalar_like(q, 1)));
-    return reduce("kl_div", tn_mul(q, tn_sub(log_q, tn_where(some, log_p, tn_scalar_like(log_p, 0)))), reduction);
+    tn_graph *g = tn_node_graph(q) ? tn_node_graph(q) : tn__graph_of("kl_div", log_p);
+    if (!g) return NULL;
+    const tn_dtype dtype = tn_node_dtype(q);
+    tn_node       *zero = tn_full(g, dtype, TN_SCALAR, 0), *some = tn_gt(q, zero);
+    tn_node       *log_q = tn_log(tn_where(some, q, tn_full(g, dtype, TN_SCALAR, 1)));
+    tn_node       *loss = tn_mul(q, tn_sub(log_q, tn_where(some, log_p, zero)));
+    return reduce("kl_div", loss, reduction);
 }
