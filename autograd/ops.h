@@ -276,7 +276,7 @@ TN_API tn_status tn_cross_entropy_parts(tn_node *logits, tn_node *target,
                                         const tn_cross_entropy_options *options, tn_loss_parts *parts);
 
 /* The same of logits = x w^T + b (x [.., d], w [v, d] if w_rows, else [d, v]; b [v] or NULL) without
- * ever holding all the logits. */
+ * ever holding all the logits. In a TRAIN graph the same pass makes the gradients, asked for or not. */
 TN_API tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *b,
                                          tn_node *target, const tn_cross_entropy_options *options,
                                          tn_loss_parts *parts);
