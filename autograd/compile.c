@@ -368,7 +368,7 @@ static tn_status check_arguments(tn_graph *g, tn_node *const *outputs, int n,
 {
     tn_ctx *ctx = g->ctx;
     if (tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
-    if (n < 1) return tn_fail(ctx, TN_ERR_ARG, "tn_compile: no outputs");
+    if (n < 1 || !outputs) return tn_fail(ctx, TN_ERR_ARG, "tn_compile: no outputs");
     for (int i = 0; i < n; i++) {
         if (!outputs[i]) return tn_fail(ctx, TN_ERR_ARG, "tn_compile: output %d is NULL", i);
         if (outputs[i]->graph != g)

@@ -6,11 +6,12 @@
 tn_status tn_eval(tn_node *x, void *out, size_t bytes)
 {
     if (!x) return TN_ERR_ARG;
+    if (!out && bytes) return tn_fail(tn_node_ctx(x), TN_ERR_ARG, "tn_eval: no room for the value");
     if (tn_is_variable(x)) {
         if (bytes != tn_variable_bytes(x))
             return tn_fail(tn_node_ctx(x), TN_ERR_ARG, "tn_eval: %s has %zu bytes, not %zu",
                            tn_variable_name(x), tn_variable_bytes(x), bytes);
-        memcpy(out, tn_variable_data(x), bytes);
+        if (bytes) memcpy(out, tn_variable_data(x), bytes);
         return TN_OK;
     }
     tn_program *p = tn_compile(x->graph, &x, 1, NULL);

@@ -169,6 +169,8 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
     tn_ctx *ctx = y ? tn_node_ctx(y) : n > 0 && wrt && wrt[0] ? tn_node_ctx(wrt[0]) : NULL;
     if (ctx && tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
     if (!y || !y->graph) return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
+    if (n < 0 || (n > 0 && (!wrt || !grad)))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: no list of %d nodes, or of their gradients", n);
     tn_graph *g = y->graph;
     if (!carries_gradient(y))
         return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float", tn_dtype_name(y->type.dtype));
@@ -186,8 +188,17 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
         else if (!(at[i] = tn__as_value(g, wrt[i]))) s = tn_ctx_status(ctx);
         else if (at[i]->graph != g) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
     }
-    if (s == TN_OK && !tn_shape_equal(&dy->type.shape, &y->type.shape))
-        s = tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent's shape is not y's");
+    if (s == TN_OK && !(dy = tn__as_value(g, dy))) s = tn_ctx_status(ctx);
+    if (s == TN_OK && dy->graph != g)
+        s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: the cotangent is of another graph");
+    if (s == TN_OK && dy->type.dtype != y->type.dtype)
+        s = tn_fail(ctx, TN_ERR_DTYPE, "tn_grad: the cotangent is %s, y is %s",
+                    tn_dtype_name(dy->type.dtype), tn_dtype_name(y->type.dtype));
+    if (s == TN_OK && !tn_shape_equal(&dy->type.shape, &y->type.shape)) {
+        char a[96], b[96];
+        s = tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
+                    tn_shape_text(&dy->type.shape, a, sizeof a), tn_shape_text(&y->type.shape, b, sizeof b));
+    }
     if (s == TN_OK) s = tn__backward(g, &y, &dy, 1, at, n, grad, NULL);
     for (int i = 0; s == TN_OK && none_is_error && i < n; i++) {
         if (grad[i]) continue;
@@ -216,7 +227,11 @@ tn_status tn_grad_or_none(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, t
  * that linear map is the Jacobian: jvp = d/du <vjp(u), dx>. */
 tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
 {
-    if (!y || !y->graph || n < 1) return NULL;
+    if (!y) return NULL;
+    if (!y->graph || n < 1 || !x || !dx) {
+        tn_fail(tn_node_ctx(y), TN_ERR_ARG, "tn_jvp: y is a variable, or no list of %d nodes and tangents", n);
+        return NULL;
+    }
     tn_graph *g = y->graph;
     tn_node  *u = tn__alias(tn_full(g, y->type.dtype, y->type.shape, 0)), *sum = NULL, *out = NULL;
     tn_node **grad = tn_alloc(g->ctx, (size_t)n * sizeof *grad);

@@ -288,11 +288,20 @@ static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node 
 
 enum { MAX_CALL_IN = 4096 };
 
+/* Attributes that are not given are zeros. */
+static int outputs_of(const tn_op *op, const void *attrs, int n_in)
+{
+    static const max_align_t zeros[16];
+    if (!op->count_out) return op->n_out ? op->n_out : 1;
+    if (!attrs && op->attrs_size > sizeof zeros) return 0;
+    return op->count_out(attrs ? attrs : zeros, n_in);
+}
+
 tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n, const void *attrs,
                      tn_node **out)
 {
-    int n_out = op->n_out ? op->n_out : 1;
-    if (op->count_out) n_out = op->count_out(attrs, n);
+    if (!op || (n > 0 && !in)) return NULL;
+    int n_out = outputs_of(op, attrs, n);
     for (int i = 0; out && i < n_out; i++) out[i] = NULL;
     if (!g || n < 0 || n > MAX_CALL_IN || n_out < 1 || n_out > MAX_CALL_IN) return NULL;
     for (int i = 0; i < n; i++)
@@ -320,7 +329,8 @@ tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n, co
 
 tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *attrs, tn_node **out)
 {
-    int n_out = op->count_out ? op->count_out(attrs, n) : op->n_out ? op->n_out : 1;
+    if (!op || (n > 0 && !in)) return NULL;
+    int n_out = outputs_of(op, attrs, n);
     for (int i = 0; out && i < n_out; i++) out[i] = NULL;
     for (int i = 0; i < n; i++)
         if (!in[i]) return NULL;

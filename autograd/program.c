@@ -101,6 +101,10 @@ void tn_program_free(tn_program *p)
 tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
 {
     if (!p) return TN_ERR_ARG;
+    for (int i = 0; i < n; i++)
+        if (!variables || !tn_is_variable(variables[i]))
+            return tn_fail(p->ctx, TN_ERR_ARG, "tn_program_bind: number %d is %s", i,
+                           variables && variables[i] ? "not a variable" : "NULL");
     for (int pass = 0; pass < 2; pass++) { /* look at all of them before changing one */
         for (int64_t s = 0; s < p->n_slots; s++) {
             for (int i = 0; i < n; i++) {
@@ -196,6 +200,7 @@ tn_status tn_fetch(tn_program *p, const tn_node *output, void *data, size_t byte
     size_t         wanted = (size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype);
     if (bytes != wanted)
         return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: output %d has %zu bytes, not %zu", i, wanted, bytes);
+    if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: no room for output %d", i);
     if (bytes) memcpy(data, tn_output(p, i), bytes);
     return TN_OK;
 }

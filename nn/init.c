@@ -171,10 +171,12 @@ static tn_status fill_orthogonal(tn_ctx *ctx, double gain, tn_dtype dtype, tn_sh
 tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
                        uint64_t stream, void *out)
 {
+    if (!ctx || !init) return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no initialiser");
     if (!tn_dtype_is_float(dtype))
         return tn_fail(ctx, TN_ERR_DTYPE, "tn_init_fill: %s, not f32 or f64", tn_dtype_name(dtype));
     int64_t n = tn_shape_size(&shape), in, fan_out;
     if (n == 0) return TN_OK;
+    if (!out) return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no room for %lld numbers", (long long)n);
     tn_init_fans(shape, &in, &fan_out);
     if (init->fan_in > 0) in = init->fan_in;
     if (init->fan_out > 0) fan_out = init->fan_out;

@@ -113,6 +113,7 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
     double      lr = option(o->lr, 1e-3), ema = option(o->ema_decay, 0);
     if (!p) return NULL;
     if (!isfinite(lr)) return refuse(ctx, name, "lr", lr, "finite");
+    if (!isfinite(o->clip_norm)) return refuse(ctx, name, "clip_norm", o->clip_norm, "finite");
     if (!is_fraction(ema)) return refuse(ctx, name, "ema_decay", ema, "in [0, 1)");
     if (!is_fraction(momentum)) return refuse(ctx, name, "momentum", momentum, "in [0, 1)");
     if (!is_fraction(adam->beta1)) return refuse(ctx, name, "beta1", adam->beta1, "in [0, 1)");

@@ -17,7 +17,8 @@ TN_FIELDS(assign, ASSIGN_ATTRS)
     static tn_status op##_infer(tn_infer *c)                                                       \
     {                                                                                              \
         const op##_attrs *a = c->attrs;                                                            \
-        if (tn_dtype_size(a->dtype) == 0) return tn_infer_fail(c, TN_ERR_DTYPE, "unknown dtype");  \
+        if (tn_dtype_size(a->dtype) == 0)                                                          \
+            return tn_infer_fail(c, TN_ERR_DTYPE, "unknown dtype %d", (int)a->dtype);              \
         c->out[0] = (tn_type){ a->dtype, a->shape };                                               \
         return TN_OK;                                                                              \
     }
@@ -57,10 +58,13 @@ tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape shape)
 tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *data)
 {
     if (!g) return NULL;
-    if (shape.rank < 0 || !data) {
-        tn_fail(g->ctx, TN_ERR_ARG, "tn_constant: %s", data ? "rank over 8" : "no data");
+    if (!data) {
+        tn_fail(g->ctx, TN_ERR_ARG, "tn_constant: no data");
         return NULL;
     }
+    bool is_sane = shape.rank >= 0 && shape.rank <= TN_MAX_RANK && tn_shape_size(&shape) <= (int64_t)1 << 46;
+    for (int d = 0; is_sane && d < shape.rank; d++) is_sane = shape.dim[d] >= 0;
+    if (!is_sane) return tn_full(g, dtype, shape, 0); /* refuses it, with the numbers */
     constant_attrs a = { .dtype = dtype, .shape = shape };
     int64_t        n = tn_shape_size(&shape);
     size_t         bytes = n > 0 ? (size_t)n * tn_dtype_size(dtype) : 0;

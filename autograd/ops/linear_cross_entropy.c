@@ -362,7 +362,8 @@ tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *
     tn_ctx  *ctx = tn_node_ctx(x ? x : target);
     tn_node *out[6] = { NULL };
     *parts = (tn_loss_parts){ 0 };
-    if (!w || !tn__flatten_rows("linear_cross_entropy", &x, &target)) return tn_ctx_status(ctx);
+    if (!x || !w || !target) return tn_ctx_status(ctx) ? tn_ctx_status(ctx) : TN_ERR_ARG;
+    if (!tn__flatten_rows("linear_cross_entropy", &x, &target)) return tn_ctx_status(ctx);
     tn_graph *g = tn_node_graph(x) ? tn_node_graph(x) : tn_node_graph(target);
     const cross_entropy_attrs loss = tn__cross_entropy_attrs(options, tn_node_dtype(target));
     const linear_cross_entropy_attrs a = { loss.smoothing, loss.has_ignore, loss.ignore, w_rows, b != NULL,

@@ -374,10 +374,14 @@ static tn_node *sum_unneeded(tn_node *x, char *labels, const char *needed)
 
 tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
 {
-    for (int i = 0; i < n; i++)
+    for (int i = 0; x && i < n; i++)
         if (!x[i]) return NULL;
-    if (n < 1 || n > 16 || !equation) return NULL;
+    if (!x || n < 1) return NULL;
     tn_ctx *ctx = tn_node_ctx(x[0]);
+    if (n > 16 || !equation) {
+        tn_fail(ctx, TN_ERR_ARG, "einsum: %d operands, or no equation", n);
+        return NULL;
+    }
     terms   t;
     memset(&t, 0, sizeof t);
     if (parse_equation(ctx, equation, x, n, &t) != TN_OK) return NULL;
