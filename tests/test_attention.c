@@ -556,7 +556,7 @@ static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int
 {
     const int64_t size = is_f32 ? 4 : 8, gap = 3, qr = dh + gap, vr = dv + gap;
     const int64_t bytes[] = { tq * vr * size, tq * size, tq * qr * size, tk * qr * size, tk * vr * size };
-    const int64_t row[] = { vr, 1, qr, qr, vr }, used[] = { dv, 1, dh, dh, dv }, rows[] = { tq, tq, tq, tk, tk };
+    const int64_t row[] = { vr, 1, qr, qr, vr }, used[] = { dv, 1, dh, dh, dv };
     const problem p = { 1, tq, tk, 1, 1, dh, dv, .range = 1 };
     numbers       n = numbers_of(&p);
     uint8_t      *out[5];
@@ -569,8 +569,6 @@ static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int
         for (int64_t e = 0; e < count[i]; e++)
             is_f32 ? (void)(((float *)in[i])[e] = (float)from[i][e]) : (void)(((double *)in[i])[e] = from[i][e]);
     }
-    for (int i = 3; i < 5; i++) /* dk and dv are added to */
-        for (int64_t r = 0; r < rows[i]; r++) memset(out[i] + r * row[i] * size, 0, (size_t)(used[i] * size));
     tn__attention a = { .tq = tq, .tk = tk, .dh = dh, .dv = dv, .q = in[0], .k = in[1], .v = in[2], .q_row = dh, .k_row = dh,
                         .v_row = dv, .scale = 0.3, .diagonal = 0, .y = out[0], .lse = out[1], .y_row = vr, .dy = in[3],
                         .dy_row = dv, .dq = out[2], .dk = out[3], .dv_out = out[4], .dq_row = qr, .dk_row = qr, .dv_row = vr };
@@ -579,7 +577,7 @@ static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int
     uint8_t *scratch = aligned_alloc(64, most + 64);
     memset(scratch + most, 0xa5, 64);
     (is_f32 ? kernels->attention_f32 : kernels->attention_f64)(&a, 0, tq, scratch);
-    (is_f32 ? kernels->attention_grad_f32 : kernels->attention_grad_f64)(&a, 0, tk, scratch);
+    (is_f32 ? kernels->attention_grad_f32 : kernels->attention_grad_f64)(&a, 0, tk, false, scratch);
     for (int i = 0; i < 5; i++) {
         int64_t wrong = 0;
         for (int64_t b = 0; b < bytes[i] + 64; b++)

@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 128,  /* queries of a forward task, where there are more */
+    CHUNK_ROWS = 128,  /* queries of a forward task, where there are more; */
+    LONG_ROWS = 256,   /* from twice as many on: keys are read from farther away */
     CHUNK_KEYS = 512,  /* least keys of a backward task, where keys are cut */
     ENOUGH_TASKS = 16, /* with as many heads and batch rows, keys are not cut */
     MOST_CHUNKS = 8
@@ -27,7 +28,7 @@ typedef struct call {
     const int32_t             *q_offsets, *k_offsets, *k_lengths;
     char                      *scratch;
     size_t                     per_worker;
-    int64_t                    q_chunks, k_chunks, chunk_keys;
+    int64_t                    q_chunks, chunk_rows, k_chunks, chunk_keys;
     char                      *parts;      /* of dq: [k_chunks] times dq, where k_chunks > 1 */
 } call;
 
@@ -159,9 +160,9 @@ static void forward_task(void *arg, int64_t task, int worker)
 {
     const call    *c = arg;
     const int64_t  chunk = c->q_chunks - 1 - task % c->q_chunks, head = task / c->q_chunks % c->s.h;
-    const int64_t  i0 = chunk * CHUNK_ROWS, b = task / c->q_chunks / c->s.h;
+    const int64_t  i0 = chunk * c->chunk_rows, b = task / c->q_chunks / c->s.h;
     tn__attention  a = head_of(c, b, head, &c->e->out[0], &c->e->out[1]);
-    const int64_t  i1 = a.tq - i0 < CHUNK_ROWS ? a.tq : i0 + CHUNK_ROWS;
+    const int64_t  i1 = a.tq - i0 < c->chunk_rows ? a.tq : i0 + c->chunk_rows;
     void          *scratch = c->scratch + (size_t)worker * c->per_worker;
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
     if (i0 < i1) (c->is_f32 ? k->attention_f32 : k->attention_f64)(&a, i0, i1, scratch);
@@ -210,7 +211,8 @@ tn_status tn__attention_run(tn_exec *e)
         const int64_t n = c.q_offsets[b + 1] - c.q_offsets[b];
         longest = n > longest ? n : longest;
     }
-    c.q_chunks = (longest + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    c.chunk_rows = longest < 2 * LONG_ROWS ? CHUNK_ROWS : LONG_ROWS;
+    c.q_chunks = (longest + c.chunk_rows - 1) / c.chunk_rows;
     tn_parallel_for(e->ctx, c.s.b * c.s.h * c.q_chunks, forward_task, &c);
     return TN_OK;
 }
@@ -249,17 +251,12 @@ static void backward_task(void *arg, int64_t task, int worker)
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
     for (int64_t g = 0; g < group; g++) {
         tn__attention a = grad_head_of(c, b, kv * group + g, chunk);
-        const int64_t rows = c->s.is_packed ? a.tk : c->s.tk; /* rows past k_lengths are zeros */
+        const int64_t rows = c->s.is_packed ? a.tk : c->s.tk; /* those past k_lengths are zeros */
         const int64_t end = rows - j0 < c->chunk_keys ? rows : j0 + c->chunk_keys;
-        const int64_t j1 = end < a.tk ? end : a.tk;
-        if (g == 0 && end > j0) {
-            clear_rows((char *)a.dk + j0 * a.dk_row * c->size, a.dk_row * c->size, end - j0, a.dh * c->size);
-            clear_rows((char *)a.dv_out + j0 * a.dv_row * c->size, a.dv_row * c->size, end - j0, a.dv * c->size);
-        }
-        if (j0 < j1)
-            (c->is_f32 ? k->attention_grad_f32 : k->attention_grad_f64)(&a, j0, j1, scratch);
-        else
-            clear_rows(a.dq, a.dq_row * c->size, a.tq, a.dh * c->size);
+        const int64_t from = j0 < end ? j0 : end, to = a.tk < from ? from : a.tk < end ? a.tk : end;
+        (c->is_f32 ? k->attention_grad_f32 : k->attention_grad_f64)(&a, from, to, g > 0, scratch);
+        clear_rows((char *)a.dk + to * a.dk_row * c->size, a.dk_row * c->size, end - to, a.dh * c->size);
+        clear_rows((char *)a.dv_out + to * a.dv_row * c->size, a.dv_row * c->size, end - to, a.dv * c->size);
     }
 }
 

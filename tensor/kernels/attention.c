@@ -6,6 +6,8 @@
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/simd.h"
 
+#include <string.h>
+
 #ifndef TN_REAL
 typedef uint32_t mask_word_f32;
 typedef uint64_t mask_word_f64;
@@ -28,14 +30,6 @@ typedef uint64_t mask_word_f64;
 #  define LOG2E ((T)1.4426950408889634)
 #  define LN2   ((T)0.69314718055994531)
 
-/* The next n elements of scratch, which starts on a 64-byte boundary; n is rounded up to whole vecs. */
-TN_INLINE void *TN_R(carve)(T **scratch, int64_t n)
-{
-    T *p = *scratch;
-    *scratch += (n + v_lanes - 1) / v_lanes * v_lanes;
-    return p;
-}
-
 /* ---- forward ---------------------------------------------------------------------------------- */
 
 /* What a panel of queries works on. */
@@ -50,48 +44,63 @@ typedef struct TN_R(panel) {
 /* What they share. */
 typedef struct TN_R(forward) {
     const tn__attention *a;
-    T      *s;    /* [keys][width] scores, then weights */
-    T      *v;    /* [keys][dv_pad] padded copy, if dv needs one */
-    word   *mask;
-    int64_t dv_pad;
+    T         *s;     /* [keys][width] scores, then weights */
+    TN_R(rows) k, v;  /* of the block */
+    word      *mask;
+    int64_t    dv_pad;
 } TN_R(forward);
 
+/* By lanes, of `rows` rows and of m. Several maxima at once, since each waits for the one before. */
+TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
+{
+    vec     m1 = m, m2 = m, m3 = m;
+    int64_t j = 0;
+    for (; j + 4 <= rows; j += 4) {
+        m = v_max(v_load(s + j * row), m);
+        m1 = v_max(v_load(s + (j + 1) * row), m1);
+        m2 = v_max(v_load(s + (j + 2) * row), m2);
+        m3 = v_max(v_load(s + (j + 3) * row), m3);
+    }
+    for (; j < rows; j++) m = v_max(v_load(s + j * row), m);
+    return v_max(v_max(m, m1), v_max(m2, m3));
+}
+
+/* s[0 .. rows) of one vec of lanes become 2^(s - from), of which those that are not kept become 0;
+ * returns the sum of all. */
+TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, int64_t rows, vec from, const word *kept, bool drops)
+{
+    const vec zero = TN_R(all)(0);
+    vec       sum = zero;
+    for (int64_t j = 0; j < rows; j++) {
+        const vec e = TN_R(v_exp2)(v_sub(v_load(s + j * row), from));
+        sum = v_add(sum, e);
+        v_store(s + j * row, drops ? TN_R(v_pick)(kept + j / 32 * row, j & 31, e, zero) : e);
+    }
+    return sum;
+}
+
 /* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed. Rows
- * that no lane of a vec may attend to become 0. */
+ * that no lane of a vec may attend to become 0, and so do weights that dropout drops: those kept are
+ * divided by 1 - p at the end. */
 static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
 {
-    const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308), zero = TN_R(all)(0);
+    const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308);
     T         changed = 0;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const int64_t rows = TN_R(rows_of)(b, l);
-        const vec     old = v_load(p->m + l);
-        vec           m = old, sum = zero;
-        for (int64_t j = 0; j < rows; j++) m = v_max(v_load(b->s + j * b->width + l), m);
-        v_store(p->m + l, m);
-        const vec from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
-        for (int64_t j = 0; j < rows; j++) {
-            T        *s = b->s + j * b->width + l;
-            const vec e = TN_R(v_exp2)(v_sub(v_load(s), from));
-            v_store(s, e);
-            sum = v_add(sum, e);
-        }
-        for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, zero);
+        const int64_t rows = TN_R(rows_seen)(b, l);
+        const word   *kept = p->kept ? p->kept + b->j0 / 32 * b->width + l : NULL;
+        const vec     old = v_load(p->m + l), m = TN_R(largest)(b->s + l, b->width, rows, old);
+        const vec     from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
+        const vec     sum = kept ? TN_R(exponentials)(b->s + l, b->width, rows, from, kept, true)
+                                 : TN_R(exponentials)(b->s + l, b->width, rows, from, NULL, false);
+        for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, TN_R(all)(0));
         const vec rescale = TN_R(v_exp2)(v_sub(old, from));
+        v_store(p->m + l, m);
         v_store(p->rescale + l, rescale);
         v_store(p->l + l, v_fma(v_load(p->l + l), rescale, sum));
         changed += v_sum(v_sub(TN_R(all)(1), rescale));
     }
     return changed != 0;
-}
-
-/* Dropped weights become 0; those kept are divided by 1 - p at the end. */
-static void TN_R(apply_dropout)(const TN_R(block) *b, const word *kept)
-{
-    for (int64_t l = 0; l < b->width; l += v_lanes)
-        for (int64_t j = 0; j < TN_R(rows_of)(b, l); j++) {
-            T *s = b->s + j * b->width + l;
-            v_store(s, TN_R(v_pick)(kept + j / 32 * b->width + l, j & 31, v_load(s), TN_R(all)(0)));
-        }
 }
 
 static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
@@ -108,10 +117,9 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
 {
     const tn__attention *a = f->a;
     const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
-    TN_R(multiply)((TN_R(product)){ .kind = TN_R(SCORES), .c = f->s, .c_row = b.width, .a_row = a->k_row,
-                                    .a = (const T *)a->k + j0 * a->k_row, .b = p->qt, .b_row = b.width,
-                                    .rows = nj, .cols = b.width / v_lanes, .depth = a->dh,
-                                    .first = b.first });
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(SCORES), .c = f->s, .c_row = b.width, .a = f->k.p,
+                                    .a_row = f->k.row, .b = p->qt, .b_row = b.width, .rows = nj,
+                                    .cols = b.width / v_lanes, .depth = a->dh, .first = b.first });
     if (a->bias) TN_R(apply_bias)(a, &b);
     if (TN_R(needs_mask)(a, &b)) {
         TN_R(mask_words)(a, &b, f->mask);
@@ -119,10 +127,8 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
     }
     const bool changed = TN_R(softmax_block)(p, &b);
     if (changed && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
-    if (a->p > 0) TN_R(apply_dropout)(&b, p->kept + j0 / 32 * b.width);
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad, .a = f->s,
-                                    .a_row = b.width, .b = f->v ? f->v : (const T *)a->v + j0 * a->v_row,
-                                    .b_row = f->v ? f->dv_pad : a->v_row, .rows = b.n,
+                                    .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
                                     .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
                                     .adds = j0 > 0 });
 }
@@ -156,45 +162,54 @@ static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n,
 static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int64_t dv_pad)
 {
     const T kept = (T)(1 - a->p);
+    for (int64_t i = 0; i < p->width; i++) { /* a loop of its own, so that it vectorises */
+        const T l = p->l[i], lse = p->m[i] * LN2 + tn__log(l);
+        p->m[i] = l == 0 ? 0 : lse;
+        p->l[i] = l == 0 ? 0 : 1 / (l * kept);
+    }
+    memcpy((T *)a->lse + p->i0, p->m, (size_t)p->n * sizeof(T));
     for (int64_t i = 0; i < p->n; i++) {
-        const T   l = p->end == 0 ? 0 : p->l[i];
-        const vec by = TN_R(all)(l == 0 ? 0 : 1 / (l * kept));
+        const vec by = TN_R(all)(p->l[i]);
         const T  *o = p->o + i * dv_pad;
         T        *y = (T *)a->y + (p->i0 + i) * a->y_row;
         for (int64_t d = 0; d < a->dv; d += v_lanes)
-            v_store_part(y + d, a->dv - d, l == 0 ? by : v_mul(by, v_load(o + d)));
-        ((T *)a->lse)[p->i0 + i] = l == 0 ? 0 : p->m[i] * LN2 + tn__log(l);
+            v_store_part(y + d, a->dv - d, p->end == 0 ? by : v_mul(by, v_load(o + d)));
     }
 }
 
 /* A few panels at a time: each block of keys is used for all of them while it is in the caches. */
-void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *space)
+static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1, T *scratch)
 {
-    const int64_t rows = TN_ATTENTION_ROWS * v_lanes, dv_pad = tn__attention_pad(a->dv, sizeof(T));
-    while (i0 < i1) {
-        T            *scratch = (T *)space;
-        TN_R(forward) f = { .a = a, .dv_pad = dv_pad };
-        TN_R(panel)   p[TN_ATTENTION_PANELS];
-        int           n = 0;
-        int64_t       end = 0;
-        f.s = TN_R(carve)(&scratch, TN_ATTENTION_KEYS * rows);
-        f.mask = TN_R(carve)(&scratch, TN_ATTENTION_KEYS / 32 * rows);
-        f.v = dv_pad == a->dv ? NULL : TN_R(carve)(&scratch, TN_ATTENTION_KEYS * dv_pad);
-        for (; n < TN_ATTENTION_PANELS && i0 < i1; n++, i0 += rows) {
-            p[n] = TN_R(panel_of)(a, i0, i1 - i0 < rows ? i1 - i0 : rows, dv_pad, &scratch);
-            end = p[n].end > end ? p[n].end : end;
-        }
-        for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_KEYS) {
-            const int64_t nj = end - j0 < TN_ATTENTION_KEYS ? end - j0 : TN_ATTENTION_KEYS;
-            if (f.v)
-                TN_R(pad_rows)(f.v, dv_pad, (const T *)a->v + j0 * a->v_row, a->v_row, nj, a->dv);
-            for (int i = 0; i < n; i++) {
-                const int64_t left = p[i].end - j0;
-                if (left > 0) TN_R(forward_block)(&f, &p[i], j0, left < nj ? left : nj);
-            }
-        }
-        for (int i = 0; i < n; i++) TN_R(finish_panel)(a, &p[i], dv_pad);
+    const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
+    const bool    copies = i1 - i0 > 2 * rows;
+    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)) };
+    TN_R(panel)   p[TN_ATTENTION_PANELS];
+    int           n = 0;
+    int64_t       end = 0;
+    f.s = TN_R(carve)(&scratch, TN_ATTENTION_KEYS * rows);
+    f.mask = TN_R(carve)(&scratch, TN_ATTENTION_KEYS / 32 * rows);
+    for (; i0 < i1; n++, i0 += rows) {
+        p[n] = TN_R(panel_of)(a, i0, i1 - i0 < rows ? i1 - i0 : rows, f.dv_pad, &scratch);
+        end = p[n].end > end ? p[n].end : end;
     }
+    for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_KEYS) {
+        const int64_t nj = end - j0 < TN_ATTENTION_KEYS ? end - j0 : TN_ATTENTION_KEYS;
+        T *free = scratch;
+        f.k = TN_R(rows_of)(a->k, j0, a->k_row, nj, a->dh, copies, &free);
+        f.v = TN_R(rows_of)(a->v, j0, a->v_row, nj, a->dv, copies, &free);
+        for (int i = 0; i < n; i++) {
+            const int64_t left = p[i].end - j0;
+            if (left > 0) TN_R(forward_block)(&f, &p[i], j0, left < nj ? left : nj);
+        }
+    }
+    for (int i = 0; i < n; i++) TN_R(finish_panel)(a, &p[i], f.dv_pad);
+}
+
+void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *scratch)
+{
+    const int64_t rows = TN_ATTENTION_PANELS * TN_ATTENTION_ROWS * v_lanes;
+    for (; i0 < i1; i0 += rows)
+        TN_R(forward_panels)(a, i0, i1 - i0 < rows ? i1 : i0 + rows, (T *)scratch);
 }
 
 /* ---- backward ---------------------------------------------------------------------------------
@@ -205,28 +220,32 @@ void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *spac
  *   dq_i = scale sum_j ds_ij k_j         dk_j = scale sum_i ds_ij q_i
  * Each sum is one chain in rising order of its index. */
 
-/* What a block of queries works on. */
+/* A range of keys, and their gradients so far. */
+typedef struct TN_R(grad_keys) {
+    int64_t    j0, dh_pad, dv_pad;
+    TN_R(rows) k, v, dk, dv;
+    int64_t    seen;          /* keys before it have been added to; the others are not set yet */
+} TN_R(grad_keys);
+
+/* A block of queries. */
 typedef struct TN_R(grad_panel) {
-    T       *qt, *dyt;       /* [dh][width] as in forward, [dv][width] dy / (1 - p) */
-    T       *w, *ds;         /* [keys][width] */
-    T       *lse, *delta;    /* [width]; lse in units of log 2 */
-    T       *dq;             /* [rows][dh_pad] */
-    const T *q, *dy;         /* the rows themselves, or padded copies */
-    T       *k;              /* [keys][dh_pad] padded copy, if dh needs one */
-    int64_t  q_row, dy_row, width, dh_pad, dv_pad;
-    word    *mask, *kept;    /* kept from key kept_from on */
-    int64_t  kept_from;
-    T        scale;          /* of ds */
+    T         *qt, *dyt;      /* [dh][width] as in forward, [dv][width] dy / (1 - p) */
+    TN_R(rows) q, dy, dq;
+    T         *w, *ds;        /* [keys][width] */
+    T         *lse, *delta;   /* [width]; lse in units of log 2 */
+    word      *mask, *kept;   /* kept from key j0 of the range on */
+    T          scale;         /* of ds */
 } TN_R(grad_panel);
 
 /* s and dw become the weights (dropped out) and scale ds. */
-static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b)
+static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b,
+                               int64_t kept_from)
 {
     const vec   scale = TN_R(all)(p->scale), zero = TN_R(all)(0), kept_by = TN_R(all)((T)(1 / (1 - a->p)));
-    const word *kept = a->p > 0 ? p->kept + (b->j0 - p->kept_from) / 32 * b->width : NULL;
+    const word *kept = a->p > 0 ? p->kept + (b->j0 - kept_from) / 32 * b->width : NULL;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
         const vec     lse = v_load(p->lse + l), delta = v_load(p->delta + l);
-        const int64_t rows = TN_R(rows_of)(b, l);
+        const int64_t rows = TN_R(rows_seen)(b, l);
         for (int64_t j = rows; j < b->nj; j++)
             v_store(p->w + j * b->width + l, zero), v_store(p->ds + j * b->width + l, zero);
         for (int64_t j = 0; j < rows; j++) {
@@ -245,43 +264,53 @@ static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p
 }
 
 /* Fills w and ds of one block. */
-static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b)
+static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g, const TN_R(grad_panel) *p,
+                              const TN_R(block) *b)
 {
-    TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width, .a_row = a->k_row,
-                        .a = (const T *)a->k + b->j0 * a->k_row, .b = p->qt, .b_row = b->width,
-                        .rows = b->nj, .cols = b->width / v_lanes, .depth = a->dh, .first = b->first };
+    const int64_t at = b->j0 - g->j0;
+    TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width, .a = g->k.p + at * g->k.row,
+                        .a_row = g->k.row, .b = p->qt, .b_row = b->width, .rows = b->nj,
+                        .cols = b->width / v_lanes, .depth = a->dh, .first = b->first };
     TN_R(multiply)(x);
-    x.c = p->ds, x.a = (const T *)a->v + b->j0 * a->v_row, x.a_row = a->v_row, x.b = p->dyt, x.depth = a->dv;
+    x.c = p->ds, x.a = g->v.p + at * g->v.row, x.a_row = g->v.row, x.b = p->dyt, x.depth = a->dv;
     TN_R(multiply)(x);
     if (a->bias) TN_R(apply_bias)(a, b);
     if (TN_R(needs_mask)(a, b)) {
         TN_R(mask_words)(a, b, p->mask);
         TN_R(apply_mask)(b, p->mask);
     }
-    TN_R(weights_grad)(a, p, b);
+    TN_R(weights_grad)(a, p, b, g->j0);
 }
 
-/* Adds one block's part to dk and dv (from row j0 on) and to dq. */
-static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b,
-                             T *dk, int64_t dk_row, T *dv, int64_t dv_row, bool adds_dq)
+/* A sum over queries: rows of keys that have been seen are added to, the others set. */
+static void TN_R(multiply_by_key)(TN_R(product) x, int64_t n_seen)
 {
-    const T *k = (const T *)a->k + b->j0 * a->k_row;
-    int64_t  k_row = a->k_row;
-    TN_R(grad_scores)(a, p, b);
-    TN_R(product) x = { .kind = TN_R(BY_KEY), .c = dv, .c_row = dv_row, .a = p->w, .a_row = b->width,
-                        .b = p->dy, .b_row = p->dy_row, .rows = b->nj, .cols = p->dv_pad / v_lanes,
-                        .depth = b->n, .first = b->first, .adds = true };
+    const int64_t rows = x.rows;
+    n_seen = n_seen < 0 ? 0 : n_seen < rows ? n_seen : rows;
+    x.rows = n_seen, x.adds = true;
     TN_R(multiply)(x);
-    x.c = dk, x.c_row = dk_row, x.a = p->ds, x.b = p->q, x.b_row = p->q_row, x.cols = p->dh_pad / v_lanes;
+    x.rows = rows - n_seen, x.first -= n_seen, x.adds = false;
+    x.a += n_seen * x.a_row, x.c += n_seen * x.c_row;
     TN_R(multiply)(x);
-    if (p->k) {
-        TN_R(pad_rows)(p->k, p->dh_pad, k, k_row, b->nj, a->dh);
-        k = p->k, k_row = p->dh_pad;
-    }
-    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq, .c_row = p->dh_pad, .a = p->ds,
-                                    .a_row = b->width, .b = k, .b_row = k_row, .rows = b->n,
-                                    .cols = p->dh_pad / v_lanes, .depth = b->nj, .first = b->first,
-                                    .adds = adds_dq });
+}
+
+/* One block's part of dk, dv and dq. */
+static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g, const TN_R(grad_panel) *p,
+                             const TN_R(block) *b, bool adds_dq)
+{
+    const int64_t at = b->j0 - g->j0;
+    TN_R(grad_scores)(a, g, p, b);
+    TN_R(product) x = { .kind = TN_R(BY_KEY), .c = g->dv.p + at * g->dv.row, .c_row = g->dv.row, .a = p->w,
+                        .a_row = b->width, .b = p->dy.p, .b_row = p->dy.row, .rows = b->nj,
+                        .cols = g->dv_pad / v_lanes, .depth = b->n, .first = b->first };
+    TN_R(multiply_by_key)(x, g->seen - b->j0);
+    x.c = g->dk.p + at * g->dk.row, x.c_row = g->dk.row, x.a = p->ds, x.b = p->q.p, x.b_row = p->q.row;
+    x.cols = g->dh_pad / v_lanes;
+    TN_R(multiply_by_key)(x, g->seen - b->j0);
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq.p, .c_row = p->dq.row, .a = p->ds,
+                                    .a_row = b->width, .b = g->k.p + at * g->k.row, .b_row = g->k.row,
+                                    .rows = b->n, .cols = g->dh_pad / v_lanes, .depth = b->nj,
+                                    .first = b->first, .adds = adds_dq });
 }
 
 /* delta_i, by fixed lanes. */
@@ -294,84 +323,98 @@ static T TN_R(row_delta)(const tn__attention *a, int64_t i)
     return v_sum(sum) - (a->dlse ? ((const T *)a->dlse)[i] : 0);
 }
 
-/* Prepares queries [i0, i0 + n) and what is made of them; the rest of scratch is returned. */
-static T *TN_R(grad_panel_of)(const tn__attention *a, TN_R(grad_panel) *p, int64_t i0, int64_t n,
-                              T *scratch)
+/* Prepares queries [i0, i0 + n) for keys [j0, j1) of the range. */
+static TN_R(grad_panel) TN_R(grad_panel_of)(const tn__attention *a, const TN_R(grad_keys) *g, int64_t i0,
+                                            int64_t n, int64_t j1, T *scratch)
 {
-    const int64_t width = (n + v_lanes - 1) / v_lanes * v_lanes;
-    *p = (TN_R(grad_panel)){ .width = width, .dh_pad = tn__attention_pad(a->dh, sizeof(T)),
-                             .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .scale = (T)a->scale };
-    p->qt = TN_R(carve)(&scratch, a->dh * width);
-    p->dyt = TN_R(carve)(&scratch, a->dv * width);
-    p->w = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
-    p->ds = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
-    p->lse = TN_R(carve)(&scratch, width);
-    p->delta = TN_R(carve)(&scratch, width);
-    p->mask = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS / 32 * width);
-    p->dq = TN_R(carve)(&scratch, n * p->dh_pad);
-    const T *q = (const T *)a->q + i0 * a->q_row, *dy = (const T *)a->dy + i0 * a->dy_row;
-    TN_R(transpose)(p->qt, width, q, a->q_row, n, a->dh, (T)(a->scale * 1.4426950408889634));
-    TN_R(transpose)(p->dyt, width, dy, a->dy_row, n, a->dv, (T)(1 / (1 - a->p)));
+    const int64_t    width = tn__attention_pad(n, sizeof(T));
+    const bool       copies = j1 - g->j0 > TN_ATTENTION_GRAD_KEYS; /* used by more than one block */
+    TN_R(grad_panel) p = { .scale = (T)a->scale };
+    p.qt = TN_R(carve)(&scratch, a->dh * width);
+    p.dyt = TN_R(carve)(&scratch, a->dv * width);
+    p.w = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
+    p.ds = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
+    p.lse = TN_R(carve)(&scratch, width);
+    p.delta = TN_R(carve)(&scratch, width);
+    p.mask = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS / 32 * width);
+    p.q = TN_R(rows_of)(a->q, i0, a->q_row, n, a->dh, copies, &scratch);
+    p.dy = TN_R(rows_of)(a->dy, i0, a->dy_row, n, a->dv, copies, &scratch);
+    p.dq = TN_R(rows_for)((T *)a->dq + i0 * a->dq_row, a->dq_row, n, a->dh, copies, &scratch);
+    p.kept = (word *)scratch;
+    TN_R(transpose)(p.qt, width, p.q.p, p.q.row, n, a->dh, (T)a->scale * LOG2E);
+    TN_R(transpose)(p.dyt, width, p.dy.p, p.dy.row, n, a->dv, (T)(1 / (1 - a->p)));
     for (int64_t l = 0; l < width; l++) {
-        p->lse[l] = l < n ? LOG2E * ((const T *)a->lse)[i0 + l] : 0;
-        p->delta[l] = l < n ? TN_R(row_delta)(a, i0 + l) : 0;
+        p.lse[l] = l < n ? LOG2E * ((const T *)a->lse)[i0 + l] : 0;
+        p.delta[l] = l < n ? TN_R(row_delta)(a, i0 + l) : 0;
     }
-    p->q = q, p->q_row = a->q_row, p->dy = dy, p->dy_row = a->dy_row;
-    if (p->dh_pad != a->dh) {
-        T *copy = TN_R(carve)(&scratch, n * p->dh_pad);
-        TN_R(pad_rows)(copy, p->dh_pad, q, a->q_row, n, a->dh);
-        p->q = copy, p->q_row = p->dh_pad;
-        p->k = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * p->dh_pad);
-    }
-    if (p->dv_pad != a->dv) {
-        T *copy = TN_R(carve)(&scratch, n * p->dv_pad);
-        TN_R(pad_rows)(copy, p->dv_pad, dy, a->dy_row, n, a->dv);
-        p->dy = copy, p->dy_row = p->dv_pad;
-    }
-    return scratch;
+    if (a->p > 0) TN_R(dropout_words)(a, i0, n, width, g->j0, j1 - g->j0, p.kept);
+    return p;
 }
 
-/* The parts of keys [j0, j1) in the gradients. dq of all queries is set to its part; rows [j0, j1) of
- * dk and dv are added to. */
-void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, void *space)
+/* Keys, values and their gradients [j0, j1); with `adds` the gradients have a value already. */
+static TN_R(grad_keys) TN_R(grad_keys_of)(const tn__attention *a, int64_t j0, int64_t j1, bool adds,
+                                          T **scratch)
 {
-    const int64_t rows = TN_ATTENTION_GRAD_ROWS * v_lanes, dh_pad = tn__attention_pad(a->dh, sizeof(T)),
-                  dv_pad = tn__attention_pad(a->dv, sizeof(T));
-    T      *scratch = (T *)space, *dk = (T *)a->dk + j0 * a->dk_row, *dv = (T *)a->dv_out + j0 * a->dv_row;
-    T      *dk_to = dk, *dv_to = dv;
-    int64_t dk_row = a->dk_row, dv_row = a->dv_row;
-    if (dh_pad != a->dh) {
-        dk_to = TN_R(carve)(&scratch, (j1 - j0) * dh_pad), dk_row = dh_pad;
-        TN_R(pad_rows)(dk_to, dh_pad, dk, a->dk_row, j1 - j0, a->dh);
+    const int64_t   n = j1 - j0;
+    const bool      copies = a->tq > TN_ATTENTION_GRAD_ROWS * v_lanes; /* used by more than one block */
+    T              *dk = (T *)a->dk + j0 * a->dk_row, *dv = (T *)a->dv_out + j0 * a->dv_row;
+    TN_R(grad_keys) g = { .j0 = j0, .dh_pad = tn__attention_pad(a->dh, sizeof(T)),
+                          .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .seen = adds ? j1 : j0 };
+    g.k = TN_R(rows_of)(a->k, j0, a->k_row, n, a->dh, copies, scratch);
+    g.v = TN_R(rows_of)(a->v, j0, a->v_row, n, a->dv, copies, scratch);
+    g.dk = TN_R(rows_for)(dk, a->dk_row, n, a->dh, copies, scratch);
+    g.dv = TN_R(rows_for)(dv, a->dv_row, n, a->dv, copies, scratch);
+    if (adds && g.dk.p != dk) TN_R(pad_rows)(g.dk, dk, a->dk_row, n, a->dh);
+    if (adds && g.dv.p != dv) TN_R(pad_rows)(g.dv, dv, a->dv_row, n, a->dv);
+    return g;
+}
+
+/* Queries [i0, i0 + n) against keys up to j1 of the range; dq is set, or added to. */
+static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64_t i0, int64_t n, int64_t j1,
+                               bool adds_dq, T *scratch)
+{
+    const TN_R(grad_panel) p = TN_R(grad_panel_of)(a, g, i0, n, j1, scratch);
+    const int64_t          width = tn__attention_pad(n, sizeof(T));
+    T                     *dq = (T *)a->dq + i0 * a->dq_row;
+    if (adds_dq && p.dq.p != dq) TN_R(pad_rows)(p.dq, dq, a->dq_row, n, a->dh);
+    for (int64_t j = g->j0; j < j1; j += TN_ATTENTION_GRAD_KEYS) {
+        const int64_t nj = j1 - j < TN_ATTENTION_GRAD_KEYS ? j1 - j : TN_ATTENTION_GRAD_KEYS;
+        TN_R(grad_block)(a, g, &p, &(TN_R(block)){ p.w, width, i0, n, j, nj, i0 + a->diagonal - j },
+                         adds_dq || j > g->j0);
     }
-    if (dv_pad != a->dv) {
-        dv_to = TN_R(carve)(&scratch, (j1 - j0) * dv_pad), dv_row = dv_pad;
-        TN_R(pad_rows)(dv_to, dv_pad, dv, a->dv_row, j1 - j0, a->dv);
+    TN_R(put_rows)(p.dq, a->dq, i0, a->dq_row, n, a->dh);
+    g->seen = j1 > g->seen ? j1 : g->seen;
+}
+
+/* All queries against a range of keys that stays in the second cache. */
+static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, bool adds_dq,
+                             T *scratch)
+{
+    const int64_t   rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
+    TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, j1, adds, &scratch);
+    for (int64_t i = 0; i < a->tq; i += rows) {
+        const int64_t n = a->tq - i < rows ? a->tq - i : rows, end = TN_R(keys_before)(a, i + n);
+        if (end > j0) /* or else the causal rule hides all of these keys */
+            TN_R(grad_queries)(a, &g, i, n, end < j1 ? end : j1, adds_dq, scratch);
+        else if (!adds_dq)
+            TN_R(clear_rows)(a->dq, i, a->dq_row, n, a->dh);
     }
-    for (int64_t i0 = 0; i0 < a->tq; i0 += rows) {
-        const int64_t n = a->tq - i0 < rows ? a->tq - i0 : rows;
-        int64_t       end = TN_R(keys_before)(a, i0 + n);
-        T            *dq = (T *)a->dq + i0 * a->dq_row;
-        end = end < j1 ? end : j1;
-        if (end <= j0) { /* the causal rule hides all of these keys */
-            for (int64_t i = 0; i < n; i++)
-                for (int64_t d = 0; d < a->dh; d++) dq[i * a->dq_row + d] = 0;
-            continue;
-        }
-        TN_R(grad_panel) p;
-        p.kept = NULL;
-        T *rest = TN_R(grad_panel_of)(a, &p, i0, n, scratch);
-        p.kept = (word *)rest, p.kept_from = j0;
-        if (a->p > 0) TN_R(dropout_words)(a, i0, n, p.width, j0, end - j0, p.kept);
-        for (int64_t j = j0; j < end; j += TN_ATTENTION_GRAD_KEYS) {
-            const int64_t nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j : TN_ATTENTION_GRAD_KEYS;
-            TN_R(grad_block)(a, &p, &(TN_R(block)){ p.w, p.width, i0, n, j, nj, i0 + a->diagonal - j },
-                             dk_to + (j - j0) * dk_row, dk_row, dv_to + (j - j0) * dv_row, dv_row, j > j0);
-        }
-        TN_R(unpad_rows)(dq, a->dq_row, p.dq, dh_pad, n, a->dh);
-    }
-    if (dk_to != dk) TN_R(unpad_rows)(dk, a->dk_row, dk_to, dh_pad, j1 - j0, a->dh);
-    if (dv_to != dv) TN_R(unpad_rows)(dv, a->dv_row, dv_to, dv_pad, j1 - j0, a->dv);
+    TN_R(put_rows)(g.dk, a->dk, j0, a->dk_row, g.seen - j0, a->dh);
+    TN_R(put_rows)(g.dv, a->dv_out, j0, a->dv_row, g.seen - j0, a->dv);
+    TN_R(clear_rows)(a->dk, g.seen, a->dk_row, j1 - g.seen, a->dh); /* no query sees them */
+    TN_R(clear_rows)(a->dv_out, g.seen, a->dv_row, j1 - g.seen, a->dv);
+}
+
+/* The parts of keys [j0, j1) in the gradients. dq of all queries is set; rows [j0, j1) of dk and dv are
+ * set, or with `adds` added to. */
+void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, void *scratch)
+{
+    int64_t j = j0;
+    do { /* once, where there are no keys: dq is 0 then */
+        const int64_t end = j1 - j < TN_ATTENTION_GRAD_RANGE ? j1 : j + TN_ATTENTION_GRAD_RANGE;
+        TN_R(grad_range)(a, j, end, adds, j > j0, (T *)scratch);
+        j = end;
+    } while (j < j1);
 }
 
 /* Adds ds of queries [i0, i1) to the gradient of the bias: ds of (i, j) to dbias[i row + j col]. */
@@ -379,18 +422,24 @@ void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, 
                                 int64_t col, void *space)
 {
     const int64_t rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
-    for (int64_t i = i0; i < i1; i += rows) {
-        const int64_t    n = i1 - i < rows ? i1 - i : rows, end = TN_R(keys_before)(a, i + n);
-        TN_R(grad_panel) p;
-        T               *rest = TN_R(grad_panel_of)(a, &p, i, n, (T *)space);
-        p.kept = (word *)rest, p.scale = 1;
-        if (a->p > 0) TN_R(dropout_words)(a, i, n, p.width, 0, end, p.kept);
-        for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_GRAD_KEYS) {
-            const int64_t nj = end - j0 < TN_ATTENTION_GRAD_KEYS ? end - j0 : TN_ATTENTION_GRAD_KEYS;
-            TN_R(grad_scores)(a, &p, &(TN_R(block)){ p.w, p.width, i, n, j0, nj, i + a->diagonal - j0 });
-            for (int64_t j = 0; j < nj; j++)
-                for (int64_t l = 0; l < n; l++)
-                    ((T *)dbias)[(i + l) * row + (j0 + j) * col] += p.ds[j * p.width + l];
+    for (int64_t j0 = 0; j0 < a->tk; j0 += TN_ATTENTION_GRAD_RANGE) {
+        T              *scratch = (T *)space;
+        const int64_t   most = a->tk - j0 < TN_ATTENTION_GRAD_RANGE ? a->tk : j0 + TN_ATTENTION_GRAD_RANGE;
+        TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, most, false, &scratch);
+        for (int64_t i = i0; i < i1; i += rows) {
+            const int64_t n = i1 - i < rows ? i1 - i : rows, width = tn__attention_pad(n, sizeof(T));
+            const int64_t before = TN_R(keys_before)(a, i + n), end = before < most ? before : most;
+            if (end <= j0) continue;
+            TN_R(grad_panel) p = TN_R(grad_panel_of)(a, &g, i, n, end, scratch);
+            p.scale = 1;
+            for (int64_t j = j0; j < end; j += TN_ATTENTION_GRAD_KEYS) {
+                const int64_t     nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j : TN_ATTENTION_GRAD_KEYS;
+                const TN_R(block) b = { p.w, width, i, n, j, nj, i + a->diagonal - j };
+                TN_R(grad_scores)(a, &g, &p, &b);
+                for (int64_t e = 0; e < nj; e++)
+                    for (int64_t l = 0; l < n; l++)
+                        ((T *)dbias)[(i + l) * row + (j + e) * col] += p.ds[e * width + l];
+            }
         }
     }
 }

@@ -17,9 +17,10 @@
 enum {
     TN_ATTENTION_ROWS = 2,
     TN_ATTENTION_KEYS = 128,
-    TN_ATTENTION_PANELS = 4, /* that share the reading of a block of keys */
+    TN_ATTENTION_PANELS = 8, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
-    TN_ATTENTION_GRAD_KEYS = 64
+    TN_ATTENTION_GRAD_KEYS = 64,
+    TN_ATTENTION_GRAD_RANGE = 256 /* keys that all queries are taken through before the next ones */
 };
 
 /* Strides are in elements; the last dimension of q, k, v, y and of their gradients has stride 1. */
@@ -42,7 +43,7 @@ typedef struct tn__attention {
 
     const void    *dy, *dlse;    /* dlse NULL: zero */
     int64_t        dy_row;
-    void          *dq, *dk, *dv_out; /* dq is set; dk and dv are added to */
+    void          *dq, *dk, *dv_out; /* dq is set, dk and dv may be added to */
     int64_t        dq_row, dk_row, dv_row;
 } tn__attention;
 
@@ -56,21 +57,18 @@ TN_INLINE int64_t tn__attention_pad(int64_t n, int64_t size)
 TN_INLINE size_t tn__attention_scratch(const tn__attention *a, int64_t size)
 {
     const int64_t rows = TN_ATTENTION_ROWS * 64 / size, keys = TN_ATTENTION_KEYS;
-    const int64_t dv = tn__attention_pad(a->dv, size);
-    const int64_t words = a->p > 0 ? a->tk / 32 + 2 : 0;
-    const int64_t panel = rows * (a->dh + dv + 3 + words);
-    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys * dv) + 64);
+    const int64_t dh = tn__attention_pad(a->dh, size), dv = tn__attention_pad(a->dv, size);
+    const int64_t panel = rows * (dh + dv + 3 + (a->p > 0 ? a->tk / 32 + 1 : 0));
+    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys * (dh + dv)));
 }
 
 TN_INLINE size_t tn__attention_grad_scratch(const tn__attention *a, int64_t size)
 {
     const int64_t rows = TN_ATTENTION_GRAD_ROWS * 64 / size, keys = TN_ATTENTION_GRAD_KEYS;
     const int64_t dh = tn__attention_pad(a->dh, size), dv = tn__attention_pad(a->dv, size);
-    const int64_t words = a->p > 0 ? a->tk / 32 + 2 : 0;
-    int64_t       n = rows * (2 * dh + dv + 2 * keys + 2 + keys / 32 + words);
-    n += dh != a->dh ? (rows + keys + a->tk) * dh : 0; /* padded copies of q, k and dk */
-    n += dv != a->dv ? (rows + a->tk) * dv : 0;        /* of dy and dv */
-    return (size_t)(size * n + 64);
+    const int64_t range = a->tk < TN_ATTENTION_GRAD_RANGE ? a->tk : TN_ATTENTION_GRAD_RANGE;
+    const int64_t words = keys / 32 + (a->p > 0 ? range / 32 + 1 : 0);
+    return (size_t)(size * (2 * range * (dh + dv) + rows * (3 * dh + 2 * dv + 2 * keys + 2 + words)));
 }
 
 #endif

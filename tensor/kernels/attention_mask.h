@@ -11,7 +11,7 @@ typedef struct TN_R(block) {
 } TN_R(block);
 
 /* Rows of the block that lanes up to l + v_lanes may attend to; the others have a weight of 0. */
-TN_INLINE int64_t TN_R(rows_of)(const TN_R(block) *b, int64_t l)
+TN_INLINE int64_t TN_R(rows_seen)(const TN_R(block) *b, int64_t l)
 {
     const int64_t n = b->first + l + v_lanes;
     return n < 0 ? 0 : n < b->nj ? n : b->nj;
@@ -84,7 +84,7 @@ static void TN_R(apply_mask)(const TN_R(block) *b, const word *words)
 {
     const vec minus_inf = TN_R(all)(-(T)__builtin_inf());
     for (int64_t l = 0; l < b->width; l += v_lanes)
-        for (int64_t j = 0; j < TN_R(rows_of)(b, l); j++) {
+        for (int64_t j = 0; j < TN_R(rows_seen)(b, l); j++) {
             T *s = b->s + j * b->width + l;
             v_store(s, TN_R(v_pick)(words + j / 32 * b->width + l, j & 31, v_load(s), minus_inf));
         }
@@ -106,7 +106,11 @@ TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint64_t b
 {
     bits[0] = bits[1] = 0;
     if (threshold > 65535) return;
-#if defined __SSE2__
+#if defined __AVX512BW__
+    const __m512i t = _mm512_set1_epi16((short)threshold);
+    for (int i = 0; i < 4; i++)
+        bits[i / 2] |= (uint64_t)_mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t) << 32 * (i % 2);
+#elif defined __SSE2__
     const __m128i t = _mm_set1_epi16((short)threshold), zero = _mm_setzero_si128();
     for (int i = 0; i < 8; i++) { /* h >= t if t - h saturates to 0 */
         const __m128i *p = (const __m128i *)(const void *)(w + 8 * i);
@@ -120,31 +124,45 @@ TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint64_t b
 #endif
 }
 
+/* Keep bits of the groups [first, first + n) of the random sequence. */
+enum { TN_R(MOST_GROUPS) = 16 };
+typedef struct TN_R(kept_window) {
+    uint64_t first, n;
+    uint64_t bits[2 * TN_R(MOST_GROUPS) + 1];
+} TN_R(kept_window);
+
+static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint64_t first, uint64_t n)
+{
+    enum { AT_ONCE = 4 };
+    const uint32_t threshold = tn__threshold16(a->p);
+    uint32_t       w[AT_ONCE * TN_GROUP_WORDS];
+    k->first = first, k->n = n < TN_R(MOST_GROUPS) ? n : TN_R(MOST_GROUPS);
+    for (uint64_t g = 0; g < k->n; g += AT_ONCE) {
+        const uint64_t some = k->n - g < AT_ONCE ? k->n - g : AT_ONCE;
+        TN_K(philox_row)(a->key, a->run, first + g, (int64_t)some, w);
+        for (uint64_t i = 0; i < some; i++)
+            TN_R(kept_bits)(w + i * TN_GROUP_WORDS, threshold, k->bits + 2 * (g + i));
+    }
+}
+
 /* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row are
- * neighbours in the random sequence, and often so are those of the next row: the group that they
- * share is made once. */
+ * neighbours in the random sequence, and where rows are as long as the part of them that is wanted, so
+ * are those of the next row: a window runs on through the rows then. */
 static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, int64_t width,
                                 int64_t j0, int64_t nj, word *words)
 {
-    enum { GROUPS = 8 };
-    const uint32_t threshold = tn__threshold16(a->p);
-    uint32_t       w[TN_GROUP_WORDS];
-    uint64_t       made = UINT64_MAX, bits[2] = { 0 };
+    const bool          is_dense = 2 * nj >= a->first_row;
+    TN_R(kept_window)   k = { 0 };
+    const uint64_t      start = a->first + (uint64_t)(i0 * a->first_row + j0);
     for (int64_t l = 0; l < n; l++) {
-        uint64_t e = a->first + (uint64_t)((i0 + l) * a->first_row + j0);
+        const uint64_t row = start + (uint64_t)(l * a->first_row);
+        const uint64_t end = is_dense ? start + (uint64_t)((n - 1) * a->first_row + nj) : row + (uint64_t)nj;
         for (int64_t j = 0; j < nj; j += 32) {
-            uint64_t word_bits = 0;
-            for (int have = 0; have < 32;) { /* 32 elements from e on, of one group or two */
-                if (e / 128 != made) {
-                    made = e / 128;
-                    TN_K(philox_row)(a->key, a->run, made, 1, w);
-                    TN_R(kept_bits)(w, threshold, bits);
-                }
-                const int at = (int)(e % 64), left = 64 - at, take = left < 32 - have ? left : 32 - have;
-                word_bits |= bits[e / 64 % 2] >> at << have;
-                have += take, e += (uint64_t)take;
-            }
-            words[j / 32 * width + l] = (word)(uint32_t)word_bits;
+            const uint64_t e = row + (uint64_t)j;
+            if (e / 128 < k.first || (e + 31) / 128 >= k.first + k.n)
+                TN_R(make_window)(a, &k, e / 128, (end + 31) / 128 + 1 - e / 128);
+            const uint64_t at = e - k.first * 128, *b = k.bits + at / 64;
+            words[j / 32 * width + l] = (word)(uint32_t)(b[0] >> at % 64 | b[1] << 1 << (63 - at % 64));
         }
     }
     for (int64_t j = 0; j < nj; j += 32)

@@ -63,9 +63,9 @@ TN_INLINE void TN_R(tile)(const TN_R(product) *p, T *c, const T *a, const T *b, 
         for (int x = 0; x < nv; x++)
             acc[r][x] = p->adds ? v_load(c + r * c_row + x * v_lanes) : TN_R(all)(0);
 #if defined __clang__
-#  pragma clang loop unroll_count(2)
+#  pragma clang loop unroll_count(4)
 #else
-#  pragma GCC unroll 2
+#  pragma GCC unroll 4
 #endif
     for (int64_t k = k0; k < k1; k++) {
         vec bx[NV];
@@ -214,21 +214,58 @@ static void TN_R(transpose)(T *dst, int64_t width, const T *src, int64_t row, in
     }
 }
 
-/* dst[i, :] = src[i, 0 .. depth), then zeros up to dst_row. */
-static void TN_R(pad_rows)(T *dst, int64_t dst_row, const T *src, int64_t row, int64_t n,
-                           int64_t depth)
+/* The next n elements of scratch, which starts on a 64-byte boundary; n is rounded up to whole vecs. */
+TN_INLINE void *TN_R(carve)(T **scratch, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++, dst += dst_row, src += row)
-        for (int64_t d = 0; d < dst_row; d += v_lanes)
-            v_store(dst + d, v_load_part(src + d, depth - d, 0));
+    T *p = *scratch;
+    *scratch += (n + v_lanes - 1) / v_lanes * v_lanes;
+    return p;
 }
 
-static void TN_R(unpad_rows)(T *dst, int64_t row, const T *src, int64_t src_row, int64_t n,
-                             int64_t depth)
+/* Rows of whole vecs: where they lie, or a padded copy side by side. Rows of a projection that are read
+ * by many blocks are copied: at their distance they fight for the same lines of the first cache. */
+typedef struct TN_R(rows) {
+    T      *p;
+    int64_t row;
+} TN_R(rows);
+
+/* dst[i, :] = src[i, 0 .. depth), then zeros up to dst.row. */
+static void TN_R(pad_rows)(TN_R(rows) dst, const T *src, int64_t row, int64_t n, int64_t depth)
 {
-    for (int64_t i = 0; i < n; i++, dst += row, src += src_row)
+    for (int64_t i = 0; i < n; i++, dst.p += dst.row, src += row)
+        for (int64_t d = 0; d < dst.row; d += v_lanes)
+            v_store(dst.p + d, v_load_part(src + d, depth - d, 0));
+}
+
+static TN_R(rows) TN_R(rows_for)(const T *at, int64_t row, int64_t n, int64_t depth, bool copies, T **scratch)
+{
+    const int64_t pad = tn__attention_pad(depth, sizeof(T));
+    if (!copies && pad == depth) return (TN_R(rows)){ (T *)(uintptr_t)at, row };
+    return (TN_R(rows)){ TN_R(carve)(scratch, n * pad), pad };
+}
+
+/* To be read. */
+static TN_R(rows) TN_R(rows_of)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth,
+                                bool copies, T **scratch)
+{
+    const T         *at = (const T *)base + first * row;
+    const TN_R(rows) x = TN_R(rows_for)(at, row, n, depth, copies, scratch);
+    if (x.p != at) TN_R(pad_rows)(x, at, row, n, depth);
+    return x;
+}
+
+/* Rows that were written go home, if they are elsewhere. */
+static void TN_R(put_rows)(TN_R(rows) x, void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
+{
+    T *at = (T *)base + first * row;
+    for (int64_t i = 0; i < n && x.p != at; i++)
         for (int64_t d = 0; d < depth; d += v_lanes)
-            v_store_part(dst + d, depth - d, v_load(src + d));
+            v_store_part(at + i * row + d, depth - d, v_load(x.p + i * x.row + d));
+}
+
+static void TN_R(clear_rows)(void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
+{
+    for (int64_t i = 0; i < n; i++) memset((T *)base + (first + i) * row, 0, (size_t)depth * sizeof(T));
 }
 
 /* ---- 2^x --------------------------------------------------------------------------------------- */

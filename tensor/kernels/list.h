@@ -51,7 +51,8 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 #define TN_KERNELS_ATTENTION(X) TN_KERNELS_ATTENTION_(X, f32) TN_KERNELS_ATTENTION_(X, f64)
 #define TN_KERNELS_ATTENTION_(X, t)                                                                \
     X(attention_##t, void, (const tn__attention *a, int64_t i0, int64_t i1, void *scratch))        \
-    X(attention_grad_##t, void, (const tn__attention *a, int64_t j0, int64_t j1, void *scratch))   \
+    X(attention_grad_##t, void,                                                                    \
+      (const tn__attention *a, int64_t j0, int64_t j1, bool adds, void *scratch))                  \
     X(attention_bias_grad_##t, void,                                                               \
       (const tn__attention *a, int64_t i0, int64_t i1, void *dbias, int64_t row, int64_t col,      \
        void *scratch))
