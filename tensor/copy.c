@@ -19,8 +19,8 @@ enum {
     STREAM_BYTES = 1 << 21
 };
 
-/* An item is what is moved at once: an element, or a few that lie together on both sides. Strides are
- * in bytes: a is the destination, b the source. */
+/* An item is what is moved at once: an element, or a few that lie together on both sides. Strides
+ * are in bytes: a is the destination, b the source. */
 typedef struct copy_plan {
     char         *dst;
     const char   *src;
@@ -36,7 +36,7 @@ typedef struct copy_plan {
     enum { RUNS, TRANSPOSE, ITEMS } mode;
 } copy_plan;
 
-/* ---- planning ----------------------------------------------------------------------------- */
+/* ---- planning -------------------------------------------------------------------------------- */
 
 static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
 
@@ -79,7 +79,7 @@ static void choose_mode(copy_plan *p)
 {
     tn__odometer *o = &p->outer;
     int           last = o->rank - 1;
-    bool          is_run = last >= 0 && o->a_stride[last] == p->item && o->b_stride[last] == p->item;
+    bool is_run = last >= 0 && o->a_stride[last] == p->item && o->b_stride[last] == p->item;
     int64_t       run = is_run ? o->n[last] * p->item : 0;
     if (is_run && o->rank > 1 && run <= MAX_ITEM && (run & (run - 1)) == 0) {
         p->item = run;
@@ -155,7 +155,7 @@ static bool make_plan(copy_plan *p, const tn_tensor *dst, const tn_tensor *src)
     return true;
 }
 
-/* ---- items --------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 typedef struct bytes16 {
     uint64_t w[2];
@@ -172,7 +172,8 @@ typedef struct bytes16 {
     if (b == -(int64_t)sizeof(T) && a == sizeof(T)) {                                              \
         const char *last = src - (n - 1) * (int64_t)sizeof(T);                                     \
         for (int64_t i = 0; i < n; i++)                                                            \
-            memcpy(dst + i * (int64_t)sizeof(T), last + (n - 1 - i) * (int64_t)sizeof(T), sizeof(T)); \
+            memcpy(dst + i * (int64_t)sizeof(T), last + (n - 1 - i) * (int64_t)sizeof(T),          \
+                   sizeof(T));                                                                     \
         break;                                                                                     \
     }                                                                                              \
     for (int64_t i = 0; i < n; i++) {                                                              \
@@ -182,8 +183,8 @@ typedef struct bytes16 {
     }                                                                                              \
     break
 
-static void copy_items(char *restrict dst, int64_t a, const char *restrict src, int64_t b, int64_t n,
-                       int64_t item)
+static void copy_items(char *restrict dst, int64_t a, const char *restrict src, int64_t b,
+                       int64_t n, int64_t item)
 {
     switch (item) {
     case 1: COPY_ITEMS(uint8_t);
@@ -194,7 +195,7 @@ static void copy_items(char *restrict dst, int64_t a, const char *restrict src, 
     }
 }
 
-/* ---- transposing --------------------------------------------------------------------------- */
+/* ---- transposing ----------------------------------------------------------------------------- */
 
 typedef uint32_t word4 __attribute__((vector_size(16)));
 
@@ -208,15 +209,17 @@ static inline void transpose_4x4(char *dst, int64_t a2, const char *src, int64_t
     word4 p1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
     word4 p2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
     word4 p3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    r0 = __builtin_shufflevector(p0, p1, 0, 1, 4, 5), r1 = __builtin_shufflevector(p0, p1, 2, 3, 6, 7);
-    r2 = __builtin_shufflevector(p2, p3, 0, 1, 4, 5), r3 = __builtin_shufflevector(p2, p3, 2, 3, 6, 7);
+    r0 = __builtin_shufflevector(p0, p1, 0, 1, 4, 5),
+    r1 = __builtin_shufflevector(p0, p1, 2, 3, 6, 7);
+    r2 = __builtin_shufflevector(p2, p3, 0, 1, 4, 5),
+    r3 = __builtin_shufflevector(p2, p3, 2, 3, 6, 7);
     memcpy(dst, &r0, 16), memcpy(dst + a2, &r1, 16);
     memcpy(dst + 2 * a2, &r2, 16), memcpy(dst + 3 * a2, &r3, 16);
 }
 
 /* A block of n2 rows of dst (a2 apart) by n items, from n rows of src (b apart) by n2 items. */
-static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, int64_t b, int64_t n,
-                            int64_t item)
+static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, int64_t b,
+                            int64_t n, int64_t item)
 {
     int64_t i = 0, j = 0;
     if (item == 4) {
@@ -246,8 +249,8 @@ static void stream_block(char *dst, int64_t a2, int64_t n2, const char *src, int
 #endif
 }
 
-/* One band of the transpose: n2 items of the source's fastest dim and all n of the destination's, in
- * blocks of whole cache lines. */
+/* One band of the transpose: n2 items of the source's fastest dim and all n of the destination's,
+ * in blocks of whole cache lines. */
 static void transpose_band(const copy_plan *p, char *dst, const char *src, int64_t n2)
 {
     int64_t step = LINE / p->item;
@@ -278,7 +281,7 @@ void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src,
                             n - j < step ? n - j : step, item);
 }
 
-/* ---- running -------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void copy_piece(const copy_plan *p, char *dst, const char *src, int64_t piece)
 {
@@ -320,7 +323,7 @@ void tn__copy(tn_ctx *ctx, const tn_tensor *dst, const tn_tensor *src)
     tn_parallel_for(ctx, (p.units + p.per_task - 1) / p.per_task, copy_task, &p);
 }
 
-/* ---- filling -------------------------------------------------------------------------------- */
+/* ---- filling --------------------------------------------------------------------------------- */
 
 typedef struct fill_plan {
     char       *dst;
@@ -352,7 +355,8 @@ void tn__fill(tn_ctx *ctx, void *dst, int64_t n, size_t element, const void *val
     fill_plan p = { dst, n, 2 * TASK_BYTES / (int64_t)element, (int64_t)element, value };
     bool      is_zero = memcmp(value, zeros, element) == 0;
     if (n > 0)
-        tn_parallel_for(ctx, (n + p.per_task - 1) / p.per_task, is_zero ? zero_task : fill_task, &p);
+        tn_parallel_for(ctx, (n + p.per_task - 1) / p.per_task, is_zero ? zero_task : fill_task,
+                        &p);
 }
 
 void tn__copy_part(const tn_tensor *src, int64_t first, int64_t count, void *dst)

@@ -1,12 +1,13 @@
-/* Copies between strided views: what makes a permuted, sliced or broadcast view contiguous, and what
- * places a part into a larger tensor. Element sizes are 1, 2, 4 or 8 bytes; dtypes are not looked at. */
+/* Copies between strided views: what makes a permuted, sliced or broadcast view contiguous, and
+ * what places a part into a larger tensor. Element sizes are 1, 2, 4 or 8 bytes; dtypes are not
+ * looked at. */
 #ifndef TN_TENSOR_COPY_H
 #define TN_TENSOR_COPY_H
 
 #include "tensor/context.h"
 
-/* dst = src on the context's threads. Shapes and element sizes are equal, the memory of the two does
- * not overlap, and no two elements of dst are in one place. */
+/* dst = src on the context's threads. Shapes and element sizes are equal, the memory of the two
+ * does not overlap, and no two elements of dst are in one place. */
 void tn__copy(tn_ctx *ctx, const tn_tensor *dst, const tn_tensor *src);
 
 /* Every element of a contiguous dst of n elements = *value. */

@@ -34,7 +34,8 @@
 #define INT_MOST  UINT8_MAX
 #include "tensor/reduce_int.h"
 
-typedef void (*reduce_fn)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out);
+typedef void (*reduce_fn)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n,
+                          void *out);
 
 enum {
     COLUMNS = 512,          /* of one unit, where the input is read in place */
@@ -60,7 +61,7 @@ typedef struct reduce_pass {
     tn_tensor       group, inner; /* shapes and strides of the other two sections; data unused */
     int64_t         n_outer, n, n_inner;
     bool            in_place;   /* the kernel can read x where it is */
-    bool            transposed; /* a unit's rows (columns) run across memory: gathered by cache lines */
+    bool            transposed; /* rows (columns) run across memory: gathered by cache lines */
     int64_t         block, blocks;   /* n is cut into blocks of at most `block` */
     int64_t         tile, tiles;     /* and inner into tiles of at most `tile` */
     int64_t         units, per_task; /* units = n_outer * blocks * tiles */
@@ -130,7 +131,8 @@ static void plan_pass(reduce_pass *p, const reduce_view *v, int begin, int end)
     p->n = tn_shape_size(&p->group.shape), p->n_inner = tn_shape_size(&p->inner.shape);
 
     bool is_rows = p->n_inner == 1;
-    p->in_place = is_rows ? is_one_run(&p->group) : p->group.shape.rank <= 1 && is_one_run(&p->inner);
+    p->in_place =
+        is_rows ? is_one_run(&p->group) : p->group.shape.rank <= 1 && is_one_run(&p->inner);
     p->transposed = !p->in_place && p->group.shape.rank == 1 &&
                     (is_rows ? outer.shape.rank > 0 && outer.stride[outer.shape.rank - 1] == 1
                              : p->group.stride[0] == 1 && p->inner.shape.rank == 1);
@@ -143,7 +145,7 @@ static void plan_pass(reduce_pass *p, const reduce_view *v, int begin, int end)
     if (p->per_task < 1) p->per_task = 1;
 }
 
-/* What is left after the pass: contiguous, with a dim of blocks to be reduced if there are several. */
+/* What the pass leaves: contiguous, with a dim of blocks to be reduced if there are several. */
 static reduce_view result_of(const reduce_view *v, int begin, int end, int64_t blocks, void *data)
 {
     reduce_view r = { .t = { .dtype = v->t.dtype, .data = data } };
@@ -164,15 +166,16 @@ static bool has_work_left(const reduce_view *v)
     return false;
 }
 
-/* ---- one pass --------------------------------------------------------------------------------- */
+/* ---- one pass -------------------------------------------------------------------------------- */
 
-/* Rows of n; as many at once as lie one stride apart. Unit u is block u % blocks of row u / blocks. */
+/* Rows of n, as many at once as lie one stride apart. Unit u: block u % blocks, row u / blocks. */
 static void run_rows(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
 {
     tn__odometer at = p->outer;
     int64_t      last = at.rank - 1;
     while (u < end) {
-        int64_t b = u % p->blocks, count = 1, stride = p->block, n = least(p->n - b * p->block, p->block);
+        int64_t b = u % p->blocks, count = 1, stride = p->block,
+                n = least(p->n - b * p->block, p->block);
         tn__odometer_set(&at, u / p->blocks);
         const char *x = p->x + at.a * p->size;
         if (!p->in_place) {
@@ -191,8 +194,8 @@ static void run_rows(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
     }
 }
 
-/* The same where neighbouring rows are neighbours in memory: a cache line's worth of them at a time,
- * turned into rows of the buffer. Unit u is block u / n_outer of row u % n_outer. */
+/* The same where neighbouring rows are neighbours in memory: a cache line's worth of them at a
+ * time, turned into rows of the buffer. Unit u is block u / n_outer of row u % n_outer. */
 static void run_rows_transposed(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
 {
     tn__odometer at = p->outer;
@@ -207,19 +210,20 @@ static void run_rows_transposed(const reduce_pass *p, int64_t u, int64_t end, ch
                       stride * p->size, n, p->size);
         p->rows((int)p->kind, buffer, n, count, n, results);
         for (int64_t i = 0; i < count; i++)
-            memcpy(p->out + ((row + i) * p->blocks + b) * p->size, results + i * p->size, (size_t)p->size);
+            memcpy(p->out + ((row + i) * p->blocks + b) * p->size, results + i * p->size,
+                   (size_t)p->size);
         u += count;
     }
 }
 
 /* Copies rows [first, first + rows) of the group, columns [j, j + n) of inner, to buffer. */
-static void gather_columns(const reduce_pass *p, const char *x, int64_t first, int64_t rows, int64_t j,
-                           int64_t n, char *buffer)
+static void gather_columns(const reduce_pass *p, const char *x, int64_t first, int64_t rows,
+                           int64_t j, int64_t n, char *buffer)
 {
     if (p->transposed) {
         int64_t stride = p->inner.stride[0];
-        tn__transpose(buffer, n * p->size, rows, x + (first + j * stride) * p->size, stride * p->size, n,
-                      p->size);
+        tn__transpose(buffer, n * p->size, rows, x + (first + j * stride) * p->size,
+                      stride * p->size, n, p->size);
         return;
     }
     tn__odometer row = { .rank = p->group.shape.rank };
@@ -267,7 +271,7 @@ static void pass_task(void *arg, int64_t task, int worker)
         run_rows(p, first, end, buffer);
 }
 
-/* ---- all passes -------------------------------------------------------------------------------- */
+/* ---- all passes ------------------------------------------------------------------------------ */
 
 static void pick_kernels(const tn_kernels *k, tn_dtype dtype, reduce_pass *p)
 {
@@ -334,8 +338,8 @@ static void fill_neutral(tn_ctx *ctx, tn__reduce_kind kind, tn_dtype dtype, int6
         int64_t i64;
         uint8_t u8;
     } value = { .i64 = 0 };
-    double real = kind == TN__PROD ? 1 : kind == TN__MAX ? -INFINITY : kind == TN__MIN ? INFINITY : 0;
     bool   is_max = kind == TN__MAX, is_min = kind == TN__MIN;
+    double real = is_max ? -INFINITY : is_min ? INFINITY : kind == TN__PROD;
     switch (dtype) {
     case TN_F32: value.f32 = (float)real; break;
     case TN_F64: value.f64 = real; break;

@@ -14,7 +14,8 @@ TN_INLINE INT INT_FN(join)(int kind, INT a, INT x)
     }
 }
 
-TN_INLINE void INT_FN(rows_of)(int kind, const INT *x, int64_t stride, int64_t rows, int64_t n, INT *out)
+TN_INLINE void INT_FN(rows_of)(int kind, const INT *x, int64_t stride, int64_t rows, int64_t n,
+                               INT *out)
 {
     for (int64_t r = 0; r < rows; r++) {
         INT a = kind == TN__PROD ? 1 : kind == TN__MAX ? INT_LEAST : kind == TN__MIN ? INT_MOST : 0;
@@ -23,7 +24,8 @@ TN_INLINE void INT_FN(rows_of)(int kind, const INT *x, int64_t stride, int64_t r
     }
 }
 
-TN_INLINE void INT_FN(cols_of)(int kind, const INT *x, int64_t stride, int64_t rows, int64_t n, INT *out)
+TN_INLINE void INT_FN(cols_of)(int kind, const INT *x, int64_t stride, int64_t rows, int64_t n,
+                               INT *out)
 {
     for (int64_t j = 0; j < n; j++)
         out[j] = kind == TN__SUM_SQUARE ? INT_FN(join)(kind, 0, x[j]) : x[j];
@@ -40,12 +42,14 @@ TN_INLINE void INT_FN(cols_of)(int kind, const INT *x, int64_t stride, int64_t r
 #define INT_ROWS(kind) case kind: INT_FN(rows_of)(kind, x, stride, rows, n, out); break;
 #define INT_COLS(kind) case kind: INT_FN(cols_of)(kind, x, stride, rows, n, out); break;
 
-static void INT_FN(rows)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out)
+static void INT_FN(rows)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n,
+                         void *out)
 {
     switch (kind) { INT_KINDS(INT_ROWS) }
 }
 
-static void INT_FN(cols)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out)
+static void INT_FN(cols)(int kind, const void *x, int64_t stride, int64_t rows, int64_t n,
+                         void *out)
 {
     switch (kind) { INT_KINDS(INT_COLS) }
 }

@@ -1,4 +1,4 @@
-/* Indexing: rows and elements by index, sums in a fixed order, sorting, and indices that are wrong. */
+/* Indexing: rows and elements by index, sums in a fixed order, sorting, and wrong indices. */
 #include "values.h"
 
 #define S    TN_SHAPE
@@ -11,11 +11,14 @@ TEST(index, index_select)
     CHECK_VALUES(tn_index_select(x, 0, i), S(4, 2), 4, 5, 0, 1, 4, 5, 2, 3);
     CHECK_VALUES(tn_index_select(x, -1, numbers(TN_I64, S(1), (double[]){ 1 })), S(3, 1), 1, 3, 5);
     CHECK_VALUES(tn_index_select(tn_transpose(x, 0, 1), 1, i), S(2, 4), 4, 0, 4, 2, 5, 1, 5, 3);
-    CHECK_VALUES(tn_index_select(numbers(TN_BOOL, S(2), (double[]){ 1, 0 }), 0, I32(S(3), 1, 0, 0)), S(3), 0, 1, 1);
-    CHECK_VALUES(gradient(tn_index_select(x, 0, i), iota(TN_F64, S(4, 2)), x), S(3, 2), 2, 3, 6, 7, 4, 6);
+    CHECK_VALUES(tn_index_select(numbers(TN_BOOL, S(2), (double[]){ 1, 0 }), 0, I32(S(3), 1, 0, 0)),
+                 S(3), 0, 1, 1);
+    CHECK_VALUES(gradient(tn_index_select(x, 0, i), iota(TN_F64, S(4, 2)), x), S(3, 2), 2, 3, 6, 7,
+                 4, 6);
     CHECK_REFUSED(!tn_index_select(x, 2, i), TN_ERR_ARG, "axis 2 is not in [-2, 2)");
     CHECK_REFUSED(!tn_index_select(x, 0, x), TN_ERR_DTYPE, "input 1 is f64, not i32 or i64");
-    CHECK_REFUSED(!tn_index_select(x, 0, I32(S(1, 1), 0)), TN_ERR_SHAPE, "the index has rank 2, not 1");
+    CHECK_REFUSED(!tn_index_select(x, 0, I32(S(1, 1), 0)), TN_ERR_SHAPE,
+                  "the index has rank 2, not 1");
     end();
 }
 
@@ -29,7 +32,7 @@ TEST(index, embedding)
     CHECK_VALUES(tn_embedding(w, i, 1), S(2, 3, 2), 2, 3, 6, 7, 2, 3, 0, 1, 2, 3, 6, 7);
     CHECK_REFUSED(!tn_embedding(w, i, 4), TN_ERR_ARG, "padding_idx 4 is not in [-1, 4)");
     CHECK_REFUSED(!tn_embedding(i, w, -1), TN_ERR_DTYPE, "input 1 is f64");
-    /* second order: the gradient of <dw, v> with respect to the cotangent, zero where it is padding */
+    /* second order: the gradient of <dw, v> with respect to dy, zero where the index is padding */
     tn_node *dy = iota(TN_F64, S(2, 3, 2)), *dw = NULL, *v = iota(TN_F64, S(4, 2));
     REQUIRE(tn_grad(tn_embedding(w, i, 1), dy, &w, 1, &dw) == TN_OK);
     CHECK_VALUES(gradient(dw, v, dy), S(2, 3, 2), 0, 0, 6, 7, 0, 0, 0, 1, 0, 0, 6, 7);
@@ -52,10 +55,13 @@ TEST(index, index_add)
     tn_node *i = I32(S(4), 2, 0, 2, 2), *y = tn_index_add(x, 0, i, src);
     CHECK_VALUES(y, S(3, 2), 30, 41, 2, 3, 134, 165);
     CHECK_VALUES(gradient(y, x, src), S(4, 2), 4, 5, 0, 1, 4, 5, 4, 5);
-    CHECK_VALUES(tn_index_add(I32(S(1, 2), 1, 1), 1, I32(S(3), 1, 1, 0), I32(S(1, 3), 5, 6, 7)), S(1, 2), 8, 12);
-    CHECK_VALUES(tn_index_add(tn_full(g, TN_F64, S(2), 3), 0, I32(S(0), 0), numbers(TN_F64, S(0), NONE)), S(2), 3, 3);
+    CHECK_VALUES(tn_index_add(I32(S(1, 2), 1, 1), 1, I32(S(3), 1, 1, 0), I32(S(1, 3), 5, 6, 7)),
+                 S(1, 2), 8, 12);
+    CHECK_VALUES(tn_index_add(tn_full(g, TN_F64, S(2), 3), 0, I32(S(0), 0),
+                              numbers(TN_F64, S(0), NONE)), S(2), 3, 3);
     CHECK_REFUSED(!tn_index_add(x, 0, i, x), TN_ERR_SHAPE, "the source is not [4,2]");
-    CHECK_REFUSED(!tn_index_add(x, 0, i, tn_cast(src, TN_F32)), TN_ERR_DTYPE, "inputs 0 and 2 differ in dtype");
+    CHECK_REFUSED(!tn_index_add(x, 0, i, tn_cast(src, TN_F32)), TN_ERR_DTYPE,
+                  "inputs 0 and 2 differ in dtype");
     end();
 }
 
@@ -64,26 +70,30 @@ TEST(index, gather_and_scatter_add)
     begin();
     tn_node *x = iota(TN_F64, S(2, 3)), *i = I32(S(2, 2), 2, 0, 1, 1);
     CHECK_VALUES(tn_gather(x, 1, i), S(2, 2), 2, 0, 4, 4);
-    CHECK_VALUES(gradient(tn_gather(x, 1, i), F64(S(2, 2), 1, 2, 3, 4), x), S(2, 3), 2, 0, 1, 0, 7, 0);
+    CHECK_VALUES(gradient(tn_gather(x, 1, i), F64(S(2, 2), 1, 2, 3, 4), x), S(2, 3), 2, 0, 1, 0, 7,
+                 0);
     CHECK_VALUES(tn_gather(x, 0, I32(S(3, 2), 1, 0, 0, 1, 1, 1)), S(3, 2), 3, 1, 0, 4, 3, 4);
     CHECK_VALUES(tn_gather(tn_transpose(x, 0, 1), 0, I32(S(1, 2), 2, 1)), S(1, 2), 2, 4);
     tn_node *src = F64(S(2, 2), 10, 20, 30, 40), *y = tn_scatter_add(x, 1, i, src);
     CHECK_VALUES(y, S(2, 3), 20, 1, 12, 3, 74, 5);
     CHECK_VALUES(gradient(y, x, src), S(2, 2), 2, 0, 4, 4);
-    CHECK_VALUES(tn_scatter_add(x, 0, I32(S(2, 3), 0, 0, 1, 1, 0, 1), tn_full(g, TN_F64, S(2, 3), 10)), S(2, 3),
+    CHECK_VALUES(tn_scatter_add(x, 0, I32(S(2, 3), 0, 0, 1, 1, 0, 1),
+                                tn_full(g, TN_F64, S(2, 3), 10)), S(2, 3),
                  10, 21, 2, 13, 4, 25);
-    CHECK_REFUSED(!tn_gather(x, 0, I32(S(2), 0, 1)), TN_ERR_SHAPE, "gather: [2,3] x [2]: the index must fit");
+    CHECK_REFUSED(!tn_gather(x, 0, I32(S(2), 0, 1)), TN_ERR_SHAPE,
+                  "gather: [2,3] x [2]: the index must fit");
     CHECK_REFUSED(!tn_scatter_add(x, 1, i, x), TN_ERR_SHAPE, "index and source differ in shape");
     end();
 }
 
-/* ---- wrong indices ---------------------------------------------------------------------------------- */
+/* ---- wrong indices --------------------------------------------------------------------------- */
 
 /* A run that fails changes nothing, says where, and the next one works. */
 TEST(index, out_of_range_is_an_error_of_the_run)
 {
     begin();
-    tn_node *w = tn_variable_new(ctx, "w", TN_F32, S(8000, 4)), *i = tn_input(g, "i", TN_I32, S(3, 9));
+    tn_node *w = tn_variable_new(ctx, "w", TN_F32, S(8000, 4)), *i = tn_input(g, "i", TN_I32,
+        S(3, 9));
     REQUIRE(tn_variable_fill(w, 2) == TN_OK);
     tn_node    *y = tn_embedding(w, i, -1);
     tn_node    *out[] = { tn_assign(w, tn_scale(tn_read(g, w), 3)), tn_sum_all(y) };
@@ -128,11 +138,13 @@ TEST(index, every_op_checks)
         { tn_gather(x, 0, bad2), "gather: index 3 at position 3 is outside [0, 3)" },
         { tn_scatter_add(x, 0, bad2, ones), "scatter_add: index 3 at position 3" },
         { tn_one_hot(bad, 3, TN_F64), "one_hot: index 3 at position 1 is outside [0, 3)" },
-        { tn_index_select(numbers(TN_F64, S(0, 2), NONE), 0, bad), "index 1 at position 0 is outside [0, 0)" },
+        { tn_index_select(numbers(TN_F64, S(0, 2), NONE), 0, bad),
+          "index 1 at position 0 is outside [0, 0)" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         tn_shape s = tn_node_shape(cases[k].y);
-        CHECK_INT(tn_eval(cases[k].y, room, (size_t)tn_shape_size(&s) * sizeof *room), TN_ERR_INDEX);
+        CHECK_INT(tn_eval(cases[k].y, room, (size_t)tn_shape_size(&s) * sizeof *room),
+                  TN_ERR_INDEX);
         CHECK_CONTAINS(tn_error(ctx), cases[k].message);
         tn_clear_error(ctx);
         CHECK_VALUES(tn_sum_all(x), TN_SCALAR, 15);
@@ -140,13 +152,15 @@ TEST(index, every_op_checks)
     end();
 }
 
-/* ---- fixed order ------------------------------------------------------------------------------------ */
+/* ---- fixed order ----------------------------------------------------------------------------- */
 
-/* The bits of an embedding's gradient: one thread or many, against sums in rising order of position. */
+/* The bits of an embedding's gradient, on one thread or many: sums in rising order of position. */
 TEST(index, gradients_add_in_rising_order)
 {
     enum { V = 50, D = 300, N = 2000 };
-    float   *dy = calloc(N * D, sizeof *dy), *want = calloc(V * D, sizeof *want), *got = calloc(V * D, sizeof *got);
+    float   *dy = calloc(N * D, sizeof *dy), *want = calloc(V * D,
+                                                            sizeof *want), *got = calloc(V * D,
+                                                                sizeof *got);
     int32_t *index = calloc(N, sizeof *index);
     tn_random_uniform((tn_rng){ 3, 1, 0 }, 0, N * D, TN_F32, dy, -1, 1);
     for (int i = 0; i < N; i++) { /* a few rows get most of it */
@@ -158,20 +172,23 @@ TEST(index, gradients_add_in_rising_order)
         ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads });
         g = tn_graph_new(ctx, TN_TRAIN);
         tn_node *w = tn_full(g, TN_F32, S(V, D), 1), *dw = NULL;
-        tn_node *cot = tn_constant(g, TN_F32, S(N, D), dy), *at = tn_constant(g, TN_I32, S(N), index);
+        tn_node *cot = tn_constant(g, TN_F32, S(N, D), dy), *at = tn_constant(g, TN_I32, S(N),
+            index);
         REQUIRE(tn_grad(tn_embedding(w, at, -1), cot, &w, 1, &dw) == TN_OK);
         REQUIRE(tn_eval(dw, got, V * D * sizeof *got) == TN_OK);
         CHECK_MSG(memcmp(got, want, V * D * sizeof *got) == 0, "%d threads: other bits", threads);
         /* the same through scatter_add, element by element */
         tn_node *wide = tn_expand(tn_unsqueeze(at, 1), S(N, D));
-        REQUIRE(tn_eval(tn_scatter_add(tn_zeros_like(w), 0, wide, cot), got, V * D * sizeof *got) == TN_OK);
-        CHECK_MSG(memcmp(got, want, V * D * sizeof *got) == 0, "scatter_add, %d threads: other bits", threads);
+        REQUIRE(tn_eval(tn_scatter_add(tn_zeros_like(w), 0, wide, cot), got,
+                        V * D * sizeof *got) == TN_OK);
+        CHECK_MSG(memcmp(got, want, V * D * sizeof *got) == 0,
+                  "scatter_add, %d threads: other bits", threads);
         end();
     }
     free(dy), free(want), free(got), free(index);
 }
 
-/* ---- sorting ---------------------------------------------------------------------------------------- */
+/* ---- sorting --------------------------------------------------------------------------------- */
 
 TEST(index, sort)
 {
@@ -191,9 +208,11 @@ TEST(index, sort)
     tn_node *y = F64(S(4), 0.3, 0.1, 0.4, 0.2);
     REQUIRE(tn_sort(y, 0, false, &v, NULL) == TN_OK);
     CHECK_VALUES(gradient(v, F64(S(4), 1, 2, 3, 4), y), S(4), 3, 1, 4, 2);
-    CHECK_REFUSED(tn_sort(y, 1, false, &v, &i) != TN_OK, TN_ERR_ARG, "sort: [4]: axis 1 is not in [-1, 1)");
+    CHECK_REFUSED(tn_sort(y, 1, false, &v, &i) != TN_OK, TN_ERR_ARG,
+                  "sort: [4]: axis 1 is not in [-1, 1)");
     CHECK(v == NULL && i == NULL);
-    CHECK_REFUSED(tn_sort(numbers(TN_BOOL, S(1), NONE), 0, false, &v, &i) != TN_OK, TN_ERR_DTYPE, "sort: bool[1]");
+    CHECK_REFUSED(tn_sort(numbers(TN_BOOL, S(1), NONE), 0, false, &v, &i) != TN_OK, TN_ERR_DTYPE,
+                  "sort: bool[1]");
     end();
 }
 
@@ -204,13 +223,15 @@ TEST(index, topk)
     REQUIRE(tn_topk(x, 3, 1, &v, &i) == TN_OK);
     CHECK_VALUES(v, S(2, 3), 9, 9, 3, 2, 2, 2);
     CHECK_VALUES(i, S(2, 3), 1, 3, 4, 0, 1, 2);
-    CHECK_VALUES(gradient(v, F64(S(2, 3), 1, 2, 3, 4, 5, 6), x), S(2, 5), 0, 1, 0, 2, 3, 4, 5, 6, 0, 0);
+    CHECK_VALUES(gradient(v, F64(S(2, 3), 1, 2, 3, 4, 5, 6), x), S(2, 5), 0, 1, 0, 2, 3, 4, 5, 6, 0,
+                 0);
     REQUIRE(tn_topk(x, 1, 0, &v, &i) == TN_OK);
     CHECK_VALUES(v, S(1, 5), 2, 9, 2, 9, 3);
     CHECK_VALUES(i, S(1, 5), 1, 0, 1, 0, 0);
     REQUIRE(tn_topk(x, 0, 1, &v, &i) == TN_OK);
     CHECK_VALUES(v, S(2, 0), 0);
-    CHECK_REFUSED(tn_topk(x, 6, 1, &v, &i) != TN_OK, TN_ERR_ARG, "topk: [2,5]: k is 6, the axis has 5");
+    CHECK_REFUSED(tn_topk(x, 6, 1, &v, &i) != TN_OK, TN_ERR_ARG,
+                  "topk: [2,5]: k is 6, the axis has 5");
     CHECK_REFUSED(tn_topk(x, -1, 1, &v, &i) != TN_OK, TN_ERR_ARG, "k is -1");
     end();
 }
@@ -227,7 +248,8 @@ TEST(index, long_rows_sort_stably)
     enum { N = 5003 };
     begin();
     float *x = calloc(N, sizeof *x), *sorted = calloc(N, sizeof *x);
-    for (int i = 0; i < N; i++) sorted[i] = x[i] = (float)(tn_random_u64((tn_rng){ 1, 9, 0 }, i) % 700) - 350;
+    for (int i = 0; i < N; i++) sorted[i] = x[i] = (float)(tn_random_u64((tn_rng){ 1, 9, 0 },
+        i) % 700) - 350;
     qsort(sorted, N, sizeof *sorted, by_value);
     tn_node *v, *at, *node = tn_constant(g, TN_F32, S(N), x);
     REQUIRE(tn_sort(node, 0, false, &v, &at) == TN_OK);
@@ -247,7 +269,8 @@ TEST(index, long_rows_sort_stably)
     for (int64_t k = 1; k < N; k = k * 4 + 3) {
         REQUIRE(tn_topk(node, k, 0, &v, &at) == TN_OK);
         int64_t *some = value_of(at);
-        CHECK_MSG(some && memcmp(some, want, (size_t)k * sizeof *some) == 0, "top %lld", (long long)k);
+        CHECK_MSG(some && memcmp(some, want, (size_t)k * sizeof *some) == 0, "top %lld",
+                  (long long)k);
         free(some);
     }
     free(want), free(x), free(sorted);

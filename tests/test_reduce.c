@@ -6,7 +6,8 @@
 
 #define S    TN_SHAPE
 #define NONE ((const double[]){ 0 })
-#define AXES(...) (const int[]){ __VA_ARGS__ }, (int)(sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int))
+#define AXES(...)                                                                                  \
+    (const int[]){ __VA_ARGS__ }, (int)(sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int))
 
 TEST(reduce, sums)
 {
@@ -24,10 +25,12 @@ TEST(reduce, sums)
     CHECK_VALUES(tn_mean(x, AXES(1), false), S(2, 2), 2, 3, 8, 9);
     CHECK_VALUES(tn_sum_square(x, AXES(2, 1), false), S(2), 55, 451);
     CHECK_VALUES(tn_sum(tn_permute(x, AXES(2, 0, 1)), AXES(0, 2), false), S(2), 15, 51);
-    CHECK_VALUES(tn_sum(tn_flip(tn_slice(x, 1, 0, 3, 2), 0), AXES(1), false), S(2, 2), 16, 18, 4, 6);
+    CHECK_VALUES(tn_sum(tn_flip(tn_slice(x, 1, 0, 3, 2), 0), AXES(1), false), S(2, 2), 16, 18, 4,
+                 6);
     CHECK_VALUES(tn_sum(tn_expand(F64(S(2, 1), 1, 2), S(2, 3)), AXES(1), false), S(2), 3, 6);
     CHECK_VALUES(tn_sum(I32(S(3), 1, 2, -5), AXES(0), false), TN_SCALAR, -2);
-    CHECK_VALUES(gradient(tn_sum(x, AXES(0, 2), false), F64(S(3), 1, 2, 3), x), S(2, 3, 2), 1, 1, 2, 2, 3, 3,
+    CHECK_VALUES(gradient(tn_sum(x, AXES(0, 2), false), F64(S(3), 1, 2, 3), x), S(2, 3, 2), 1, 1, 2,
+                 2, 3, 3,
                  1, 1, 2, 2, 3, 3);
     end();
 }
@@ -39,8 +42,10 @@ TEST(reduce, refusals)
     CHECK_REFUSED(!tn_sum(x, AXES(2), false), TN_ERR_ARG, "sum: [2,3]: axis 2 is not in [-2, 2)");
     CHECK_REFUSED(!tn_sum(x, AXES(0, -2), false), TN_ERR_ARG, "axis 0 is listed twice");
     CHECK_REFUSED(!tn_sum(x, NULL, 2, false), TN_ERR_ARG, "no list of them");
-    CHECK_REFUSED(!tn_sum(x, AXES(0, 1, 0, 1, 0, 1, 0, 1, 0), false), TN_ERR_ARG, "more than 8 axes");
-    CHECK_REFUSED(!tn_sum_all(numbers(TN_BOOL, S(1), NONE)), TN_ERR_DTYPE, "sum: bool[1]: not of f32");
+    CHECK_REFUSED(!tn_sum(x, AXES(0, 1, 0, 1, 0, 1, 0, 1, 0), false), TN_ERR_ARG,
+                  "more than 8 axes");
+    CHECK_REFUSED(!tn_sum_all(numbers(TN_BOOL, S(1), NONE)), TN_ERR_DTYPE,
+                  "sum: bool[1]: not of f32");
     CHECK_REFUSED(!tn_mean_all(I32(S(2), 1, 2)), TN_ERR_DTYPE, "mean: i32[2]: not f32 or f64");
     CHECK_REFUSED(!tn_logsumexp(I32(S(2), 1, 2), NULL, 0, false), TN_ERR_DTYPE, "logsumexp");
     CHECK_REFUSED(!tn_norm(I32(S(2), 1, 2), NULL, 0, false), TN_ERR_DTYPE, "norm");
@@ -48,10 +53,12 @@ TEST(reduce, refusals)
     CHECK_REFUSED(!tn_any(x, NULL, 0, false), TN_ERR_DTYPE, "any: f64[2,3]: not bool");
     CHECK_REFUSED(!tn_max(numbers(TN_F64, S(2, 0), NONE), AXES(1), false), TN_ERR_SHAPE,
                   "max: [2,0]: max of no elements");
-    CHECK_REFUSED(!tn_argmax(numbers(TN_F64, S(0), NONE), 0, false), TN_ERR_SHAPE, "argmax of no elements");
+    CHECK_REFUSED(!tn_argmax(numbers(TN_F64, S(0), NONE), 0, false), TN_ERR_SHAPE,
+                  "argmax of no elements");
     CHECK_REFUSED(!tn_cumsum(x, -3), TN_ERR_ARG, "cumsum: [2,3]: axis -3 is not in [-2, 2)");
     CHECK_REFUSED(!tn_sum_to(x, S(2)), TN_ERR_SHAPE, "sum_to: [2,3]: [2] does not broadcast to it");
-    CHECK(tn_sum_all(NULL) == NULL && tn_var(NULL, NULL, 0, false, 0) == NULL && tn_std(NULL, NULL, 0, false, 0) == NULL);
+    CHECK(tn_sum_all(NULL) == NULL && tn_var(NULL, NULL, 0, false, 0) == NULL && tn_std(NULL, NULL,
+        0, false, 0) == NULL);
     end();
 }
 
@@ -78,12 +85,15 @@ TEST(reduce, extremes)
     CHECK_VALUES(tn_max(x, AXES(1), false), S(2), 3, NAN);
     CHECK_VALUES(tn_min(x, AXES(0), false), S(4), -INFINITY, NAN, 3, 1);
     CHECK_VALUES(tn_max(I32(S(3), -5, -7, -6), NULL, 0, false), TN_SCALAR, -5);
-    CHECK_VALUES(tn_min(numbers(TN_U8, S(3), (double[]){ 200, 3, 9 }), NULL, 0, false), TN_SCALAR, 3);
+    CHECK_VALUES(tn_min(numbers(TN_U8, S(3), (double[]){ 200, 3, 9 }), NULL, 0, false), TN_SCALAR,
+                 3);
     CHECK_VALUES(tn_max(F64(S(2), -INFINITY, -INFINITY), NULL, 0, false), TN_SCALAR, -INFINITY);
     /* ties share: by rows, then over everything */
     tn_node *t = F64(S(2, 3), 1, 4, 4, 4, 2, 0);
-    CHECK_VALUES(gradient(tn_max(t, AXES(1), false), F64(S(2), 6, 10), t), S(2, 3), 0, 3, 3, 10, 0, 0);
-    CHECK_NEARLY(gradient(tn_max(t, NULL, 0, false), NULL, t), S(2, 3), 1e-15, 0, 1. / 3, 1. / 3, 1. / 3, 0, 0);
+    CHECK_VALUES(gradient(tn_max(t, AXES(1), false), F64(S(2), 6, 10), t), S(2, 3), 0, 3, 3, 10, 0,
+                 0);
+    CHECK_NEARLY(gradient(tn_max(t, NULL, 0, false), NULL, t), S(2, 3), 1e-15, 0, 1. / 3, 1. / 3,
+                 1. / 3, 0, 0);
     CHECK_VALUES(gradient(tn_min(t, AXES(0), true), NULL, t), S(2, 3), 1, 0, 0, 0, 1, 1);
     /* NaN wherever it stands in a long row, and in a column */
     double *row = calloc(300, sizeof *row);
@@ -113,7 +123,8 @@ TEST(reduce, any_all_arg_cumsum)
     tn_node *y = iota(TN_F64, S(2, 3));
     CHECK_VALUES(tn_cumsum(y, 1), S(2, 3), 0, 1, 3, 3, 7, 12);
     CHECK_VALUES(tn_cumsum(y, 0), S(2, 3), 0, 1, 2, 3, 5, 7);
-    CHECK_VALUES(gradient(tn_cumsum(y, 1), F64(S(3), 1, 10, 100), y), S(2, 3), 111, 110, 100, 111, 110, 100);
+    CHECK_VALUES(gradient(tn_cumsum(y, 1), F64(S(3), 1, 10, 100), y), S(2, 3), 111, 110, 100, 111,
+                 110, 100);
     CHECK_VALUES(tn_cumsum(tn_transpose(y, 0, 1), 0), S(3, 2), 0, 3, 1, 7, 3, 12);
     end();
 }
@@ -126,7 +137,8 @@ TEST(reduce, product_and_its_gradient_at_zeros)
     tn_node *dx = gradient(y, NULL, x);
     CHECK_VALUES(dx, S(3, 3), 12, 8, 6, 0, 8, 0, 0, 0, 0);
     /* second order: d/dx <dx, w> with w = 1: sum over i != j of the product of the rest */
-    CHECK_VALUES(gradient(dx, NULL, x), S(3, 3), 3 + 4, 2 + 4, 2 + 3, 4 + 0, 2 + 4, 2 + 0, 3 + 0, 0, 3 + 0);
+    CHECK_VALUES(gradient(dx, NULL, x), S(3, 3), 3 + 4, 2 + 4, 2 + 3, 4 + 0, 2 + 4, 2 + 0, 3 + 0, 0,
+                 3 + 0);
     CHECK_VALUES(tn_prod(I32(S(2, 2), 3, 4, 5, 6), NULL, 0, false), TN_SCALAR, 360);
     CHECK_VALUES(gradient(tn_prod(x, NULL, 0, false), NULL, x), S(3, 3), 0, 0, 0, 0, 0, 0, 0, 0, 0);
     end();
@@ -141,7 +153,8 @@ TEST(reduce, variance_and_norm)
     CHECK_NEARLY(tn_std(x, AXES(1), false, 0), S(2), 1e-14, sqrt(3.5), 0);
     CHECK_VALUES(tn_var(x, AXES(1), false, 4), S(2), INFINITY, NAN);
     double s = 4 * sqrt(3.5); /* of a constant row the gradient is 0, not NaN */
-    CHECK_NEARLY(gradient(tn_std(x, AXES(1), false, 0), NULL, x), S(2, 4), 1e-14, -2 / s, -1 / s, 0, 3 / s, 0, 0,
+    CHECK_NEARLY(gradient(tn_std(x, AXES(1), false, 0), NULL, x), S(2, 4), 1e-14, -2 / s, -1 / s, 0,
+                 3 / s, 0, 0,
                  0, 0);
     tn_node *v = F64(S(2, 2), 3, 4, 0, 0);
     CHECK_NEARLY(tn_norm(v, AXES(1), false), S(2), 1e-15, 5, 0);
@@ -159,7 +172,8 @@ TEST(reduce, logsumexp)
     CHECK_NEARLY(tn_logsumexp(x, AXES(1), false), S(5), 1e-12, 1000 + l, -1000 + l, -inf, 3, inf);
     CHECK_NEARLY(tn_logsumexp(x, AXES(1), true), S(5, 1), 1e-12, 1000 + l, -1000 + l, -inf, 3, inf);
     tn_node *rows = tn_slice(x, 0, 0, 4, 1);
-    CHECK_NEARLY(gradient(tn_logsumexp(rows, AXES(1), false), NULL, rows), S(4, 2), 1e-15, 0.5, 0.5, 0.5, 0.5, 0, 0,
+    CHECK_NEARLY(gradient(tn_logsumexp(rows, AXES(1), false), NULL, rows), S(4, 2), 1e-15, 0.5, 0.5,
+                 0.5, 0.5, 0, 0,
                  0, 1);
     CHECK_NEARLY(tn_logsumexp(F64(S(2, 2), 0, 0, 0, 0), NULL, 0, false), TN_SCALAR, 1e-15, log(4));
     end();
@@ -187,7 +201,7 @@ TEST(reduce, long_sums_are_accurate)
     end();
 }
 
-/* ---- bits ------------------------------------------------------------------------------------------ */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 typedef struct bits_case {
     int      rank;
@@ -203,7 +217,8 @@ static const bits_case bits_cases[] = {
 };
 
 /* Reduces x, of the given strides, on a context of its own. */
-static void *reduce_on(tn_cpu_level cpu, int threads, tn__reduce_kind kind, const tn_tensor *x, unsigned axes)
+static void *reduce_on(tn_cpu_level cpu, int threads, tn__reduce_kind kind, const tn_tensor *x,
+                       unsigned axes)
 {
     tn_ctx *c = tn_ctx_new(&(tn_ctx_options){ .threads = threads, .cpu = cpu });
     int64_t n = 1;
@@ -231,7 +246,8 @@ static tn_tensor stored_otherwise(const tn_tensor *x, int turn)
     y.data = calloc((size_t)step + 1, size);
     for (int64_t i = 0; i < n; i++) {
         int64_t at = 0, rest = i;
-        for (int d = x->shape.rank - 1; d >= 0; d--) at += rest % x->shape.dim[d] * y.stride[d], rest /= x->shape.dim[d];
+        for (int d = x->shape.rank - 1; d >= 0; d--)
+            at += rest % x->shape.dim[d] * y.stride[d], rest /= x->shape.dim[d];
         memcpy((char *)y.data + (size_t)at * size, (char *)x->data + (size_t)i * size, size);
     }
     return y;
@@ -254,14 +270,16 @@ TEST(reduce, bits_depend_on_lengths_alone)
             void     *want = reduce_on(TN_CPU_BASE, 1, kind, &x, axes);
             for (int level = TN_CPU_BASE; level <= TN_CPU_AVX512; level++) {
                 void *got = reduce_on((tn_cpu_level)level, level, kind, &x, axes);
-                CHECK_MSG(memcmp(got, want, bytes) == 0, "case %zu, kind %d, %s: %s and %d threads differ", c, kind,
+                CHECK_MSG(memcmp(got, want, bytes) == 0,
+                          "case %zu, kind %d, %s: %s and %d threads differ", c, kind,
                           tn_dtype_name(dtype), tn_cpu_level_name((tn_cpu_level)level), level);
                 free(got);
             }
             for (int turn = 0; turn < s.rank; turn++) {
                 tn_tensor y = stored_otherwise(&x, turn);
                 void     *got = reduce_on(TN_CPU_AUTO, 2, kind, &y, axes);
-                CHECK_MSG(memcmp(got, want, bytes) == 0, "case %zu, kind %d, %s: strides change bits", c, kind,
+                CHECK_MSG(memcmp(got, want, bytes) == 0,
+                          "case %zu, kind %d, %s: strides change bits", c, kind,
                           tn_dtype_name(dtype));
                 free(got), free(y.data);
             }
@@ -280,7 +298,8 @@ TEST(reduce, sums_of_every_length)
         long double sum = 0;
         for (int i = 0; i < n; i++) sum += x[i];
         CHECK_NEARLY(tn_sum_all(numbers(TN_F64, S(n), x)), TN_SCALAR, 1e-12 * n, (double)sum);
-        CHECK_NEARLY(tn_sum(numbers(TN_F64, S(n, 1), x), AXES(0), false), S(1), 1e-12 * n, (double)sum);
+        CHECK_NEARLY(tn_sum(numbers(TN_F64, S(n, 1), x), AXES(0), false), S(1), 1e-12 * n,
+                     (double)sum);
     }
     free(x);
     end();

@@ -13,7 +13,8 @@ TEST(shape, reshape)
     CHECK_VALUES(tn_reshape(x, S(1, -1, 2)), S(1, 3, 2), 0, 1, 2, 3, 4, 5);
     CHECK_VALUES(tn_reshape(tn_transpose(x, 0, 1), S(2, 3)), S(2, 3), 0, 3, 1, 4, 2, 5);
     CHECK_VALUES(tn_reshape(iota(TN_F64, S(1, 1)), TN_SCALAR), TN_SCALAR, 0);
-    CHECK_REFUSED(!tn_reshape(x, S(4, -1)), TN_ERR_SHAPE, "reshape: [2,3]: [4,-1]: dimension 1 is -1");
+    CHECK_REFUSED(!tn_reshape(x, S(4, -1)), TN_ERR_SHAPE,
+                  "reshape: [2,3]: [4,-1]: dimension 1 is -1");
     CHECK_REFUSED(!tn_reshape(x, S(-1, -1)), TN_ERR_SHAPE, "dimension 0 is -1");
     CHECK_REFUSED(!tn_reshape(x, S(7)), TN_ERR_SHAPE, "6 elements do not fit [7]");
     CHECK_REFUSED(!tn_reshape(x, S(1, 1, 1, 1, 1, 1, 1, 1, 6)), TN_ERR_SHAPE, "rank over 8");
@@ -26,8 +27,10 @@ TEST(shape, reshape_of_strided_views)
 {
     begin();
     tn_node *x = iota(TN_I32, S(4, 6, 2, 3));
-    int      orders[][4] = { { 0, 1, 2, 3 }, { 1, 0, 2, 3 }, { 0, 1, 3, 2 }, { 3, 2, 1, 0 }, { 2, 3, 0, 1 } };
-    tn_shape shapes[] = { S(144), S(24, 6), S(2, 2, 36), S(12, 12), S(4, 3, 2, 6), S(8, 18), S(1, 144, 1) };
+    int      orders[][4] = { { 0, 1, 2, 3 }, { 1, 0, 2, 3 }, { 0, 1, 3, 2 }, { 3, 2, 1, 0 },
+                             { 2, 3, 0, 1 } };
+    tn_shape shapes[] = { S(144), S(24, 6), S(2, 2, 36), S(12, 12), S(4, 3, 2, 6), S(8, 18),
+                          S(1, 144, 1) };
     for (int o = 0; o < 5; o++) {
         for (int k = 0; k < 7; k++) {
             tn_node *view = tn_permute(x, orders[o], 4);
@@ -67,7 +70,8 @@ TEST(shape, permute_and_transpose)
     CHECK_REFUSED(!tn_permute(x, (int[]){ 0, 1 }, 2), TN_ERR_ARG,
                   "permute: [2,1,3]: axes [0,1] are not a permutation of its 3 dimensions");
     CHECK_REFUSED(!tn_permute(x, (int[]){ 0, 1, 3 }, 3), TN_ERR_ARG, "axes [0,1,3]");
-    CHECK_REFUSED(!tn_transpose(x, 0, 3), TN_ERR_ARG, "transpose: [2,1,3]: axis 3 is not in [-3, 3)");
+    CHECK_REFUSED(!tn_transpose(x, 0, 3), TN_ERR_ARG,
+                  "transpose: [2,1,3]: axis 3 is not in [-3, 3)");
     TN_SCOPE(g, "encoder.%d", 1)
         CHECK_REFUSED(!tn_transpose(x, -4, 0), TN_ERR_ARG, "axis -4 is not in [-3, 3) (encoder.1)");
     end();
@@ -83,13 +87,16 @@ TEST(shape, squeeze_unsqueeze_flatten_expand)
     CHECK_VALUES(tn_flatten(x, 0, -1), S(6), 0, 1, 2, 3, 4, 5);
     CHECK_VALUES(tn_flatten(x, 1, 2), S(2, 3), 0, 1, 2, 3, 4, 5);
     CHECK_VALUES(tn_flatten(tn_sum_all(x), 0, 0), S(1), 15);
-    CHECK_VALUES(tn_expand(F64(S(2, 1), 7, 8), S(2, 2, 3)), S(2, 2, 3), 7, 7, 7, 8, 8, 8, 7, 7, 7, 8, 8, 8);
+    CHECK_VALUES(tn_expand(F64(S(2, 1), 7, 8), S(2, 2, 3)), S(2, 2, 3), 7, 7, 7, 8, 8, 8, 7, 7, 7,
+                 8, 8, 8);
     CHECK_REFUSED(!tn_squeeze(x, 0), TN_ERR_SHAPE, "squeeze: [2,1,3]: axis 0 has size 2, not 1");
     CHECK_REFUSED(!tn_squeeze(x, 3), TN_ERR_ARG, "axis 3 is not in [-3, 3)");
     CHECK_REFUSED(!tn_unsqueeze(x, -5), TN_ERR_ARG, "axis -5 is not in [-4, 4)");
-    CHECK_REFUSED(!tn_unsqueeze(iota(TN_F32, S(1, 1, 1, 1, 1, 1, 1, 1)), 0), TN_ERR_SHAPE, "rank over 8");
+    CHECK_REFUSED(!tn_unsqueeze(iota(TN_F32, S(1, 1, 1, 1, 1, 1, 1, 1)), 0), TN_ERR_SHAPE,
+                  "rank over 8");
     CHECK_REFUSED(!tn_flatten(x, 2, 1), TN_ERR_ARG, "axes 2 to 1 are not a range");
-    CHECK_REFUSED(!tn_expand(x, S(2, 2, 2)), TN_ERR_SHAPE, "expand: [2,1,3]: does not broadcast to [2,2,2]");
+    CHECK_REFUSED(!tn_expand(x, S(2, 2, 2)), TN_ERR_SHAPE,
+                  "expand: [2,1,3]: does not broadcast to [2,2,2]");
     end();
 }
 
@@ -141,7 +148,7 @@ TEST(shape, select_flip_roll)
     CHECK_VALUES(tn_roll(x, 1, 3), S(2, 3), 0, 1, 2, 3, 4, 5);
     CHECK_VALUES(tn_roll(x, 0, 1), S(2, 3), 3, 4, 5, 0, 1, 2);
     CHECK_VALUES(gradient(tn_select(x, 1, 2), NULL, x), S(2, 3), 0, 0, 1, 0, 0, 1);
-    CHECK_VALUES(gradient(tn_roll(x, 1, 1), x, x), S(2, 3), 3, 2, 1, 9, 8, 7); /* of sum x roll(x) */
+    CHECK_VALUES(gradient(tn_roll(x, 1, 1), x, x), S(2, 3), 3, 2, 1, 9, 8, 7);
     CHECK_REFUSED(!tn_select(x, 1, 3), TN_ERR_ARG, "select: [2,3]: index 3 is not in [-3, 3)");
     CHECK_REFUSED(!tn_flip(x, 2), TN_ERR_ARG, "flip: [2,3]: axis 2");
     CHECK_REFUSED(!tn_roll(x, -3, 1), TN_ERR_ARG, "roll: [2,3]: axis -3");
@@ -151,20 +158,25 @@ TEST(shape, select_flip_roll)
 TEST(shape, concat_and_stack)
 {
     begin();
-    tn_node *x = F64(S(2, 2), 1, 2, 3, 4), *y = F64(S(2, 1), 5, 6), *none = numbers(TN_F64, S(2, 0), NONE);
+    tn_node *x = F64(S(2, 2), 1, 2, 3, 4), *y = F64(S(2, 1), 5, 6), *none = numbers(TN_F64, S(2, 0),
+        NONE);
     CHECK_VALUES(tn_concat((tn_node *[]){ x, y, none, y }, 4, -1), S(2, 4), 1, 2, 5, 5, 3, 4, 6, 6);
-    CHECK_VALUES(tn_concat((tn_node *[]){ tn_transpose(x, 0, 1), x }, 2, 0), S(4, 2), 1, 3, 2, 4, 1, 2, 3, 4);
+    CHECK_VALUES(tn_concat((tn_node *[]){ tn_transpose(x, 0, 1), x }, 2, 0), S(4, 2), 1, 3, 2, 4, 1,
+                 2, 3, 4);
     CHECK_VALUES(tn_stack((tn_node *[]){ x, x }, 2, -1), S(2, 2, 2), 1, 1, 2, 2, 3, 3, 4, 4);
     CHECK_VALUES(tn_stack((tn_node *[]){ x, x }, 2, 0), S(2, 2, 2), 1, 2, 3, 4, 1, 2, 3, 4);
     tn_node *both = tn_concat((tn_node *[]){ x, y }, 2, 1), *w = iota(TN_F64, S(2, 3));
     CHECK_VALUES(gradient(both, w, y), S(2, 1), 2, 5);
     CHECK_VALUES(tn_concat((tn_node *[]){ numbers(TN_BOOL, S(1), (double[]){ 1 }),
-                                          numbers(TN_BOOL, S(2), (double[]){ 0, 1 }) }, 2, 0), S(3), 1, 0, 1);
+                                          numbers(TN_BOOL, S(2),
+                                                  (double[]){ 0, 1 }) }, 2, 0), S(3), 1, 0, 1);
     CHECK_REFUSED(!tn_concat((tn_node *[]){ x, y }, 2, 0), TN_ERR_SHAPE,
-                  "concat: [2,2] x [2,1]: input 1 differs from those before it in more than axis 0");
-    CHECK_REFUSED(!tn_concat((tn_node *[]){ x, tn_cast(y, TN_F32) }, 2, 1), TN_ERR_DTYPE, "f64[2,2] x f32[2,1]");
+                  "concat: [2,2] x [2,1]: input 1 differs from those before it");
+    CHECK_REFUSED(!tn_concat((tn_node *[]){ x, tn_cast(y, TN_F32) }, 2, 1), TN_ERR_DTYPE,
+                  "f64[2,2] x f32[2,1]");
     CHECK_REFUSED(!tn_concat((tn_node *[]){ x, x }, 2, 2), TN_ERR_ARG, "axis 2 is not in [-2, 2)");
-    CHECK_REFUSED(!tn_stack((tn_node *[]){ x, y }, 2, 0), TN_ERR_SHAPE, "stack: [2,2]: input 1 has another shape");
+    CHECK_REFUSED(!tn_stack((tn_node *[]){ x, y }, 2, 0), TN_ERR_SHAPE,
+                  "stack: [2,2]: input 1 has another shape");
     CHECK(tn_concat((tn_node *[]){ x, NULL }, 2, 0) == NULL);
     CHECK(tn_stack((tn_node *[]){ x, NULL }, 2, 0) == NULL);
     end();
@@ -177,7 +189,7 @@ TEST(shape, split_and_chunk)
     REQUIRE(tn_split(x, 1, (int64_t[]){ 3, 0, 7 }, 3, part) == TN_OK);
     CHECK_VALUES(part[0], S(2, 3), 0, 1, 2, 10, 11, 12);
     CHECK_VALUES(part[1], S(2, 0), 0);
-    CHECK_VALUES(gradient(part[0], part[0], x), S(2, 10), 0, 2, 4, 0, 0, 0, 0, 0, 0, 0, /* 2 x, then zeros */
+    CHECK_VALUES(gradient(part[0], part[0], x), S(2, 10), 0, 2, 4, 0, 0, 0, 0, 0, 0, 0,
                  20, 22, 24, 0, 0, 0, 0, 0, 0, 0);
     REQUIRE(tn_chunk(x, -1, 10, part) == TN_OK); /* more than an op has outputs */
     tn_node *y = NULL;
@@ -186,13 +198,15 @@ TEST(shape, split_and_chunk)
         tn_node *term = tn_scale(part[i], i);
         y = y ? tn_add(y, term) : term;
     }
-    CHECK_VALUES(gradient(y, NULL, x), S(2, 10), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9);
+    CHECK_VALUES(gradient(y, NULL, x), S(2, 10), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6,
+                 7, 8, 9);
     CHECK_REFUSED(tn_split(x, 1, (int64_t[]){ 3, 3 }, 2, part) != TN_OK, TN_ERR_SHAPE,
                   "split: [2,10]: the parts' sizes add up to 6, axis 1 has 10");
     CHECK(part[0] == NULL && part[1] == NULL);
     CHECK_REFUSED(tn_split(x, 1, (int64_t[]){ -1, 11 }, 2, part) != TN_OK, TN_ERR_SHAPE,
                   "part 0 of size -1 does not fit");
-    CHECK_REFUSED(tn_split(x, 1, (int64_t[10]){ 10, 1 }, 10, part) != TN_OK, TN_ERR_SHAPE, "10 parts");
+    CHECK_REFUSED(tn_split(x, 1, (int64_t[10]){ 10, 1 }, 10, part) != TN_OK, TN_ERR_SHAPE,
+                  "10 parts");
     CHECK_REFUSED(tn_split(x, 1, NULL, 2, part) != TN_OK, TN_ERR_ARG, "no list");
     CHECK_REFUSED(tn_chunk(x, 1, 3, part) != TN_OK, TN_ERR_SHAPE,
                   "chunk: [2,10]: axis 1 of size 10 is not 3 equal parts");
@@ -230,9 +244,11 @@ TEST(shape, triangles)
     CHECK_VALUES(tn_triu(x, 0), S(2, 3), 1, 2, 3, 0, 5, 6);
     CHECK_VALUES(tn_triu(x, -1), S(2, 3), 1, 2, 3, 4, 5, 6);
     CHECK_VALUES(tn_triu(x, INT64_MAX), S(2, 3), 0, 0, 0, 0, 0, 0);
-    CHECK_VALUES(tn_triu(tn_expand(x, S(2, 2, 3)), 1), S(2, 2, 3), 0, 2, 3, 0, 0, 6, 0, 2, 3, 0, 0, 6);
+    CHECK_VALUES(tn_triu(tn_expand(x, S(2, 2, 3)), 1), S(2, 2, 3), 0, 2, 3, 0, 0, 6, 0, 2, 3, 0, 0,
+                 6);
     CHECK_VALUES(gradient(tn_tril(x, 0), x, x), S(2, 3), 2, 0, 0, 8, 10, 0);
-    CHECK_REFUSED(!tn_tril(iota(TN_F64, S(3)), 0), TN_ERR_SHAPE, "tril: [3]: rank 1, at least 2 is needed");
+    CHECK_REFUSED(!tn_tril(iota(TN_F64, S(3)), 0), TN_ERR_SHAPE,
+                  "tril: [3]: rank 1, at least 2 is needed");
     end();
 }
 
@@ -245,7 +261,8 @@ TEST(shape, unfold)
     CHECK_VALUES(tn_unfold(x, -1, 2, 2), S(2, 2), 0, 1, 2, 3);
     CHECK_VALUES(gradient(tn_unfold(x, -1, 2, 2), NULL, x), S(5), 1, 1, 1, 1, 0);
     CHECK_VALUES(tn_unfold(iota(TN_F64, S(3, 2)), 0, 2, 1), S(2, 2, 2), 0, 2, 1, 3, 2, 4, 3, 5);
-    CHECK_REFUSED(!tn_unfold(x, 0, 6, 1), TN_ERR_ARG, "windows of 6 in steps of 1 over axis 0 of size 5");
+    CHECK_REFUSED(!tn_unfold(x, 0, 6, 1), TN_ERR_ARG,
+                  "windows of 6 in steps of 1 over axis 0 of size 5");
     CHECK_REFUSED(!tn_unfold(x, 0, 2, 0), TN_ERR_ARG, "steps of 0");
     end();
 }
@@ -256,14 +273,15 @@ TEST(shape, arange)
     CHECK_VALUES(tn_arange(g, TN_F64, 3, 1, 0.5), S(3), 1, 1.5, 2);
     CHECK_VALUES(tn_arange(g, TN_I64, 4, 3, -2), S(4), 3, 1, -1, -3);
     CHECK_VALUES(tn_arange(g, TN_I32, 0, 0, 1), S(0), 0);
-    CHECK_REFUSED(!tn_arange(g, TN_I32, 3, 0, 0.5), TN_ERR_ARG, "arange: i32 cannot hold 0, 0.5, .. 1");
+    CHECK_REFUSED(!tn_arange(g, TN_I32, 3, 0, 0.5), TN_ERR_ARG,
+                  "arange: i32 cannot hold 0, 0.5, .. 1");
     CHECK_REFUSED(!tn_arange(g, TN_I32, 3, 2147483646, 1), TN_ERR_ARG, "cannot hold");
     CHECK_REFUSED(!tn_arange(g, TN_I32, -1, 0, 1), TN_ERR_ARG, "-1 elements");
     CHECK_REFUSED(!tn_arange(g, TN_BOOL, 2, 0, 1), TN_ERR_DTYPE, "bool is not");
     end();
 }
 
-/* Copies of permuted views, larger than the caches and with ragged edges, for every element size. */
+/* Copies of permuted views, larger than the caches, with ragged edges, of every element size. */
 TEST(shape, contiguous_copies)
 {
     static const struct {
@@ -283,7 +301,8 @@ TEST(shape, contiguous_copies)
             size_t   size = tn_dtype_size(dtypes[k]), n = (size_t)tn_shape_size(&s);
             char    *data = malloc(n * size);
             for (size_t i = 0; i < n * size; i++) data[i] = (char)((i * 2654435761u) >> 11);
-            tn_node *y = tn_contiguous(tn_permute(tn_constant(g, dtypes[k], s, data), cases[c].axes, 4));
+            tn_node *y = tn_contiguous(tn_permute(tn_constant(g, dtypes[k], s, data), cases[c].axes,
+                                                  4));
             char    *got = value_of(y);
             REQUIRE(got);
             tn_shape out = tn_node_shape(y);
@@ -298,7 +317,8 @@ TEST(shape, contiguous_copies)
                 }
                 wrong += memcmp(got + i * size, data + from * size, size) != 0;
             }
-            CHECK_MSG(wrong == 0, "case %zu, %s: %zu elements are wrong", c, tn_dtype_name(dtypes[k]), wrong);
+            CHECK_MSG(wrong == 0, "case %zu, %s: %zu elements are wrong", c,
+                      tn_dtype_name(dtypes[k]), wrong);
             free(got), free(data);
         }
     }

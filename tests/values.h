@@ -55,7 +55,8 @@ __attribute__((unused)) static void *value_of(tn_node *x)
     return NULL;
 }
 
-__attribute__((unused)) static void check_values(const char *file, int line, tn_node *y, tn_shape shape,
+__attribute__((unused)) static void check_values(const char *file, int line, tn_node *y,
+                                                 tn_shape shape,
                                                  const double *want, double tolerance)
 {
     char     a[96], b[96];
@@ -72,7 +73,8 @@ __attribute__((unused)) static void check_values(const char *file, int line, tn_
         for (int64_t i = 0; i < tn_shape_size(&s); i++) {
             double x = tn__load(tn_node_dtype(y), got, i);
             if (!check_is_near(x, want[i], tolerance))
-                check_fail(file, line, "element %lld: expected %.17g, got %.17g, tolerance %g", (long long)i,
+                check_fail(file, line, "element %lld: expected %.17g, got %.17g, tolerance %g",
+                           (long long)i,
                            want[i], x, tolerance);
         }
     }

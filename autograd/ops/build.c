@@ -20,7 +20,8 @@ tn_node *tn__refuse(const char *name, const tn_node *x, tn_status status, const 
 tn_graph *tn__graph_of(const char *name, const tn_node *x)
 {
     if (x && !x->graph)
-        tn__refuse(name, x, TN_ERR_ARG, "a variable belongs to no graph: give its value by tn_read(g, w)");
+        tn__refuse(name, x, TN_ERR_ARG,
+                   "a variable belongs to no graph: give its value by tn_read(g, w)");
     return x ? x->graph : NULL;
 }
 

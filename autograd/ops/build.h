@@ -8,7 +8,7 @@
 tn_node *tn__refuse(const char *name, const tn_node *x, tn_status status, const char *format, ...)
     TN_PRINTF(4, 5);
 
-/* The graph of x; NULL, with the error in the context, if x is a variable (or NULL, and no error). */
+/* The graph of x; NULL, with the error in the context, if x is a variable (without it if NULL). */
 tn_graph *tn__graph_of(const char *name, const tn_node *x);
 
 /* The axes of a reduction over x: sorted, none twice, none negative, where the list allows that;

@@ -1,14 +1,14 @@
 /* Indexing by integer inputs: index_select and embedding take rows, index_add adds rows (their
- * transpose), gather and scatter_add the same element by element, one_hot. Indices are checked before
- * anything is read or written by them. Where several sources meet in one place they are added in
- * rising order of position, whoever adds them, so that the bits are fixed. */
+ * transpose), gather and scatter_add the same element by element, one_hot. Indices are checked
+ * before anything is read or written by them. Where several sources meet in one place they are
+ * added in rising order of position, whoever adds them, so that the bits are fixed. */
 #include "autograd/ops/build.h"
 #include "tensor/copy.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- inputs as kernels want them: contiguous, indices as int64 -------------------------------------- */
+/* ---- inputs as kernels want them: contiguous, indices as int64 ------------------------------- */
 
 enum { TASK_BYTES = 1 << 16, CHUNK = 4096 };
 
@@ -112,15 +112,18 @@ static void add_cost(const tn_infer *c, tn_cost *cost)
     cost->bytes = type_bytes(&c->out[0]) + type_bytes(&c->in[1]) + 3 * type_bytes(&c->in[2]);
 }
 
-static int64_t ref_index(const tn_ref *r, int k, int64_t i) { return ((const int64_t *)r->in[k])[i]; }
+static int64_t ref_index(const tn_ref *r, int k, int64_t i)
+{
+    return ((const int64_t *)r->in[k])[i];
+}
 
-/* ---- rows by index: index_select, embedding -------------------------------------------------------- */
+/* ---- rows by index: index_select, embedding -------------------------------------------------- */
 
 typedef struct take_plan {
     const char    *x;
     char          *y;
     const int64_t *index;
-    int64_t        n, rows, row_bytes, units, per_task; /* y [outer, n], x [outer, rows], of row_bytes */
+    int64_t n, rows, row_bytes, units, per_task; /* y [outer, n], x [outer, rows], of row_bytes */
 } take_plan;
 
 static void take_task(void *arg, int64_t task, int worker)
@@ -153,7 +156,10 @@ static tn_status take_run(tn_exec *e, int axis)
     return TN_OK;
 }
 
-static size_t take_scratch(const tn_exec *e) { return index_bytes(&e->in[1]) + plain_bytes(&e->in[0]); }
+static size_t take_scratch(const tn_exec *e)
+{
+    return index_bytes(&e->in[1]) + plain_bytes(&e->in[0]);
+}
 
 /* y[o][i] = x[o][index[i]], rows of inner */
 static void take_ref(const tn_ref *r, int axis)
@@ -165,7 +171,8 @@ static void take_ref(const tn_ref *r, int axis)
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < v.inner; j++)
                 memcpy((char *)r->out[0] + (size_t)((o * n + i) * v.inner + j) * size,
-                       (const char *)r->in[0] + (size_t)((o * v.n + ref_index(r, 1, i)) * v.inner + j) * size,
+                       (const char *)r->in[0] +
+                           (size_t)((o * v.n + ref_index(r, 1, i)) * v.inner + j) * size,
                        size);
 }
 
@@ -183,7 +190,8 @@ static tn_status index_select_infer(tn_infer *c)
 {
     int axis;
     if (index_rank_one(c) != TN_OK) return tn_ctx_status(c->ctx);
-    if (tn_infer_axis(c, ((const index_select_attrs *)c->attrs)->axis, c->in[0].shape.rank, &axis) != TN_OK)
+    if (tn_infer_axis(c, ((const index_select_attrs *)c->attrs)->axis, c->in[0].shape.rank,
+                      &axis) != TN_OK)
         return tn_ctx_status(c->ctx);
     c->out[0] = c->in[0];
     c->out[0].shape.dim[axis] = c->in[1].shape.dim[0];
@@ -243,10 +251,11 @@ static tn_status embedding_infer(tn_infer *c)
     const tn_shape *w = &c->in[0].shape;
     int64_t         padding = ((const embedding_attrs *)c->attrs)->padding_idx;
     if (tn_infer_index(c, 1) != TN_OK) return tn_ctx_status(c->ctx);
-    if (w->rank != 2) return tn_infer_fail(c, TN_ERR_SHAPE, "the weight has rank %d, not 2", w->rank);
+    if (w->rank != 2)
+        return tn_infer_fail(c, TN_ERR_SHAPE, "the weight has rank %d, not 2", w->rank);
     if (padding < -1 || padding >= w->dim[0])
-        return tn_infer_fail(c, TN_ERR_ARG, "padding_idx %lld is not in [-1, %lld)", (long long)padding,
-                             (long long)w->dim[0]);
+        return tn_infer_fail(c, TN_ERR_ARG, "padding_idx %lld is not in [-1, %lld)",
+                             (long long)padding, (long long)w->dim[0]);
     tn_shape s = c->in[1].shape;
     if (s.rank == TN_MAX_RANK) return tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
     s.dim[s.rank++] = w->dim[1];
@@ -265,7 +274,8 @@ static void embedding_vjp(tn_vjp *c)
     tn_shape s = tn_node_shape(c->in[1]);
     int64_t  n = tn_shape_size(&s);
     tn_node *rows = tn_reshape(c->dout[0], TN_SHAPE(n, tn_dim(c->in[0], 1)));
-    c->din[0] = index_add(tn_zeros_like(c->in[0]), 0, tn_reshape(c->in[1], TN_SHAPE(n)), rows, padding);
+    c->din[0] =
+        index_add(tn_zeros_like(c->in[0]), 0, tn_reshape(c->in[1], TN_SHAPE(n)), rows, padding);
 }
 
 #define PADDING(i) &(const embedding_attrs){ i }
@@ -278,17 +288,19 @@ TN_OP_DEFINE(embedding,
                { .in = { { 4, 17 }, { 6 } }, INDEX64(1), .int_hi = 3, .attrs = PADDING(3) },
                { .in = { { 3, 2 }, { 0 } }, INDEX(1), .int_hi = 3, .attrs = PADDING(-1) },
                { .in = { { 3, 2 }, { 2, -1 } }, INDEX(1), .attrs = PADDING(-1) },
-               { .in = { { 3, 2, 2 }, { 2 } }, INDEX(1), .attrs = PADDING(-1), .fails = TN_ERR_SHAPE,
+               { .in = { { 3, 2, 2 }, { 2 } }, INDEX(1), .attrs = PADDING(-1),
+                 .fails = TN_ERR_SHAPE,
                  .message = "embedding: [3,2,2] x [2]: the weight has rank 3, not 2" },
                { .in = { { 3, 2 }, { 2 } }, INDEX(1), .attrs = PADDING(3), .fails = TN_ERR_ARG,
                  .message = "padding_idx 3 is not in [-1, 3)" }));
 
 tn_node *tn_embedding(tn_node *weight, tn_node *index, int64_t padding_idx)
 {
-    return tn_apply(&tn_op_embedding, (tn_node *[]){ weight, index }, 2, &(embedding_attrs){ padding_idx });
+    return tn_apply(&tn_op_embedding, (tn_node *[]){ weight, index }, 2,
+                    &(embedding_attrs){ padding_idx });
 }
 
-/* ---- index_add -------------------------------------------------------------------------------------- */
+/* ---- index_add ------------------------------------------------------------------------------- */
 
 /* skip: sources whose index is this are left out (-1: none). */
 #define INDEX_ADD_ATTRS(F) F(index_add, i64, axis) F(index_add, i64, skip)
@@ -307,18 +319,20 @@ static tn_status index_add_infer(tn_infer *c)
     const index_add_attrs *a = c->attrs;
     int                    axis;
     if (index_rank_one(c) != TN_OK || number_and_same(c, 2) != TN_OK) return tn_ctx_status(c->ctx);
-    if (tn_infer_axis(c, a->axis, c->in[0].shape.rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_axis(c, a->axis, c->in[0].shape.rank, &axis) != TN_OK)
+        return tn_ctx_status(c->ctx);
     tn_shape s = c->in[0].shape;
     s.dim[axis] = c->in[1].shape.dim[0];
     if (!tn_shape_equal(&s, &c->in[2].shape)) {
         char text[96];
-        return tn_infer_fail(c, TN_ERR_SHAPE, "the source is not %s", tn_shape_text(&s, text, sizeof text));
+        return tn_infer_fail(c, TN_ERR_SHAPE, "the source is not %s",
+                             tn_shape_text(&s, text, sizeof text));
     }
     c->out[0] = c->in[0];
     return TN_OK;
 }
 
-/* Task (o, r, t) adds to the rows of outer o whose number is r mod `classes`, in tile t of columns. */
+/* Task (o, r, t) adds to rows r, r + classes, .. of outer o, in tile t of columns. */
 typedef struct add_plan {
     tn_dtype       dtype;
     char          *y;
@@ -344,7 +358,8 @@ static void add_task(void *arg, int64_t task, int worker)
     for (int64_t i = 0; i < p->n; i++) {
         int64_t row = p->index[i];
         if ((row & (p->classes - 1)) != class || row == p->skip) continue;
-        int64_t to = (o * p->rows + row) * p->inner + first, from = (o * p->n + i) * p->inner + first;
+        int64_t to = (o * p->rows + row) * p->inner + first,
+                from = (o * p->n + i) * p->inner + first;
         switch (p->dtype) {
         case TN_F32: ADD_ROW(float, float); break;
         case TN_F64: ADD_ROW(double, double); break;
@@ -354,12 +369,14 @@ static void add_task(void *arg, int64_t task, int worker)
     }
 }
 
-/* Enough tasks for all threads: classes of rows, and tiles where rows are wide (one row may get all). */
+/* Enough tasks for all threads: classes of rows, and tiles where rows are wide, since one row may
+ * get everything. */
 static void divide_adds(add_plan *p, int64_t outer, int threads)
 {
     p->classes = p->tiles = 1, p->tile = p->inner;
     if (outer * p->n * p->inner < CHUNK) return;
-    while (p->classes < 4 * threads && p->classes < 64 && p->classes < p->rows && outer < 4 * threads)
+    while (p->classes < 4 * threads && p->classes < 64 && p->classes < p->rows &&
+           outer < 4 * threads)
         p->classes *= 2;
     if (p->inner >= 256 && threads > 1) p->tiles = 2, p->tile = (p->inner / 2 + 15) / 16 * 16;
 }
@@ -367,7 +384,7 @@ static void divide_adds(add_plan *p, int64_t outer, int threads)
 static tn_status index_add_run(tn_exec *e)
 {
     const index_add_attrs *a = e->attrs;
-    axis_view              v = around_axis(&e->in[0].shape, tn_axis((int)a->axis, e->in[0].shape.rank));
+    axis_view v = around_axis(&e->in[0].shape, tn_axis((int)a->axis, e->in[0].shape.rank));
     char                  *scratch = e->scratch;
     const int64_t         *index;
     if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
@@ -404,14 +421,16 @@ static void index_add_vjp(tn_vjp *c)
 static void index_add_ref(const tn_ref *r)
 {
     const index_add_attrs *a = r->attrs;
-    axis_view v = around_axis(&r->in_type[0].shape, tn_axis((int)a->axis, r->in_type[0].shape.rank));
+    axis_view v =
+        around_axis(&r->in_type[0].shape, tn_axis((int)a->axis, r->in_type[0].shape.rank));
     int64_t   n = r->in_type[1].shape.dim[0];
     bool      is_float = tn_dtype_is_float(r->in_type[0].dtype);
     memcpy(r->out[0], r->in[0], (size_t)(v.outer * v.n * v.inner) * 8);
     for (int64_t o = 0; o < v.outer; o++)
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < v.inner; j++) {
-                int64_t to = (o * v.n + ref_index(r, 1, i)) * v.inner + j, from = (o * n + i) * v.inner + j;
+                int64_t to = (o * v.n + ref_index(r, 1, i)) * v.inner + j,
+                        from = (o * n + i) * v.inner + j;
                 if (ref_index(r, 1, i) == a->skip) continue;
                 if (is_float) ((double *)r->out[0])[to] += ((const double *)r->in[2])[from];
                 else ((int64_t *)r->out[0])[to] += ((const int64_t *)r->in[2])[from];
@@ -426,9 +445,11 @@ TN_OP_DEFINE(index_add,
     .vjp = index_add_vjp, .ref = index_add_ref, .cost = add_cost,
     TN_SAMPLES({ .in = { { 4, 3 }, { 5 }, { 5, 3 } }, INDEX(1), .int_hi = 4, .attrs = ADD(0, -1) },
                { .in = { { 4, 3 }, { 5 }, { 5, 3 } }, INDEX64(1), .int_hi = 3, .attrs = ADD(0, 1) },
-               { .in = { { 2, 3, 2 }, { 4 }, { 2, 4, 2 } }, INDEX(1), .int_hi = 3, .attrs = ADD(1, 0) },
+               { .in = { { 2, 3, 2 }, { 4 }, { 2, 4, 2 } }, INDEX(1), .int_hi = 3,
+                 .attrs = ADD(1, 0) },
                { .in = { { 3 }, { -1 }, { -1 } }, INDEX(1), .attrs = ADD(0, -1) },
-               { .in = { { 4, 3 }, { 5 }, { 4, 3 } }, INDEX(1), .attrs = ADD(0, -1), .fails = TN_ERR_SHAPE,
+               { .in = { { 4, 3 }, { 5 }, { 4, 3 } }, INDEX(1), .attrs = ADD(0, -1),
+                 .fails = TN_ERR_SHAPE,
                  .message = "index_add: [4,3] x [5] x [4,3]: the source is not [5,3]" }));
 
 static tn_node *index_add(tn_node *base, int axis, tn_node *index, tn_node *src, int64_t skip)
@@ -443,7 +464,7 @@ tn_node *tn_index_add(tn_node *x, int axis, tn_node *index, tn_node *src)
     return index_add(x, axis, index, src, -1);
 }
 
-/* ---- element by element: gather, scatter_add ------------------------------------------------------- */
+/* ---- element by element: gather, scatter_add ------------------------------------------------- */
 
 #define GATHER_ATTRS(F) F(gather, i64, axis)
 TN_ATTRS(gather, GATHER_ATTRS)
@@ -459,7 +480,8 @@ static tn_status gather_shapes(tn_infer *c)
     bool fits = x->rank == index->rank;
     for (int d = 0; fits && d < x->rank; d++) fits = d == axis || index->dim[d] <= x->dim[d];
     if (fits) return TN_OK;
-    return tn_infer_fail(c, TN_ERR_SHAPE, "the index must fit into the first on every axis but %d", axis);
+    return tn_infer_fail(c, TN_ERR_SHAPE, "the index must fit into the first on every axis but %d",
+                         axis);
 }
 
 static tn_status gather_infer(tn_infer *c)
@@ -469,9 +491,9 @@ static tn_status gather_infer(tn_infer *c)
     return TN_OK;
 }
 
-/* Units are lines along the axis (scatter: so that one thread meets all that goes to one place) or, of
- * the last dim, whole rows: element k of a unit is at index i + k step, and meets the element of x at
- * x + k x_step + index x_axis. */
+/* Units are lines along the axis (scatter: so that one thread meets all that goes to one place) or,
+ * of the last dim, whole rows: element k of a unit is at index i + k step, and meets the element of
+ * x at x + k x_step + index x_axis. */
 typedef struct line_plan {
     tn_dtype       dtype;
     void          *x;         /* read by gather, added to by scatter_add */
@@ -495,7 +517,8 @@ static line_plan plan_lines(const tn_shape *x, const tn_shape *index, int axis, 
         p.lines.a_stride[k] = stride[d], p.lines.b_stride[k] = d == axis ? 0 : x_stride[d];
         p.n_lines *= index->dim[d];
     }
-    p.step = stride[along], p.x_step = along == axis ? 0 : x_stride[along], p.x_axis = x_stride[axis];
+    p.step = stride[along], p.x_step = along == axis ? 0 : x_stride[along],
+    p.x_axis = x_stride[axis];
     p.per_task = CHUNK / (p.n + 1) + 1;
     return p;
 }
@@ -538,7 +561,8 @@ static void line_task(void *arg, int64_t task, int worker)
 
 static void run_lines(tn_exec *e, line_plan *p)
 {
-    if (p->n > 0) tn_parallel_for(e->ctx, (p->n_lines + p->per_task - 1) / p->per_task, line_task, p);
+    if (p->n > 0)
+        tn_parallel_for(e->ctx, (p->n_lines + p->per_task - 1) / p->per_task, line_task, p);
 }
 
 static tn_status gather_run(tn_exec *e)
@@ -585,7 +609,8 @@ static void gather_ref(const tn_ref *r)
 TN_OP_DEFINE(gather,
     .doc = "elements by index along an axis: y[i][j] = x[index[i][j]][j] (axis 0)",
     .arity = 2, .flags = TN_STRIDED | TN_CAN_FAIL, TN_ATTRS_OF(gather), .infer = gather_infer,
-    .run = gather_run, .scratch = take_scratch, .vjp = gather_vjp, .ref = gather_ref, .cost = take_cost,
+    .run = gather_run, .scratch = take_scratch, .vjp = gather_vjp, .ref = gather_ref,
+    .cost = take_cost,
     TN_SAMPLES({ .in = { { 3, 4 }, { 2, 4 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(0) },
                { .in = { { 3, 4 }, { 3, 6 } }, INDEX64(1), .int_hi = 4, .attrs = GATHER(-1) },
                { .in = { { 2, 3, 4 }, { 1, 5, 2 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(1) },
@@ -597,7 +622,8 @@ TN_OP_DEFINE(gather,
 tn_node *tn_gather(tn_node *x, int axis, tn_node *index)
 {
     int a = tn_axis(axis, tn_rank(x));
-    return tn_apply(&tn_op_gather, (tn_node *[]){ x, index }, 2, &(gather_attrs){ a < 0 ? axis : a });
+    return tn_apply(&tn_op_gather, (tn_node *[]){ x, index }, 2,
+                    &(gather_attrs){ a < 0 ? axis : a });
 }
 
 static tn_status scatter_add_infer(tn_infer *c)
@@ -627,7 +653,8 @@ static tn_status scatter_add_run(tn_exec *e)
 static void scatter_add_vjp(tn_vjp *c)
 {
     if (c->want[0]) c->din[0] = c->dout[0];
-    if (c->want[2]) c->din[2] = tn_gather(c->dout[0], (int)((const gather_attrs *)c->attrs)->axis, c->in[1]);
+    if (c->want[2])
+        c->din[2] = tn_gather(c->dout[0], (int)((const gather_attrs *)c->attrs)->axis, c->in[1]);
 }
 
 static void scatter_add_ref(const tn_ref *r)
@@ -646,20 +673,25 @@ TN_OP_DEFINE(scatter_add,
     .arity = 3, .flags = TN_STRIDED | TN_CAN_FAIL | TN_INPLACE_OK, TN_ATTRS_OF(gather),
     .infer = scatter_add_infer, .run = scatter_add_run, .scratch = index_add_scratch,
     .vjp = scatter_add_vjp, .ref = scatter_add_ref, .cost = add_cost,
-    TN_SAMPLES({ .in = { { 3, 4 }, { 5, 4 }, { 5, 4 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 2, 6 }, { 2, 6 } }, INDEX64(1), .int_hi = 4, .attrs = GATHER(1) },
-               { .in = { { 2, 3, 2 }, { 2, 4, 1 }, { 2, 4, 1 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(1) },
+    TN_SAMPLES({ .in = { { 3, 4 }, { 5, 4 }, { 5, 4 } }, INDEX(1), .int_hi = 3,
+                 .attrs = GATHER(0) },
+               { .in = { { 3, 4 }, { 2, 6 }, { 2, 6 } }, INDEX64(1), .int_hi = 4,
+                 .attrs = GATHER(1) },
+               { .in = { { 2, 3, 2 }, { 2, 4, 1 }, { 2, 4, 1 } }, INDEX(1), .int_hi = 3,
+                 .attrs = GATHER(1) },
                { .in = { { 3 }, { -1 }, { -1 } }, INDEX(1), .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 2, 4 }, { 3, 4 } }, INDEX(1), .attrs = GATHER(0), .fails = TN_ERR_SHAPE,
+               { .in = { { 3, 4 }, { 2, 4 }, { 3, 4 } }, INDEX(1), .attrs = GATHER(0),
+                 .fails = TN_ERR_SHAPE,
                  .message = "index and source differ in shape" }));
 
 tn_node *tn_scatter_add(tn_node *x, int axis, tn_node *index, tn_node *src)
 {
     int a = tn_axis(axis, tn_rank(x));
-    return tn_apply(&tn_op_scatter_add, (tn_node *[]){ x, index, src }, 3, &(gather_attrs){ a < 0 ? axis : a });
+    return tn_apply(&tn_op_scatter_add, (tn_node *[]){ x, index, src }, 3,
+                    &(gather_attrs){ a < 0 ? axis : a });
 }
 
-/* ---- one_hot ---------------------------------------------------------------------------------------- */
+/* ---- one_hot --------------------------------------------------------------------------------- */
 
 #define ONE_HOT_ATTRS(F) F(one_hot, i64, n) F(one_hot, dtype, dtype)
 TN_ATTRS(one_hot, ONE_HOT_ATTRS)

@@ -1,5 +1,5 @@
-/* Ops that move elements into a new place: copy, concat, pad (the transpose of slice), fold (that of
- * unfold), and arange, which makes them. Inputs are read where they lie, whatever their strides. */
+/* Ops that move elements into a new place: copy, concat, pad (the transpose of slice), fold (that
+ * of unfold), and arange, which makes them. Inputs are read where they lie, of any strides. */
 #include "autograd/ops/build.h"
 #include "autograd/ops/view.h"
 #include "autograd/program.h"
@@ -8,14 +8,16 @@
 /* What an op of this file is given and makes: bytes to move. */
 static void move_cost(const tn_infer *c, tn_cost *cost)
 {
-    double in = 0, out = (double)tn_shape_size(&c->out[0].shape) * (double)tn_dtype_size(c->out[0].dtype);
+    double in = 0,
+           out = (double)tn_shape_size(&c->out[0].shape) * (double)tn_dtype_size(c->out[0].dtype);
     for (int i = 0; i < c->n_in; i++)
         in += (double)tn_shape_size(&c->in[i].shape) * (double)tn_dtype_size(c->in[i].dtype);
     *cost = (tn_cost){ .bytes = in + out };
 }
 
 /* The part of out that is x's, from `first` along the axis, in steps. */
-static tn_tensor part_of(const tn_tensor *out, const tn_tensor *x, int axis, int64_t first, int64_t step)
+static tn_tensor part_of(const tn_tensor *out, const tn_tensor *x, int axis, int64_t first,
+                         int64_t step)
 {
     tn_tensor part = *out;
     part.shape = x->shape;
@@ -24,7 +26,7 @@ static tn_tensor part_of(const tn_tensor *out, const tn_tensor *x, int axis, int
     return part;
 }
 
-/* ---- copy ----------------------------------------------------------------------------------------- */
+/* ---- copy ------------------------------------------------------------------------------------ */
 
 static tn_status copy_infer(tn_infer *c)
 {
@@ -56,7 +58,7 @@ TN_OP_DEFINE(copy,
 
 tn_node *tn_contiguous(tn_node *x) { return tn_apply(&tn_op_copy, &x, 1, NULL); }
 
-/* ---- concat --------------------------------------------------------------------------------------- */
+/* ---- concat ---------------------------------------------------------------------------------- */
 
 #define CONCAT_ATTRS(F) F(concat, i64, axis)
 TN_ATTRS(concat, CONCAT_ATTRS)
@@ -74,8 +76,9 @@ static tn_status concat_infer(tn_infer *c)
             return tn_infer_fail(c, TN_ERR_DTYPE, "inputs 0 and %d differ in dtype", i);
         if (s.rank == out.shape.rank) s.dim[axis] = out.shape.dim[axis];
         if (!tn_shape_equal(&s, &out.shape))
-            return tn_infer_fail(c, TN_ERR_SHAPE, "input %d differs from those before it in more than axis %d",
-                                 i, axis);
+            return tn_infer_fail(c, TN_ERR_SHAPE,
+                                 "input %d differs from those before it in more than axis %d", i,
+                                 axis);
         if (n > ((int64_t)1 << 46) - out.shape.dim[axis])
             return tn_infer_fail(c, TN_ERR_SHAPE, "more than 2^46 elements");
         out.shape.dim[axis] += n;
@@ -120,7 +123,8 @@ static void concat_ref(const tn_ref *r)
         int64_t n = r->in_type[i].shape.dim[axis];
         for (int64_t o = 0; o < outer; o++)
             for (int64_t k = 0; k < n * inner; k++)
-                memcpy((char *)r->out[0] + (size_t)((o * out->dim[axis] + first) * inner + k) * size,
+                memcpy((char *)r->out[0] +
+                           (size_t)((o * out->dim[axis] + first) * inner + k) * size,
                        (const char *)r->in[i] + (size_t)(o * n * inner + k) * size, size);
         first += n;
     }
@@ -168,7 +172,7 @@ tn_node *tn_stack(tn_node *const *x, int n, int axis)
     return y;
 }
 
-/* ---- pad ------------------------------------------------------------------------------------------ */
+/* ---- pad ------------------------------------------------------------------------------------- */
 
 /* `value` of size n along the axis, with x's elements at begin, begin + step, .. */
 #define PAD_ATTRS(F)                                                                               \
@@ -191,7 +195,8 @@ static tn_status pad_infer(tn_infer *c)
 {
     const pad_attrs *a = c->attrs;
     int              axis;
-    if (tn_infer_axis(c, a->axis, c->in[0].shape.rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_axis(c, a->axis, c->in[0].shape.rank, &axis) != TN_OK)
+        return tn_ctx_status(c->ctx);
     int64_t count = c->in[0].shape.dim[axis], most = (int64_t)1 << 46;
     bool    ok = a->step != 0 && a->n >= count && a->n <= most && a->begin >= 0;
     if (ok && count > 0) ok = a->begin < a->n;
@@ -200,10 +205,12 @@ static tn_status pad_infer(tn_infer *c)
         ok = a->step > -most && count - 1 <= room;
     }
     if (!ok)
-        return tn_infer_fail(c, TN_ERR_ARG, "from %lld in steps of %lld: does not fit size %lld of axis %d",
+        return tn_infer_fail(c, TN_ERR_ARG,
+                             "from %lld in steps of %lld: does not fit size %lld of axis %d",
                              (long long)a->begin, (long long)a->step, (long long)a->n, axis);
     if (!holds(c->in[0].dtype, a->value))
-        return tn_infer_fail(c, TN_ERR_ARG, "%s cannot hold %g", tn_dtype_name(c->in[0].dtype), a->value);
+        return tn_infer_fail(c, TN_ERR_ARG, "%s cannot hold %g", tn_dtype_name(c->in[0].dtype),
+                             a->value);
     c->out[0] = c->in[0];
     c->out[0].shape.dim[axis] = a->n;
     return TN_OK;
@@ -225,13 +232,14 @@ static tn_status pad_run(tn_exec *e)
     int64_t          count = e->in[0].shape.dim[axis];
     _Alignas(16) char value[16];
     tn__store(e->out[0].dtype, value, 0, a->value);
-    if (count > 0 && (a->step == 1 || a->step == -1 || count == 1)) { /* only what x does not cover */
+    bool is_dense = a->step == 1 || a->step == -1 || count == 1;
+    if (count > 0 && is_dense) { /* only what x does not cover */
         int64_t first = a->step < 0 ? a->begin - (count - 1) : a->begin;
         fill_part(e, axis, 0, first, value);
         fill_part(e, axis, first + count, a->n - first - count, value);
     } else {
-        tn__fill(e->ctx, e->out[0].data, tn_shape_size(&e->out[0].shape), tn_dtype_size(e->out[0].dtype),
-                 value);
+        tn__fill(e->ctx, e->out[0].data, tn_shape_size(&e->out[0].shape),
+                 tn_dtype_size(e->out[0].dtype), value);
     }
     tn_tensor part = part_of(&e->out[0], &e->in[0], axis, count ? a->begin : 0, a->step);
     tn__copy(e->ctx, &part, &e->in[0]);
@@ -282,7 +290,8 @@ TN_OP_DEFINE(pad,
                { .in = { { 3 } }, .dtype = { TN_I32 }, .attrs = PAD(0, 0, 1, 5, 7) },
                { .in = { { 3 } }, .attrs = PAD(0, 0, 2, 4, 0), .fails = TN_ERR_ARG,
                  .message = "pad: [3]: from 0 in steps of 2: does not fit size 4 of axis 0" },
-               { .in = { { 3 } }, .dtype = { TN_I32 }, .attrs = PAD(0, 0, 1, 4, 0.5), .fails = TN_ERR_ARG,
+               { .in = { { 3 } }, .dtype = { TN_I32 }, .attrs = PAD(0, 0, 1, 4, 0.5),
+                 .fails = TN_ERR_ARG,
                  .message = "i32 cannot hold 0.5" }));
 
 tn_node *tn_pad(tn_node *x, int axis, int64_t before, int64_t after, double value)
@@ -293,8 +302,9 @@ tn_node *tn_pad(tn_node *x, int axis, int64_t before, int64_t after, double valu
     if (before < 0 || after < 0 || before > most || after > most)
         return tn__refuse("pad", x, TN_ERR_ARG, "%lld before and %lld after", (long long)before,
                           (long long)after);
-    return tn_apply(&tn_op_pad, &x, 1,
-                    &(pad_attrs){ a < 0 ? axis : a, before, 1, tn_dim(x, axis) + before + after, value });
+    return tn_apply(
+        &tn_op_pad, &x, 1,
+        &(pad_attrs){ a < 0 ? axis : a, before, 1, tn_dim(x, axis) + before + after, value });
 }
 
 tn_node *tn__spread(tn_node *x, int64_t axis, int64_t begin, int64_t step, int64_t n)
@@ -302,7 +312,7 @@ tn_node *tn__spread(tn_node *x, int64_t axis, int64_t begin, int64_t step, int64
     return tn_apply(&tn_op_pad, &x, 1, &(pad_attrs){ axis, begin, step, n, 0 });
 }
 
-/* ---- fold ----------------------------------------------------------------------------------------- */
+/* ---- fold ------------------------------------------------------------------------------------ */
 
 /* x [.., windows, .., size]: window w is added at w step of the axis, which gets size n. */
 #define FOLD_ATTRS(F) F(fold, i64, axis) F(fold, i64, step) F(fold, i64, n)
@@ -313,12 +323,15 @@ static tn_status fold_infer(tn_infer *c)
     const fold_attrs *a = c->attrs;
     tn_shape          s = c->in[0].shape;
     int               axis;
-    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 2) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 2) != TN_OK)
+        return tn_ctx_status(c->ctx);
     int64_t size = s.dim[--s.rank];
     if (tn_infer_axis(c, a->axis, s.rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
-    if (a->axis < 0 || a->step < 1 || size < 1 || a->n < size || (a->n - size) / a->step + 1 != s.dim[axis])
-        return tn_infer_fail(c, TN_ERR_ARG, "%lld windows of %lld in steps of %lld do not cover size %lld",
-                             (long long)s.dim[axis], (long long)size, (long long)a->step, (long long)a->n);
+    if (a->axis < 0 || a->step < 1 || size < 1 || a->n < size ||
+        (a->n - size) / a->step + 1 != s.dim[axis])
+        return tn_infer_fail(
+            c, TN_ERR_ARG, "%lld windows of %lld in steps of %lld do not cover size %lld",
+            (long long)s.dim[axis], (long long)size, (long long)a->step, (long long)a->n);
     s.dim[axis] = a->n;
     c->out[0] = (tn_type){ c->in[0].dtype, s };
     return TN_OK;
@@ -414,7 +427,7 @@ tn_node *tn__fold(tn_node *x, int64_t axis, int64_t step, int64_t n)
     return tn_apply(&tn_op_fold, &x, 1, &(fold_attrs){ axis, step, n });
 }
 
-/* ---- arange --------------------------------------------------------------------------------------- */
+/* ---- arange ---------------------------------------------------------------------------------- */
 
 #define ARANGE_ATTRS(F)                                                                            \
     F(arange, dtype, dtype) F(arange, i64, n) F(arange, f64, start) F(arange, f64, step)
@@ -425,7 +438,8 @@ static tn_status arange_infer(tn_infer *c)
     const arange_attrs *a = c->attrs;
     double              last = a->start + (a->n > 0 ? (double)(a->n - 1) : 0) * a->step;
     if (!tn_dtype_is_float(a->dtype) && !tn_dtype_is_index(a->dtype))
-        return tn_infer_fail(c, TN_ERR_DTYPE, "%s is not f32, f64, i32 or i64", tn_dtype_name(a->dtype));
+        return tn_infer_fail(c, TN_ERR_DTYPE, "%s is not f32, f64, i32 or i64",
+                             tn_dtype_name(a->dtype));
     if (a->n < 0) return tn_infer_fail(c, TN_ERR_ARG, "%lld elements", (long long)a->n);
     bool is_int = tn_dtype_is_index(a->dtype);
     if (!holds(a->dtype, a->start) || !holds(a->dtype, last) || (is_int && !holds(TN_I64, a->step)))

@@ -1,12 +1,12 @@
 /* Reductions over axes. sum, sum_square, prod, max, min, any and all are primitives on the trees of
- * tensor/reduce.h; mean, var, std, norm and logsumexp are composed of them. cumsum, argmax and argmin
- * work along one axis. */
+ * tensor/reduce.h; mean, var, std, norm and logsumexp are composed of them. cumsum, argmax and
+ * argmin are in scan.c. */
 #include "autograd/ops/build.h"
 #include "tensor/reduce.h"
 
 #include <math.h>
 
-/* ---- what reductions share ------------------------------------------------------------------------ */
+/* ---- what reductions share ------------------------------------------------------------------- */
 
 #define REDUCE_ATTRS(F) F(reduce, shape, axes) F(reduce, flag, keep_dims)
 TN_ATTRS(reduce, REDUCE_ATTRS)
@@ -24,7 +24,8 @@ static tn_status reduce_shape(tn_infer *c, tn_dtype dtype)
     const reduce_attrs *a = c->attrs;
     const tn_shape     *s = &c->in[0].shape;
     unsigned            set = 0;
-    if (a->axes.rank < 0) return tn_infer_fail(c, TN_ERR_ARG, "more than %d axes, or no list of them", TN_MAX_RANK);
+    if (a->axes.rank < 0)
+        return tn_infer_fail(c, TN_ERR_ARG, "more than %d axes, or no list of them", TN_MAX_RANK);
     for (int i = 0; i < a->axes.rank; i++) {
         int axis;
         if (tn_infer_axis(c, a->axes.dim[i], s->rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
@@ -156,7 +157,7 @@ static int64_t reduced_index(const tn_ref *r, int64_t i)
 
 #define OVER(keep, ...) &(const reduce_attrs){ { __VA_ARGS__ }, keep }
 #define REDUCTION(name, more_flags)                                                                \
-    .arity = 1, .flags = TN_STRIDED | (more_flags), TN_ATTRS_OF(reduce), .run = name##_run,                       \
+    .arity = 1, .flags = TN_STRIDED | (more_flags), TN_ATTRS_OF(reduce), .run = name##_run,        \
     .scratch = reduce_scratch, .cost = reduce_cost
 
 /* Rows, columns, the middle, both ends, all; tails of vectors; more than one block of rows. */
@@ -174,7 +175,7 @@ static int64_t reduced_index(const tn_ref *r, int64_t i)
     { .in = { { 2, 3 } }, .attrs = OVER(false, 2, { 1, 1 }), .fails = TN_ERR_ARG,                  \
       .message = "axis 1 is listed twice" }
 
-/* ---- sums ----------------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 static void sum_vjp(tn_vjp *c)
 {
@@ -184,10 +185,12 @@ static void sum_vjp(tn_vjp *c)
 REDUCE_REF(sum, 0, y + x)
 
 TN_OP_DEFINE(sum,
-    .doc = "y = sum of x over axes", REDUCTION(sum, 0), .infer = number_infer, .vjp = sum_vjp, .ref = sum_ref,
+    .doc = "y = sum of x over axes",
+    REDUCTION(sum, 0), .infer = number_infer, .vjp = sum_vjp, .ref = sum_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { 2, -1, 3 } }, .attrs = OVER(false, 1, { 1 }) },
                { .in = { { 2, -1, 3 } }, .attrs = OVER(false, 1, { 0 }) },
-               { .in = { { 3, 4 } }, .dtype = { TN_I32 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 9 },
+               { .in = { { 3, 4 } }, .dtype = { TN_I32 }, .attrs = OVER(false, 1, { 0 }),
+                 .int_hi = 9 },
                { .in = { { 3 } }, .dtype = { TN_BOOL }, .attrs = OVER(false, 1, { 0 }),
                  .fails = TN_ERR_DTYPE, .message = "sum: bool[3]: not of f32, f64, i32 or i64" }));
 REDUCE_FN(sum)
@@ -200,12 +203,13 @@ static void sum_square_vjp(tn_vjp *c)
 REDUCE_REF(sum_square, 0, y + x * x)
 
 TN_OP_DEFINE(sum_square,
-    .doc = "y = sum of x^2 over axes", REDUCTION(sum_square, 0), .infer = number_infer,
-    .vjp = sum_square_vjp, .ref = sum_square_ref,
+    .doc = "y = sum of x^2 over axes",
+    REDUCTION(sum_square, 0), .infer = number_infer, .vjp = sum_square_vjp,
+    .ref = sum_square_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { -1, 3 } }, .attrs = OVER(true, 1, { 0 }) }));
 REDUCE_FN(sum_square)
 
-/* ---- product -------------------------------------------------------------------------------------- */
+/* ---- product --------------------------------------------------------------------------------- */
 
 /* Halves times halves until one is left: a form whose derivatives of any order are right where
  * elements are 0, since nothing is ever divided. */
@@ -229,7 +233,8 @@ static void prod_expand(tn_expansion *c)
     while (left > 1) {
         int64_t  half = left / 2;
         tn_node *part[3];
-        if (tn_split(x, 1, (int64_t[]){ half, half, left % 2 }, 2 + (int)(left % 2), part) != TN_OK) return;
+        if (tn_split(x, 1, (int64_t[]){ half, half, left % 2 }, 2 + (int)(left % 2), part) != TN_OK)
+            return;
         x = tn_mul(part[0], part[1]);
         if (left % 2) x = tn_concat((tn_node *[]){ x, part[2] }, 2, 1);
         left -= half;
@@ -240,13 +245,14 @@ static void prod_expand(tn_expansion *c)
 REDUCE_REF(prod, 1, y * x)
 
 TN_OP_DEFINE(prod,
-    .doc = "y = product of x over axes", REDUCTION(prod, 0), .infer = number_infer, .expand = prod_expand,
-    .ref = prod_ref,
+    .doc = "y = product of x over axes",
+    REDUCTION(prod, 0), .infer = number_infer, .expand = prod_expand, .ref = prod_ref,
     TN_SAMPLES(REDUCE_SAMPLES, { .in = { { 2, -1 } }, .attrs = OVER(false, 1, { 1 }) },
-               { .in = { { 3, 4 } }, .dtype = { TN_I64 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 4 }));
+               { .in = { { 3, 4 } }, .dtype = { TN_I64 }, .attrs = OVER(false, 1, { 0 }),
+                 .int_hi = 4 }));
 REDUCE_FN(prod)
 
-/* ---- extremes ------------------------------------------------------------------------------------- */
+/* ---- extremes -------------------------------------------------------------------------------- */
 
 /* dy in equal shares to all the elements that reached the extreme. */
 static void extreme_vjp(tn_vjp *c)
@@ -274,22 +280,22 @@ REDUCE_REF(min, 0x1p53, x < y || x != x ? x : y)
     { .in = { { 5 } }, .dtype = { TN_I32 }, .attrs = OVER(false, 1, { 0 }), .int_hi = 100 }
 
 TN_OP_DEFINE(max,
-    .doc = "y = largest of x over axes; NaN if there is one", REDUCTION(max, 0), .infer = extreme_infer,
-    .vjp = extreme_vjp, .ref = max_ref,
+    .doc = "y = largest of x over axes; NaN if there is one",
+    REDUCTION(max, 0), .infer = extreme_infer, .vjp = extreme_vjp, .ref = max_ref,
     TN_SAMPLES(EXTREME_SAMPLES,
                { .in = { { 3, -1 } }, .attrs = OVER(false, 1, { 1 }), .fails = TN_ERR_SHAPE,
                  .message = "max: [3,0]: max of no elements" }));
 REDUCE_FN(max)
 
 TN_OP_DEFINE(min,
-    .doc = "y = smallest of x over axes; NaN if there is one", REDUCTION(min, 0), .infer = extreme_infer,
-    .vjp = extreme_vjp, .ref = min_ref,
+    .doc = "y = smallest of x over axes; NaN if there is one",
+    REDUCTION(min, 0), .infer = extreme_infer, .vjp = extreme_vjp, .ref = min_ref,
     TN_SAMPLES(EXTREME_SAMPLES,
                { .in = { { -1, 3 } }, .attrs = OVER(false, 1, { 0 }), .fails = TN_ERR_SHAPE,
                  .message = "min: [0,3]: min of no elements" }));
 REDUCE_FN(min)
 
-/* ---- of bools ------------------------------------------------------------------------------------- */
+/* ---- of bools -------------------------------------------------------------------------------- */
 
 REDUCE_REF(any, 0, y || x)
 REDUCE_REF(all, 1, y && x)
@@ -298,19 +304,22 @@ REDUCE_REF(all, 1, y && x)
     { .in = { { 3, 2 } }, .dtype = { TN_BOOL }, .attrs = OVER(false, 1, { 1 }) },                  \
     { .in = { { 2, 70 } }, .dtype = { TN_BOOL }, .attrs = OVER(true, 1, { 0 }) },                  \
     { .in = { { -1, 3 } }, .dtype = { TN_BOOL }, .attrs = OVER(false, 1, { 0 }) },                 \
-    { .in = { { 3 } }, .attrs = OVER(false, 1, { 0 }), .fails = TN_ERR_DTYPE, .message = "not bool" }
+    { .in = { { 3 } }, .attrs = OVER(false, 1, { 0 }), .fails = TN_ERR_DTYPE,                      \
+      .message = "not bool" }
 
 TN_OP_DEFINE(any,
-    .doc = "is any of x true, over axes", REDUCTION(max, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = any_ref,
+    .doc = "is any of x true, over axes",
+    REDUCTION(max, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = any_ref,
     TN_SAMPLES(BOOL_SAMPLES));
 REDUCE_FN(any)
 
 TN_OP_DEFINE(all,
-    .doc = "are all of x true, over axes", REDUCTION(min, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = all_ref,
+    .doc = "are all of x true, over axes",
+    REDUCTION(min, TN_NOT_DIFFERENTIABLE), .infer = bool_infer, .ref = all_ref,
     TN_SAMPLES(BOOL_SAMPLES));
 REDUCE_FN(all)
 
-/* ---- composed ------------------------------------------------------------------------------------- */
+/* ---- composed -------------------------------------------------------------------------------- */
 
 /* How many elements of x go into one result; 0, with the error said, if x is not a float. */
 static bool count_of(const char *name, tn_node *x, const tn_shape *axes, int64_t *count)
@@ -341,7 +350,8 @@ tn_node *tn_var(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddo
     if (!count_of("var", x, &list, &n)) return NULL;
     if (ddof < 0) return tn__refuse("var", x, TN_ERR_ARG, "ddof %d", ddof);
     tn_node *from_mean = tn_sub(x, tn_mean(x, axes, n_axes, true));
-    return tn_scale(tn_sum_square(from_mean, axes, n_axes, keep_dims), 1 / (double)(n > ddof ? n - ddof : 0));
+    return tn_scale(tn_sum_square(from_mean, axes, n_axes, keep_dims),
+                    1 / (double)(n > ddof ? n - ddof : 0));
 }
 
 /* sqrt(s) with gradient 0, not NaN, where s is 0. */

@@ -2,7 +2,7 @@
 #include "autograd/ops/build.h"
 #include "tensor/reduce.h"
 
-/* ---- what they share ------------------------------------------------------------------------------ */
+/* ---- what they share ------------------------------------------------------------------------- */
 
 enum { COLUMNS = 256, TASK_ELEMENTS = 1 << 14 };
 
@@ -53,7 +53,8 @@ static void scan_cost(const tn_infer *c, tn_cost *cost)
 {
     double n = (double)tn_shape_size(&c->in[0].shape), m = (double)tn_shape_size(&c->out[0].shape);
     cost->flops = n;
-    cost->bytes = n * (double)tn_dtype_size(c->in[0].dtype) + m * (double)tn_dtype_size(c->out[0].dtype);
+    cost->bytes =
+        n * (double)tn_dtype_size(c->in[0].dtype) + m * (double)tn_dtype_size(c->out[0].dtype);
 }
 
 static tn_status number_infer(tn_infer *c, int64_t axis, int *known)
@@ -63,7 +64,7 @@ static tn_status number_infer(tn_infer *c, int64_t axis, int *known)
     return tn_infer_axis(c, axis, c->in[0].shape.rank, known);
 }
 
-/* ---- cumsum --------------------------------------------------------------------------------------- */
+/* ---- cumsum ---------------------------------------------------------------------------------- */
 
 /* reverse: y[i] is the sum of x[i ..]: the transpose of the plain one. */
 #define CUMSUM_ATTRS(F) F(cumsum, i64, axis) F(cumsum, flag, reverse)
@@ -144,8 +145,8 @@ static void cumsum_ref(const tn_ref *r)
 #define ALONG(...) &(const cumsum_attrs){ __VA_ARGS__ }
 TN_OP_DEFINE(cumsum,
     .doc = "running sums along an axis: y[i] = x[0] + .. + x[i]",
-    .arity = 1, .flags = TN_INPLACE_OK, TN_ATTRS_OF(cumsum), .infer = cumsum_infer, .run = cumsum_run,
-    .vjp = cumsum_vjp, .ref = cumsum_ref, .cost = scan_cost,
+    .arity = 1, .flags = TN_INPLACE_OK, TN_ATTRS_OF(cumsum), .infer = cumsum_infer,
+    .run = cumsum_run, .vjp = cumsum_vjp, .ref = cumsum_ref, .cost = scan_cost,
     TN_SAMPLES({ .in = { { 5 } }, .attrs = ALONG(0, false) },
                { .in = { { 3, 4 } }, .attrs = ALONG(0, true) },
                { .in = { { 2, 3, 2 } }, .attrs = ALONG(-2, false) },
@@ -161,7 +162,7 @@ tn_node *tn_cumsum(tn_node *x, int axis)
     return tn_apply(&tn_op_cumsum, &x, 1, &(cumsum_attrs){ a < 0 ? axis : a, false });
 }
 
-/* ---- argmax, argmin ------------------------------------------------------------------------------- */
+/* ---- argmax, argmin -------------------------------------------------------------------------- */
 
 #define ARG_ATTRS(F) F(arg, i64, axis) F(arg, flag, keep_dims)
 TN_ATTRS(arg, ARG_ATTRS)
@@ -186,7 +187,8 @@ static tn_status arg_infer(tn_infer *c)
 }
 
 /* Is x better than the best so far? The first NaN is better than any number, and the last word. */
-#define IS_BETTER(x, best) ((p->flag ? (x) > (best) : (x) < (best)) || ((x) != (x) && (best) == (best)))
+#define IS_BETTER(x, best)                                                                         \
+    ((p->flag ? (x) > (best) : (x) < (best)) || ((x) != (x) && (best) == (best)))
 
 #define ARG_COLUMNS(T)                                                                             \
     do {                                                                                           \
@@ -261,7 +263,8 @@ static void arg_ref(const tn_ref *r, bool largest)
         int64_t at = 0;
         for (int64_t k = 0; k < n; k++) {
             int64_t j = (i / inner * n + k) * inner + i % inner;
-            double  x = is_float ? ((const double *)r->in[0])[j] : (double)((const int64_t *)r->in[0])[j];
+            double x =
+                is_float ? ((const double *)r->in[0])[j] : (double)((const int64_t *)r->in[0])[j];
             if (k == 0 || (largest ? x > best : x < best)) best = x, at = k;
         }
         ((int64_t *)r->out[0])[i] = at;
@@ -282,14 +285,14 @@ static void argmin_ref(const tn_ref *r) { arg_ref(r, false); }
       .message = "of no elements" }
 
 TN_OP_DEFINE(argmax,
-    .doc = "index of the largest element along an axis, the first of equals; of the first NaN, if any",
-    .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer, .run = argmax_run,
-    .ref = argmax_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
+    .doc = "index of the largest element along an axis, the first of equals; a NaN is larger",
+    .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer,
+    .run = argmax_run, .ref = argmax_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
 
 TN_OP_DEFINE(argmin,
-    .doc = "index of the smallest element along an axis, the first of equals; of the first NaN, if any",
-    .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer, .run = argmin_run,
-    .ref = argmin_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
+    .doc = "index of the smallest element along an axis, the first of equals; a NaN is smaller",
+    .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer,
+    .run = argmin_run, .ref = argmin_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
 
 static tn_node *arg_of(const tn_op *op, tn_node *x, int axis, bool keep_dims)
 {
@@ -297,5 +300,11 @@ static tn_node *arg_of(const tn_op *op, tn_node *x, int axis, bool keep_dims)
     return tn_apply(op, &x, 1, &(arg_attrs){ a < 0 ? axis : a, keep_dims });
 }
 
-tn_node *tn_argmax(tn_node *x, int axis, bool keep_dims) { return arg_of(&tn_op_argmax, x, axis, keep_dims); }
-tn_node *tn_argmin(tn_node *x, int axis, bool keep_dims) { return arg_of(&tn_op_argmin, x, axis, keep_dims); }
+tn_node *tn_argmax(tn_node *x, int axis, bool keep_dims)
+{
+    return arg_of(&tn_op_argmax, x, axis, keep_dims);
+}
+tn_node *tn_argmin(tn_node *x, int axis, bool keep_dims)
+{
+    return arg_of(&tn_op_argmin, x, axis, keep_dims);
+}

@@ -1,10 +1,10 @@
-/* Shapes: the ops that are views of their input (reshape, permute, expand, slice, split, unfold), and
- * what is composed of them. A view says how its output lies in its input's memory; where it cannot,
- * the input is copied first. Ops that move elements are in join.c. */
+/* Shapes: the ops that are views of their input (reshape, permute, expand, slice, split, unfold),
+ * and what is composed of them. A view says how its output lies in its input's memory; where it
+ * cannot, the input is copied first. Ops that move elements are in join.c. */
 #include "autograd/ops/build.h"
 #include "autograd/ops/view.h"
 
-/* ---- reshape -------------------------------------------------------------------------------------- */
+/* ---- reshape --------------------------------------------------------------------------------- */
 
 #define RESHAPE_ATTRS(F) F(reshape, shape, shape)
 TN_ATTRS(reshape, RESHAPE_ATTRS)
@@ -104,7 +104,8 @@ tn_node *tn_squeeze(tn_node *x, int axis)
     tn_shape s = tn_node_shape(x);
     int      a = tn_axis(axis, s.rank);
     if (a < 0)
-        return tn__refuse("squeeze", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -s.rank, s.rank);
+        return tn__refuse("squeeze", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -s.rank,
+                          s.rank);
     if (s.dim[a] != 1)
         return tn__refuse("squeeze", x, TN_ERR_SHAPE, "axis %d has size %lld, not 1", axis,
                           (long long)s.dim[a]);
@@ -119,9 +120,10 @@ tn_node *tn_unsqueeze(tn_node *x, int axis)
     tn_shape s = tn_node_shape(x);
     int      a = tn_axis(axis, s.rank + 1);
     if (a < 0)
-        return tn__refuse("unsqueeze", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -s.rank - 1,
-                          s.rank + 1);
-    if (s.rank == TN_MAX_RANK) return tn__refuse("unsqueeze", x, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
+        return tn__refuse("unsqueeze", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis,
+                          -s.rank - 1, s.rank + 1);
+    if (s.rank == TN_MAX_RANK)
+        return tn__refuse("unsqueeze", x, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
     for (int d = s.rank++; d > a; d--) s.dim[d] = s.dim[d - 1];
     s.dim[a] = 1;
     return tn_reshape(x, s);
@@ -134,8 +136,8 @@ tn_node *tn_flatten(tn_node *x, int first, int last)
     if (s.rank == 0) return tn_reshape(x, TN_SHAPE(1));
     int a = tn_axis(first, s.rank), b = tn_axis(last, s.rank);
     if (a < 0 || b < a)
-        return tn__refuse("flatten", x, TN_ERR_ARG, "axes %d to %d are not a range in [%d, %d)", first,
-                          last, -s.rank, s.rank);
+        return tn__refuse("flatten", x, TN_ERR_ARG, "axes %d to %d are not a range in [%d, %d)",
+                          first, last, -s.rank, s.rank);
     for (int d = 0; d < s.rank; d++) {
         if (d > a && d <= b) out.dim[out.rank - 1] *= s.dim[d];
         else out.dim[out.rank++] = s.dim[d];
@@ -143,7 +145,7 @@ tn_node *tn_flatten(tn_node *x, int first, int last)
     return tn_reshape(x, out);
 }
 
-/* ---- permute -------------------------------------------------------------------------------------- */
+/* ---- permute --------------------------------------------------------------------------------- */
 
 #define PERMUTE_ATTRS(F) F(permute, shape, axes)
 TN_ATTRS(permute, PERMUTE_ATTRS)
@@ -208,7 +210,7 @@ TN_OP_DEFINE(permute,
                { .in = { { 0 } }, .attrs = AXES(0, { 0 }) },
                { .in = { { 2, -1 } }, .attrs = AXES(2, { 1, 0 }) },
                { .in = { { 2, 3 } }, .attrs = AXES(2, { 1, 1 }), .fails = TN_ERR_ARG,
-                 .message = "permute: [2,3]: axes [1,1] are not a permutation of its 2 dimensions" }));
+                 .message = "permute: [2,3]: axes [1,1] are not a permutation" }));
 
 tn_node *tn_permute(tn_node *x, const int *axes, int n)
 {
@@ -226,13 +228,13 @@ tn_node *tn_transpose(tn_node *x, int axis0, int axis1)
     if (!x) return NULL;
     int rank = tn_rank(x), a = tn_axis(axis0, rank), b = tn_axis(axis1, rank), axes[TN_MAX_RANK];
     if (a < 0 || b < 0)
-        return tn__refuse("transpose", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", a < 0 ? axis0 : axis1,
-                          -rank, rank);
+        return tn__refuse("transpose", x, TN_ERR_ARG, "axis %d is not in [%d, %d)",
+                          a < 0 ? axis0 : axis1, -rank, rank);
     for (int d = 0; d < rank; d++) axes[d] = d == a ? b : d == b ? a : d;
     return tn_permute(x, axes, rank);
 }
 
-/* ---- expand --------------------------------------------------------------------------------------- */
+/* ---- expand ---------------------------------------------------------------------------------- */
 
 #define EXPAND_ATTRS(F) F(expand, shape, shape)
 TN_ATTRS(expand, EXPAND_ATTRS)
@@ -289,10 +291,11 @@ tn_node *tn_expand(tn_node *x, tn_shape shape)
     return tn_apply(&tn_op_expand, &x, 1, &(expand_attrs){ shape });
 }
 
-/* ---- slice ---------------------------------------------------------------------------------------- */
+/* ---- slice ----------------------------------------------------------------------------------- */
 
 /* Elements begin, begin + step, .., `count` of them, of one axis. */
-#define SLICE_ATTRS(F) F(slice, i64, axis) F(slice, i64, begin) F(slice, i64, count) F(slice, i64, step)
+#define SLICE_ATTRS(F)                                                                             \
+    F(slice, i64, axis) F(slice, i64, begin) F(slice, i64, count) F(slice, i64, step)
 TN_ATTRS(slice, SLICE_ATTRS)
 
 /* Are begin, begin + step, .. (count of them) all in [0, n)? */
@@ -313,9 +316,9 @@ static tn_status slice_infer(tn_infer *c)
     if (tn_infer_axis(c, a->axis, s->rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
     if (a->step == 0) return tn_infer_fail(c, TN_ERR_ARG, "the step is 0");
     if (!steps_inside(a->begin, a->count, a->step, s->dim[axis]))
-        return tn_infer_fail(c, TN_ERR_ARG, "%lld elements from %lld in steps of %lld are not all in [0, %lld)",
-                             (long long)a->count, (long long)a->begin, (long long)a->step,
-                             (long long)s->dim[axis]);
+        return tn_infer_fail(
+            c, TN_ERR_ARG, "%lld elements from %lld in steps of %lld are not all in [0, %lld)",
+            (long long)a->count, (long long)a->begin, (long long)a->step, (long long)s->dim[axis]);
     c->out[0] = c->in[0];
     c->out[0].shape.dim[axis] = a->count;
     return TN_OK;
@@ -400,8 +403,8 @@ tn_node *tn_select(tn_node *x, int axis, int64_t index)
         return tn__refuse("select", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -tn_rank(x),
                           tn_rank(x));
     if (i < 0 || i >= n)
-        return tn__refuse("select", x, TN_ERR_ARG, "index %lld is not in [%lld, %lld)", (long long)index,
-                          (long long)-n, (long long)n);
+        return tn__refuse("select", x, TN_ERR_ARG, "index %lld is not in [%lld, %lld)",
+                          (long long)index, (long long)-n, (long long)n);
     return tn_squeeze(tn_apply(&tn_op_slice, &x, 1, &(slice_attrs){ a, i, 1, 1 }), a);
 }
 
@@ -411,7 +414,8 @@ tn_node *tn_flip(tn_node *x, int axis)
     int64_t n = tn_dim(x, axis);
     int     a = tn_axis(axis, tn_rank(x));
     if (a < 0)
-        return tn__refuse("flip", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -tn_rank(x), tn_rank(x));
+        return tn__refuse("flip", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -tn_rank(x),
+                          tn_rank(x));
     return tn_slice(x, a, n - 1, INT64_MIN, -1);
 }
 
@@ -421,13 +425,14 @@ tn_node *tn_roll(tn_node *x, int axis, int64_t shift)
     int64_t n = tn_dim(x, axis);
     int     a = tn_axis(axis, tn_rank(x));
     if (a < 0)
-        return tn__refuse("roll", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -tn_rank(x), tn_rank(x));
+        return tn__refuse("roll", x, TN_ERR_ARG, "axis %d is not in [%d, %d)", axis, -tn_rank(x),
+                          tn_rank(x));
     int64_t by = n ? (shift % n + n) % n : 0, cut = n - by; /* x[cut] comes first */
     if (by == 0 && tn_node_graph(x)) return x;
     return tn_concat((tn_node *[]){ tn_slice(x, a, cut, n, 1), tn_slice(x, a, 0, cut, 1) }, 2, a);
 }
 
-/* ---- split ---------------------------------------------------------------------------------------- */
+/* ---- split ----------------------------------------------------------------------------------- */
 
 #define SPLIT_ATTRS(F) F(split, i64, axis) F(split, shape, sizes)
 TN_ATTRS(split, SPLIT_ATTRS)
@@ -448,7 +453,8 @@ static tn_status split_infer(tn_infer *c)
     for (int i = 0; i < a->sizes.rank; i++) {
         int64_t n = a->sizes.dim[i];
         if (n < 0 || n > s->dim[axis] - sum)
-            return tn_infer_fail(c, TN_ERR_SHAPE, "part %d of size %lld does not fit axis %d of size %lld", i,
+            return tn_infer_fail(c, TN_ERR_SHAPE,
+                                 "part %d of size %lld does not fit axis %d of size %lld", i,
                                  (long long)n, axis, (long long)s->dim[axis]);
         sum += n;
         c->out[i] = c->in[0];
@@ -537,7 +543,8 @@ tn_status tn_split(tn_node *x, int axis, const int64_t *sizes, int n, tn_node **
         else sum = size + 1;
     }
     if (n > TN_MAX_OUT && (a < 0 || sum != size)) {
-        tn__refuse("split", x, TN_ERR_SHAPE, "the sizes of %d parts do not add up to that of axis %d", n, axis);
+        tn__refuse("split", x, TN_ERR_SHAPE,
+                   "the sizes of %d parts do not add up to that of axis %d", n, axis);
         return TN_ERR_SHAPE;
     }
     if (split_groups(x, a < 0 ? axis : a, sizes, n, out)) return TN_OK;
@@ -564,7 +571,7 @@ tn_status tn_chunk(tn_node *x, int axis, int n, tn_node **out)
     return s;
 }
 
-/* ---- unfold --------------------------------------------------------------------------------------- */
+/* ---- unfold ---------------------------------------------------------------------------------- */
 
 #define UNFOLD_ATTRS(F) F(unfold, i64, axis) F(unfold, i64, size) F(unfold, i64, step)
 TN_ATTRS(unfold, UNFOLD_ATTRS)
@@ -576,7 +583,8 @@ static tn_status unfold_infer(tn_infer *c)
     int                 axis;
     if (tn_infer_axis(c, a->axis, s.rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
     if (a->size < 1 || a->size > s.dim[axis] || a->step < 1)
-        return tn_infer_fail(c, TN_ERR_ARG, "windows of %lld in steps of %lld over axis %d of size %lld",
+        return tn_infer_fail(c, TN_ERR_ARG,
+                             "windows of %lld in steps of %lld over axis %d of size %lld",
                              (long long)a->size, (long long)a->step, axis, (long long)s.dim[axis]);
     if (s.rank == TN_MAX_RANK) return tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
     s.dim[axis] = (s.dim[axis] - a->size) / a->step + 1;
@@ -618,7 +626,7 @@ REF_MOVE(unfold)
 
 #define UNFOLD(...) &(const unfold_attrs){ __VA_ARGS__ }
 TN_OP_DEFINE(unfold,
-    .doc = "sliding windows of an axis, as a last dimension: [.., n, ..] -> [.., (n - size) / step + 1, .., size]",
+    .doc = "windows of an axis as a last dim: [.., n, ..] -> [.., (n - size) / step + 1, .., size]",
     .arity = 1, TN_ATTRS_OF(unfold), .infer = unfold_infer, .view = unfold_view, .vjp = unfold_vjp,
     .ref = unfold_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 6 } }, .attrs = UNFOLD(0, 3, 1) },
@@ -634,7 +642,7 @@ tn_node *tn_unfold(tn_node *x, int axis, int64_t size, int64_t step)
     return tn_apply(&tn_op_unfold, &x, 1, &(unfold_attrs){ a < 0 ? axis : a, size, step });
 }
 
-/* ---- triangles ------------------------------------------------------------------------------------ */
+/* ---- triangles ------------------------------------------------------------------------------- */
 
 /* 0 in x where column - row > diagonal (above) or < diagonal. */
 static tn_node *triangle(const char *name, tn_node *x, int64_t diagonal, bool above)

@@ -1,10 +1,10 @@
-/* sort and topk along an axis: stable (equal values stay in the order of their positions), NaNs last.
- * Values become integers of the same order, so that one merge sort serves every dtype. */
+/* sort and topk along an axis: stable (equal values stay in the order of their positions), NaNs
+ * last. Values become integers of the same order, so that one merge sort serves every dtype. */
 #include "autograd/ops/build.h"
 
 #include <string.h>
 
-/* ---- keys ------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 /* A value as an integer: what is to come earlier is smaller. */
 typedef struct sort_item {
@@ -48,7 +48,7 @@ static void make_keys(tn_dtype dtype, const void *x, int64_t stride, int64_t n, 
     }
 }
 
-/* ---- sorting ---------------------------------------------------------------------------------------- */
+/* ---- sorting --------------------------------------------------------------------------------- */
 
 static void insertion_sort(sort_item *a, int64_t n)
 {
@@ -80,7 +80,8 @@ static sort_item *merge_sort(sort_item *a, sort_item *other, int64_t n)
     for (int64_t i = 0; i < n; i += RUN) insertion_sort(a + i, n - i < RUN ? n - i : RUN);
     for (int64_t width = RUN; width < n; width *= 2) {
         for (int64_t i = 0; i < n; i += 2 * width) {
-            int64_t na = n - i < width ? n - i : width, nb = n - i - na < width ? n - i - na : width;
+            int64_t na = n - i < width ? n - i : width,
+                    nb = n - i - na < width ? n - i - na : width;
             merge(a + i, na, a + i + na, nb, other + i);
         }
         sort_item *t = a;
@@ -101,7 +102,7 @@ static int64_t pick(const sort_item *a, int64_t n, int64_t k, sort_item *best, i
     return have;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct sort_plan {
     tn_dtype    dtype;
@@ -143,7 +144,7 @@ static void pick_first(const sort_plan *p, const char *x, sort_item *best)
 
 static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
 {
-    int64_t    size = (int64_t)tn_dtype_size(p->dtype), outer = line / p->inner, i = line % p->inner;
+    int64_t size = (int64_t)tn_dtype_size(p->dtype), outer = line / p->inner, i = line % p->inner;
     int64_t    from = outer * p->n * p->inner + i, to = outer * p->k * p->inner + i;
     sort_item *a = room, *b = room + p->n;
     if (p->k <= PICK_MOST && 8 * p->k <= p->n) {
@@ -153,8 +154,8 @@ static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
         a = merge_sort(a, b, p->n);
     }
     for (int64_t r = 0; r < p->k; r++) {
-        memcpy(p->values + (to + r * p->inner) * size, p->x + (from + a[r].position * p->inner) * size,
-               (size_t)size);
+        memcpy(p->values + (to + r * p->inner) * size,
+               p->x + (from + a[r].position * p->inner) * size, (size_t)size);
         p->positions[to + r * p->inner] = a[r].position;
     }
 }
@@ -186,8 +187,8 @@ static tn_status run_sort(tn_exec *e, int64_t axis, int64_t k, bool descending)
     const tn_shape *s = &e->in[0].shape;
     int             a = tn_axis((int)axis, s->rank);
     sort_plan p = { .dtype = e->in[0].dtype, .x = e->in[0].data, .values = e->out[0].data,
-                    .positions = e->out[1].data, .room = e->scratch, .n = s->dim[a], .k = k, .inner = 1,
-                    .lines = lines_of(s, a), .descending = descending };
+                    .positions = e->out[1].data, .room = e->scratch, .n = s->dim[a], .k = k,
+                    .inner = 1, .lines = lines_of(s, a), .descending = descending };
     for (int d = a + 1; d < s->rank; d++) p.inner *= s->dim[d];
     p.tasks = task_count(e, p.lines);
     if (k > 0) tn_parallel_for(e->ctx, p.tasks, sort_task, &p);
@@ -224,7 +225,8 @@ static void cost_of_sort(const tn_infer *c, tn_cost *cost)
 /* dy back to where the values came from. */
 static void vjp_of_sort(tn_vjp *c, int64_t axis)
 {
-    if (c->dout[0]) c->din[0] = tn_scatter_add(tn_zeros_like(c->in[0]), (int)axis, c->out[1], c->dout[0]);
+    if (c->dout[0])
+        c->din[0] = tn_scatter_add(tn_zeros_like(c->in[0]), (int)axis, c->out[1], c->dout[0]);
 }
 
 /* Selection, one place after another: the best of those not taken yet, the first of equals. */
@@ -237,15 +239,18 @@ static void ref_of_sort(const tn_ref *r, int64_t axis, int64_t k, bool descendin
     for (int d = a + 1; d < s->rank; d++) inner *= s->dim[d];
     for (int64_t line = 0; line < lines; line++)
         for (int64_t place = 0; place < k; place++) {
-            int64_t from = line / inner * n * inner + line % inner, to = line / inner * k * inner + line % inner;
+            int64_t from = line / inner * n * inner + line % inner,
+                    to = line / inner * k * inner + line % inner;
             int64_t best = -1;
             double  best_x = 0;
             for (int64_t i = 0; i < n; i++) {
                 bool is_taken = false;
-                for (int64_t p = 0; p < place; p++) is_taken |= ((int64_t *)r->out[1])[to + p * inner] == i;
+                for (int64_t p = 0; p < place; p++)
+                    is_taken |= ((int64_t *)r->out[1])[to + p * inner] == i;
                 double x = is_float ? ((const double *)r->in[0])[from + i * inner]
                                     : (double)((const int64_t *)r->in[0])[from + i * inner];
-                if (!is_taken && (best < 0 || (descending ? x > best_x : x < best_x))) best = i, best_x = x;
+                if (!is_taken && (best < 0 || (descending ? x > best_x : x < best_x)))
+                    best = i, best_x = x;
             }
             ((int64_t *)r->out[1])[to + place * inner] = best;
             memcpy((char *)r->out[0] + (to + place * inner) * 8,
@@ -253,26 +258,34 @@ static void ref_of_sort(const tn_ref *r, int64_t axis, int64_t k, bool descendin
         }
 }
 
-/* ---- sort -------------------------------------------------------------------------------------------- */
+/* ---- sort ------------------------------------------------------------------------------------ */
 
 #define SORT_ATTRS(F) F(sort, i64, axis) F(sort, flag, descending)
 TN_ATTRS(sort, SORT_ATTRS)
 
-static tn_status sort_infer(tn_infer *c) { return infer_sort(c, ((const sort_attrs *)c->attrs)->axis, -1); }
+static tn_status sort_infer(tn_infer *c)
+{
+    return infer_sort(c, ((const sort_attrs *)c->attrs)->axis, -1);
+}
 
 static tn_status sort_run(tn_exec *e)
 {
     const sort_attrs *a = e->attrs;
-    return run_sort(e, a->axis, e->in[0].shape.dim[tn_axis((int)a->axis, e->in[0].shape.rank)], a->descending);
+    return run_sort(e, a->axis, e->in[0].shape.dim[tn_axis((int)a->axis, e->in[0].shape.rank)],
+                    a->descending);
 }
 
-static size_t sort_scratch(const tn_exec *e) { return scratch_of(e, ((const sort_attrs *)e->attrs)->axis); }
+static size_t sort_scratch(const tn_exec *e)
+{
+    return scratch_of(e, ((const sort_attrs *)e->attrs)->axis);
+}
 static void   sort_vjp(tn_vjp *c) { vjp_of_sort(c, ((const sort_attrs *)c->attrs)->axis); }
 
 static void sort_ref(const tn_ref *r)
 {
     const sort_attrs *a = r->attrs;
-    ref_of_sort(r, a->axis, r->in_type[0].shape.dim[tn_axis((int)a->axis, r->in_type[0].shape.rank)],
+    ref_of_sort(r, a->axis,
+                r->in_type[0].shape.dim[tn_axis((int)a->axis, r->in_type[0].shape.rank)],
                 a->descending);
 }
 
@@ -307,10 +320,11 @@ static tn_status two_outputs(const tn_op *op, tn_node *x, const void *attrs, tn_
 tn_status tn_sort(tn_node *x, int axis, bool descending, tn_node **values, tn_node **indices)
 {
     int a = tn_axis(axis, tn_rank(x));
-    return two_outputs(&tn_op_sort, x, &(sort_attrs){ a < 0 ? axis : a, descending }, values, indices);
+    return two_outputs(&tn_op_sort, x, &(sort_attrs){ a < 0 ? axis : a, descending }, values,
+                       indices);
 }
 
-/* ---- topk -------------------------------------------------------------------------------------------- */
+/* ---- topk ------------------------------------------------------------------------------------ */
 
 #define TOPK_ATTRS(F) F(topk, i64, axis) F(topk, i64, k)
 TN_ATTRS(topk, TOPK_ATTRS)
@@ -321,7 +335,8 @@ static tn_status topk_infer(tn_infer *c)
     if (infer_sort(c, a->axis, -1) != TN_OK) return tn_ctx_status(c->ctx);
     int64_t n = c->in[0].shape.dim[tn_axis((int)a->axis, c->in[0].shape.rank)];
     if (a->k < 0 || a->k > n)
-        return tn_infer_fail(c, TN_ERR_ARG, "k is %lld, the axis has %lld", (long long)a->k, (long long)n);
+        return tn_infer_fail(c, TN_ERR_ARG, "k is %lld, the axis has %lld", (long long)a->k,
+                             (long long)n);
     return infer_sort(c, a->axis, a->k);
 }
 
@@ -331,7 +346,10 @@ static tn_status topk_run(tn_exec *e)
     return run_sort(e, a->axis, a->k, true);
 }
 
-static size_t topk_scratch(const tn_exec *e) { return scratch_of(e, ((const topk_attrs *)e->attrs)->axis); }
+static size_t topk_scratch(const tn_exec *e)
+{
+    return scratch_of(e, ((const topk_attrs *)e->attrs)->axis);
+}
 static void   topk_vjp(tn_vjp *c) { vjp_of_sort(c, ((const topk_attrs *)c->attrs)->axis); }
 
 static void topk_ref(const tn_ref *r)
@@ -342,7 +360,7 @@ static void topk_ref(const tn_ref *r)
 
 #define TOPK(...) &(const topk_attrs){ __VA_ARGS__ }
 TN_OP_DEFINE(topk,
-    .doc = "the k largest along an axis, falling; and where each came from; NaNs count as the smallest",
+    .doc = "the k largest along an axis, falling, NaNs last; and where each came from",
     .arity = 1, .n_out = 2, TN_ATTRS_OF(topk), .infer = topk_infer, .run = topk_run,
     .scratch = topk_scratch, .vjp = topk_vjp, .ref = topk_ref, .cost = cost_of_sort,
     TN_SAMPLES({ .in = { { 7 } }, .attrs = TOPK(0, 3), .distinct = true },

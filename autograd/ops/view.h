@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-/* The transposes of slice and of unfold, in join.c. spread: zeros of size n along the axis, with x at
- * begin, begin + step, ..; fold: windows of the last dimension added up to size n along the axis. */
+/* The transposes of slice and of unfold, in join.c. spread: zeros of size n along the axis, with x
+ * at begin, begin + step, ..; fold: windows of the last dimension added up to size n along the
+ * axis. */
 tn_node *tn__spread(tn_node *x, int64_t axis, int64_t begin, int64_t step, int64_t n);
 tn_node *tn__fold(tn_node *x, int64_t axis, int64_t step, int64_t n);
 
@@ -25,7 +26,8 @@ TN_INLINE void tn__ref_move(const tn_ref *r, int k, tn__ref_map map)
         for (int d = out->rank - 1; d >= 0; d--) at[d] = rest % out->dim[d], rest /= out->dim[d];
         if (!map(r, k, at, from)) continue;
         for (int d = 0; d < in->rank; d++) j = j * in->dim[d] + from[d];
-        memcpy((char *)r->out[k] + (size_t)i * size, (const char *)r->in[0] + (size_t)j * size, size);
+        memcpy((char *)r->out[k] + (size_t)i * size, (const char *)r->in[0] + (size_t)j * size,
+               size);
     }
 }
 

@@ -1,5 +1,5 @@
-/* Reductions of rows and of columns: the two loops under tensor/reduce.h, which says what trees they
- * must follow. Compiled per level, and here once per dtype. */
+/* Reductions of rows and of columns: the two loops under tensor/reduce.h, which says what trees
+ * they must follow. Compiled per level, and here once per dtype. */
 #include "tensor/kernels/simd.h"
 #include "tensor/reduce.h"
 
@@ -14,11 +14,12 @@
 #  undef TN_REAL
 #else
 
-/* ---- one operation -------------------------------------------------------------------------- */
+/* ---- one operation --------------------------------------------------------------------------- */
 
 TN_INLINE T TN_R(neutral)(tn__reduce_kind kind)
 {
-    return kind == TN__PROD ? 1 : kind == TN__MAX ? -(T)INFINITY : kind == TN__MIN ? (T)INFINITY : 0;
+    if (kind == TN__MAX) return -(T)INFINITY;
+    return kind == TN__MIN ? (T)INFINITY : kind == TN__PROD ? 1 : 0;
 }
 
 /* x where it is beyond m or NaN, else m: so a NaN, once there, stays. */
@@ -80,8 +81,9 @@ TN_INLINE T TN_R(reduce_row)(tn__reduce_kind kind, const T *x, int64_t n)
     for (int v = 0; v < VECS; v++) {
         int64_t left = n - i - v * v_lanes;
         if (left <= 0) break;
-        a[v] = TN_R(step)(kind, a[v], left >= v_lanes ? v_load(x + i + v * v_lanes)
-                                                      : v_load_part(x + i + v * v_lanes, left, neutral));
+        a[v] = TN_R(step)(kind, a[v],
+                          left >= v_lanes ? v_load(x + i + v * v_lanes)
+                                          : v_load_part(x + i + v * v_lanes, left, neutral));
     }
     a[0] = TN_R(join)(kind, a[0], a[2]), a[1] = TN_R(join)(kind, a[1], a[3]);
     return TN_R(join_lanes)(kind, TN_R(join)(kind, a[0], a[1]));
