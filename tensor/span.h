@@ -13,7 +13,9 @@
 #define TN_TENSOR_SPAN_H
 
 #include "tensor/context.h"
-#include "tensor/vmath.h"
+#if !defined __cplusplus /* kernels are written in C; a C++ program may still pass ops on */
+#  include "tensor/vmath.h"
+#endif
 
 enum { TN_SPAN_MAX_IN = 8, TN_SPAN_MAX_OUT = 4 };
 

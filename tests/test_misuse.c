@@ -284,7 +284,7 @@ TEST(misuse, parameters_and_optimizers)
     REFUSED(tn_params_bind(p, NULL) == TN_OK, TN_ERR_ARG, "program");
     REFUSED(tn_adam_new(p, &(tn_adam_options){ .beta1 = 2 }), TN_ERR_ARG, "2");
     REFUSED(tn_adam_new(p, &(tn_adam_options){ .ema_decay = 1.5 }), TN_ERR_ARG, "1.5");
-    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = INFINITY }), TN_ERR_ARG, "clip_norm inf");
+    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = INFINITY }), TN_ERR_ARG, "clip_norm is inf");
     tn_optimizer *opt = tn_sgd_new(p, NULL);
     REQUIRE(opt);
     REFUSED(tn_optimizer_set_clip_norm(opt, 1) == TN_OK, TN_ERR_STATE, "clip");
