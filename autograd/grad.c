@@ -31,6 +31,27 @@ static void mark_dependents(walk *w)
     }
 }
 
+static bool is_zero(const tn_node *x)
+{
+    return x->call && x->call->op == &tn_op_full && ((const full_attrs *)x->call->attrs)->value == 0;
+}
+
+/* Are its rows added to nothing but zeros, as those of an embedding's gradient are? */
+static bool is_scattered(const tn_node *x)
+{
+    return x->call && x->call->op == &tn_op_index_add && is_zero(x->call->in[0]);
+}
+
+/* a + b; where one of them is rows in a sea of zeros, they are added to the other, so that a table
+ * that is used several times (tied embeddings) has one dense gradient and not one for each use. */
+static tn_node *add_gradients(tn_node *a, tn_node *b)
+{
+    const tn_node *rows = is_scattered(b) ? b : is_scattered(a) ? a : NULL;
+    if (!rows) return tn_add(a, b);
+    const tn__call *c = rows->call;
+    return tn_apply(c->op, (tn_node *[]){ rows == b ? a : b, c->in[1], c->in[2] }, 3, c->attrs);
+}
+
 static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_op *op)
 {
     if (!dx) return tn_ctx_status(w->g->ctx);
@@ -41,7 +62,7 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
                        tn_dtype_name(dx->type.dtype), tn_dtype_name(x->type.dtype));
     if (!tn_shape_equal(&dx->type.shape, &x->type.shape)) dx = tn_sum_to(dx, x->type.shape);
     tn_node **sum = &w->cot[x->id];
-    *sum = *sum ? tn_add(*sum, dx) : dx;
+    *sum = *sum ? add_gradients(*sum, dx) : dx;
     return *sum ? TN_OK : tn_ctx_status(w->g->ctx);
 }
 
