@@ -248,7 +248,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
 
     const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
-    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (nr * size), 64), KC_MOST), 4);
+    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (p->width * size), 32), KC_MOST), 4);
     choose_direct(p, &caches);
     if (is_large(p, &caches))
         plan_shared(p, &caches, threads);

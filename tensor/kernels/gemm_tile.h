@@ -178,6 +178,8 @@ static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
+enum { PIECE = 16 / (int)sizeof(T) }; /* elements in 16 bytes */
+
 /* A pack is dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k, where dst has rows of
  * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many
  * at the end, which the next one in rising order mends. */
@@ -208,17 +210,15 @@ static void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels
                         v_mul(by, v_load(src + p * step + (q * NV + v) * LANES)));
 }
 
-/* LANES lines, at src + at[], x PIECE values of k, transposed. The pieces that lie side by side
- * after v_quads come from lines PIECE apart. */
-TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], int64_t width,
-                                 VEC by)
+/* LANES lines x PIECE values of k, transposed. p[q] is the first of PIECE neighbouring lines; what
+ * v_quads puts side by side comes from lines PIECE apart. */
+TN_INLINE void NAME(pack_square)(T *dst, const T *const *p, int64_t line, int64_t width, VEC by,
+                                 const bool is_scaled)
 {
-    enum { PIECE = 16 / (int)sizeof(T), QUADS = LANES / PIECE };
     VEC r[PIECE];
     UNROLL for (int i = 0; i < PIECE; i++) {
-        int64_t row[QUADS];
-        UNROLL for (int q = 0; q < QUADS; q++) row[q] = at[i + q * PIECE];
-        r[i] = v_mul(by, v_quads(src, row));
+        r[i] = v_quads(p, i * line);
+        if (is_scaled) r[i] = v_mul(by, r[i]);
     }
 #ifdef F64
     v_store(dst, v_lo(r[0], r[1]));
@@ -233,23 +233,57 @@ TN_INLINE void NAME(pack_square)(T *dst, const T *src, const int64_t at[LANES], 
 #endif
 }
 
+/* LANES lines along all k. */
+TN_INLINE void NAME(pack_band)(T *dst, const T *src, int64_t line, int64_t width, int64_t k, VEC by,
+                               const bool is_scaled)
+{
+    const T *p[LANES / PIECE];
+    for (int q = 0; q < LANES / PIECE; q++) p[q] = src + q * PIECE * line;
+    for (; k >= PIECE; k -= PIECE) {
+        NAME(pack_square)(dst, p, line, width, by, is_scaled);
+        dst += PIECE * width;
+        UNROLL for (int q = 0; q < LANES / PIECE; q++) {
+            p[q] += PIECE;
+            HIDE(p[q]);
+        }
+    }
+    for (const T *rest = p[0]; k > 0; k--, rest++, dst += width) {
+        T row[LANES];
+        for (int i = 0; i < LANES; i++) row[i] = rest[i * line];
+        v_store(dst, v_mul(by, v_load(row)));
+    }
+}
+
+/* Fewer than LANES lines, through a copy in which the last is repeated. */
+static void NAME(pack_few)(T *dst, const T *src, int64_t line, int64_t n_lines, int64_t width,
+                           int64_t k, VEC by)
+{
+    enum { RUN = 64 };
+    T some[LANES * RUN];
+    for (int64_t p = 0; p < k; p += RUN) {
+        const int64_t n = k - p < RUN ? k - p : RUN;
+        for (int64_t i = 0; i < LANES; i++) {
+            const T *from = src + (i < n_lines ? i : n_lines - 1) * line + p;
+            memcpy(some + i * RUN, from, (size_t)n * sizeof(T));
+        }
+        NAME(pack_band)(dst + p * width, some, RUN, width, n, by, true);
+    }
+}
+
 /* Lines along k in memory: transposed, LANES lines at a time. Where the last of them would reach
  * past the row, they begin earlier; a row shorter than LANES is mended by the one after it. */
 static void NAME(pack_lines)(T *dst, const T *src, int64_t line, int64_t n_lines, int64_t width,
-                             int64_t k, VEC by)
+                             int64_t k, T scale)
 {
-    enum { PIECE = 16 / (int)sizeof(T) };
+    const VEC by = v_all(scale);
     for (int64_t next = 0; next < n_lines; next += LANES) {
         const int64_t l = next + LANES > width && width >= LANES ? width - LANES : next;
-        int64_t at[LANES], p = 0;
-        for (int i = 0; i < LANES; i++) at[i] = (l + i < n_lines ? l + i : n_lines - 1) * line;
-        for (; p + PIECE <= k; p += PIECE)
-            NAME(pack_square)(dst + p * width + l, src + p, at, width, by);
-        for (; p < k; p++) {
-            T row[LANES];
-            for (int i = 0; i < LANES; i++) row[i] = src[at[i] + p];
-            v_store(dst + p * width + l, v_mul(by, v_load(row)));
-        }
+        if (l + LANES > n_lines)
+            NAME(pack_few)(dst + l, src + l * line, line, n_lines - l, width, k, by);
+        else if (scale == 1)
+            NAME(pack_band)(dst + l, src + l * line, line, width, k, by, false);
+        else
+            NAME(pack_band)(dst + l, src + l * line, line, width, k, by, true);
     }
 }
 
@@ -259,7 +293,7 @@ static void NAME(pack)(T *dst, const T *src, int64_t line, int64_t step, int64_t
     if (line == 1)
         NAME(pack_rows)(dst, src, step, n_lines, width, k, v_all(scale));
     else if (step == 1)
-        NAME(pack_lines)(dst, src, line, n_lines, width, k, v_all(scale));
+        NAME(pack_lines)(dst, src, line, n_lines, width, k, scale);
     else
         for (int64_t p = 0; p < k; p++)
             for (int64_t l = 0; l < width; l++)

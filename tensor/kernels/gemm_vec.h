@@ -5,7 +5,7 @@
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
  * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV.
  *
- * A transposition starts from v_quads(p, r): 16-byte pieces of rows r[0], r[1], .. side by side;
+ * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
 
 #if defined __AVX512F__
@@ -37,9 +37,9 @@
 #    define v_hi2(a, b)                                                                            \
         _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
 #  endif
-#  define v_quads(p, r)                                                                            \
-      v_insert(v_insert(v_insert(v_first((p) + (r)[0]), (p) + (r)[1], 1), (p) + (r)[2], 2),        \
-               (p) + (r)[3], 3)
+#  define v_quads(p, o)                                                                            \
+      v_insert(v_insert(v_insert(v_first((p)[0] + (o)), (p)[1] + (o), 1), (p)[2] + (o), 2),        \
+               (p)[3] + (o), 3)
 #  define v_part(n)             ((PART)((1u << (n)) - 1))
 #  define v_load_part(p, m)     V_(maskz_loadu)(m, p)
 #  define v_store_part(p, m, v) V_(mask_storeu)(p, m, v)
@@ -74,7 +74,7 @@
         _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #  endif
 #  define PART                  __m256i
-#  define v_quads(p, r)         v_insert(v_first((p) + (r)[0]), (p) + (r)[1], 1)
+#  define v_quads(p, o)         v_insert(v_first((p)[0] + (o)), (p)[1] + (o), 1)
 #  define v_load_part(p, m)     V_(maskload)(p, m)
 #  define v_store_part(p, m, v) V_(maskstore)(p, m, v)
 
@@ -128,7 +128,7 @@ static void NAME(v_store_part128)(T *p, int n, VEC v)
 #  define v_zero()              ((VEC){ 0 })
 #  define v_all(x)              (((VEC){ 0 }) + (x))
 #  define v_mul(a, b)           ((a) * (b))
-#  define v_quads(p, r)         v_load((p) + (r)[0])
+#  define v_quads(p, o)         v_load((p)[0] + (o))
 #  ifdef F64
 #    define v_lo(a, b)  __builtin_shufflevector(a, b, 0, 2)
 #    define v_hi(a, b)  __builtin_shufflevector(a, b, 1, 3)
