@@ -2,10 +2,10 @@
  *
  *     math [--all] [--speed] [--accuracy] [name ..]
  *
- * Accuracy: the largest error in units of the last place, and where. f32 functions of one number are
- * compared with double on every 509th bit pattern, or with --all on all 2^32 (a minute or more each);
- * f64 and functions of two numbers with long double on random ones. Speed: elements per second on
- * blocks that stay in L1, the best of many runs. */
+ * Accuracy: the largest error in units of the last place, and where. f32 functions of one number
+ * are compared with double on every 509th bit pattern, or with --all on all 2^32 (a minute or more
+ * each); f64 and functions of two numbers with long double on random ones. Speed: elements per
+ * second on blocks that stay in L1, the best of many runs. */
 #include "tests/math_list.h"
 
 #include <stdio.h>
@@ -15,13 +15,13 @@
 enum { BLOCK = 2048 };
 
 typedef struct worst {
-    double      error;
+    double error;
     long double x, y, got, want;
 } worst;
 
 static uint64_t random_state = 1;
 
-static uint64_t random_bits(void)                           /* splitmix64 */
+static uint64_t random_bits(void) /* splitmix64 */
 {
     uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -34,12 +34,17 @@ static double random_between(double lo, double hi)
     return lo + (hi - lo) * ((double)(random_bits() >> 11) * 0x1p-53);
 }
 
-static void apply(const math_function *f, tn_dtype dtype, int level, const void *x, const void *y, void *out)
+static void apply(const math_function *f, tn_dtype dtype, int level, const void *x, const void *y,
+                  void *out)
 {
-    f->span->fn[dtype][level](&(tn_span_args){ .n = BLOCK, .in = { x, y, x }, .out = { out } });
+    f->span->fn[dtype][level](&(tn_span_args){
+        .n = BLOCK, .in = {x,  y, x },
+             .out = { out}
+    });
 }
 
-static void keep(worst *w, double error, long double x, long double y, long double got, long double want)
+static void keep(worst *w, double error, long double x, long double y, long double got,
+                 long double want)
 {
     if (error > w->error) *w = (worst){ error, x, y, got, want };
 }
@@ -65,7 +70,7 @@ static void report(const math_function *f, int is_f64, tn_cpu_level top, const w
 /* f32 functions of one number: every step-th bit pattern. */
 static void every_f32(const math_function *f, int step, tn_cpu_level top, worst *w)
 {
-    static float  x[BLOCK], got[BLOCK];
+    static float x[BLOCK], got[BLOCK];
     static double want[BLOCK];
     for (uint64_t at = 0; at < UINT64_C(1) << 32; at += (uint64_t)BLOCK * (uint64_t)step) {
         for (int i = 0; i < BLOCK; i++) {
@@ -76,17 +81,19 @@ static void every_f32(const math_function *f, int step, tn_cpu_level top, worst 
         for (int level = TN_CPU_BASE; level <= (int)top; level++) {
             apply(f, TN_F32, level, x, x, got);
             for (int i = 0; i < BLOCK; i++)
-                keep(&w[level], math_error_f32(got[i], want[i], f->floor), x[i], 0, got[i], want[i]);
+                keep(&w[level], math_error_f32(got[i], want[i], f->floor), x[i], 0, got[i],
+                     want[i]);
         }
     }
 }
 
-/* Random numbers: one half of all bit patterns, one between lo and hi, of these some near an end. */
+/* Random numbers: one half of all bit patterns, one between lo and hi, of these some near an end.
+ */
 static double random_number(const math_function *f, int is_f64, int i)
 {
     const uint64_t u = random_bits();
-    double         d;
-    float          s;
+    double d;
+    float s;
     memcpy(&d, &u, sizeof d);
     memcpy(&s, &u, sizeof s);
     switch (i % 4) {
@@ -99,15 +106,17 @@ static double random_number(const math_function *f, int is_f64, int i)
 static void random_pairs(const math_function *f, int is_f64, int blocks, tn_cpu_level top, worst *w)
 {
     static union {
-        float  s[BLOCK];
+        float s[BLOCK];
         double d[BLOCK];
     } x, y, got;
     static long double want[BLOCK];
     for (int block = 0; block < blocks; block++) {
         for (int i = 0; i < BLOCK; i++) {
             const double a = random_number(f, is_f64, i), b = random_number(f, is_f64, i / 4);
-            if (is_f64) x.d[i] = a, y.d[i] = b, want[i] = f->ref_l(a, b);
-            else x.s[i] = (float)a, y.s[i] = (float)b, want[i] = f->ref(x.s[i], y.s[i]);
+            if (is_f64)
+                x.d[i] = a, y.d[i] = b, want[i] = f->ref_l(a, b);
+            else
+                x.s[i] = (float)a, y.s[i] = (float)b, want[i] = f->ref(x.s[i], y.s[i]);
         }
         for (int level = TN_CPU_BASE; level <= (int)top; level++) {
             apply(f, is_f64 ? TN_F64 : TN_F32, level, &x, &y, &got);
@@ -124,8 +133,10 @@ static void accuracy(const math_function *f, int is_all, tn_cpu_level top)
 {
     for (int is_f64 = 0; is_f64 < 2; is_f64++) {
         worst w[TN_N_CPU_LEVELS] = { { 0 } };
-        if (f->arity == 1 && !is_f64) every_f32(f, is_all ? 1 : 509, top, w);
-        else random_pairs(f, is_f64, is_all ? 4000 : 400, top, w);
+        if (f->arity == 1 && !is_f64)
+            every_f32(f, is_all ? 1 : 509, top, w);
+        else
+            random_pairs(f, is_f64, is_all ? 4000 : 400, top, w);
         report(f, is_f64, top, w);
     }
 }
@@ -139,7 +150,7 @@ static double seconds(void)
 
 static void speed(const math_function *f, tn_cpu_level top)
 {
-    static float  xs[BLOCK], ys[BLOCK], outs[BLOCK];
+    static float xs[BLOCK], ys[BLOCK], outs[BLOCK];
     static double xd[BLOCK], yd[BLOCK], outd[BLOCK];
     for (int i = 0; i < BLOCK; i++) {
         xs[i] = (float)(xd[i] = random_between(f->lo, f->hi));
@@ -152,7 +163,8 @@ static void speed(const math_function *f, tn_cpu_level top)
             for (int repeat = 0; repeat < 30; repeat++) {
                 const double start = seconds();
                 for (int i = 0; i < 16; i++)
-                    is_f64 ? apply(f, TN_F64, level, xd, yd, outd) : apply(f, TN_F32, level, xs, ys, outs);
+                    is_f64 ? apply(f, TN_F64, level, xd, yd, outd)
+                           : apply(f, TN_F32, level, xs, ys, outs);
                 const double s = (seconds() - start) / 16;
                 if (s < best) best = s;
             }
@@ -166,10 +178,14 @@ int main(int argc, char **argv)
 {
     int is_all = 0, what = 0, n_names = 0;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--all")) is_all = 1;
-        else if (!strcmp(argv[i], "--accuracy")) what |= 1;
-        else if (!strcmp(argv[i], "--speed")) what |= 2;
-        else n_names++;
+        if (!strcmp(argv[i], "--all"))
+            is_all = 1;
+        else if (!strcmp(argv[i], "--accuracy"))
+            what |= 1;
+        else if (!strcmp(argv[i], "--speed"))
+            what |= 2;
+        else
+            n_names++;
     }
 #if defined __x86_64__
     const tn_cpu_level top = tn_cpu_detect();

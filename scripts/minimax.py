@@ -90,20 +90,31 @@ def fit(poly):
     return polish(done, poly.bits, values, weights, powers)
 
 
-def polish(c, bits, values, weights, powers):
-    """Moves coefficients by units of the last place while that makes the largest error smaller."""
-    errors = [w * (v - sum(cj * tj for cj, tj in zip(c, t))) for v, w, t in zip(values, weights, powers)]
+def polish(c, bits, values, weights, powers, fixed=0):
+    """Moves coefficients, from c[fixed] on, by units of the last place, one or two at once, while that
+    makes the largest error smaller."""
+    errors = [float(w * (v - sum(cj * tj for cj, tj in zip(c, t)))) for v, w, t in zip(values, weights, powers)]
+    units = [ldexp(mpf(1), int(frexp(x)[1]) - bits) for x in c]
+    effects = [[float(w * u * t[j]) for w, t in zip(weights, powers)] for j, u in enumerate(units)]
+    singles = [((j, sign),) for j in range(fixed, len(c)) for sign in (-1, 1)]
+    moves = singles + [a + b for a in singles for b in singles if a[0][0] < b[0][0]]
     worst, better = max(abs(e) for e in errors), True
+    at = sorted(range(len(errors)), key=lambda i: -abs(errors[i]))
     while better:
         better = False
-        for j in range(len(c)):
-            for sign in (-1, 1):
-                step = sign * ldexp(mpf(1), int(frexp(c[j])[1]) - bits)
-                moved = [e - w * step * t[j] for e, w, t in zip(errors, weights, powers)]
-                most = max(abs(e) for e in moved)
-                if most < worst * mpf('0.9999'):
-                    c[j], errors, worst, better = c[j] + step, moved, most, True
-    return c, worst
+        for move in moves:
+            change = [(sign, effects[j]) for j, sign in move]
+            most = 0
+            for i in at:                    # the largest errors first: most moves fail there at once
+                most = max(most, abs(errors[i] - sum(s * e[i] for s, e in change)))
+                if most >= worst * 0.9999:
+                    break
+            else:
+                errors = [e - sum(s * f[i] for s, f in change) for i, e in enumerate(errors)]
+                at.sort(key=lambda i: -abs(errors[i]))
+                c = [x + sum(s * u for k, s in move if k == j) for j, (x, u) in enumerate(zip(c, units))]
+                worst, better = most, True
+    return c, mpf(worst)
 
 
 class Poly:
@@ -131,7 +142,6 @@ def erfcx(x):
 
 HALF_LN2 = mpf('0.3468')            # a little more than ln(2) / 2, for a rounded quotient
 LOG_LO, LOG_HI = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
-ERFCX_K = mpf(4)                    # x -> (x - k) / (x + k) takes [0, inf) to [-1, 1)
 
 
 def exp_poly(name, degree, in_double=False):
@@ -200,29 +210,63 @@ def erf_poly(name, degree, hi):
                 lambda x: (1 - erfc(x)) / x - 1, lambda x: x / (1 - erfc(x)), square)
 
 
-def erfcx_of(t):
-    x = ERFCX_K * (1 + t) / (1 - t)
-    return erfcx(x) * (x + ERFCX_K)
+class Rational:
+    """1 / f(p) ~ slope p + sum c_j p^j / sum d_j p^j for p in [0, hi], relative error; c_0 / d_0 is
+    1 / f(0), exactly, with d_0 = 3/4 rather than 1: near 0, where f has just left a power of two, its
+    last place is fine, and so should be those of the sums."""
+
+    def __init__(self, name, text, degrees, hi, f, slope):
+        self.name, self.text, self.degrees, self.hi, self.f = name, text, degrees, hi, f
+        self.bits = 24 if 'f32' in name else 53
+        self.slope = rounded(slope, self.bits)
 
 
-def erfcx_poly(name, degree, hi, in_double=False):
-    return Poly(name, 'F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= ' + hi, degree,
-                -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
-                erfcx_of, lambda t: 1 / erfcx_of(t), in_double=in_double)
+def remez_rational(points, values, weights, n, m, c0):
+    """As remez for a quotient with the first coefficients c0 and 1: the level times the denominator is
+    iterated until it stands still."""
+    size, last, d = n + m, len(points) - 1, [mpf(1)] + [mpf(0)] * m
+    at = [last * i // size for i in range(size + 1)]
+    for _ in range(40):
+        for _ in range(8):
+            a, b = matrix(size + 1, size + 1), matrix(size + 1, 1)
+            for i, k in enumerate(at):
+                t, v = points[k], values[k]
+                for j in range(n):
+                    a[i, j] = t ** (j + 1)
+                for j in range(m):
+                    a[i, n + j] = -v * t ** (j + 1)
+                a[i, size] = (-1) ** i / weights[k] * mp.polyval(d[::-1], t)
+                b[i] = v - c0
+            x = lu_solve(a, b)
+            d = [mpf(1)] + [x[n + j] for j in range(m)]
+        c = [c0] + [x[j] for j in range(n)]
+        error = [w * (v - mp.polyval(c[::-1], t) / mp.polyval(d[::-1], t))
+                 for t, v, w in zip(points, values, weights)]
+        if max(abs(e) for e in error) <= abs(x[size]) * mpf('1.01'):
+            break
+        at = exchange(error, size + 1)
+    return c, d
 
 
-def erfcx_rest_poly(name, degree, hi):
-    return Poly(name, '(F(t) - F(0)) / t', degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
-                lambda t: (erfcx_of(t) - erfcx_of(0)) / t, lambda t: t / erfcx_of(t))
-
-
-def erfcx_slope_poly(name, degree, hi):
-    def slope(t):                           # of erfcx_poly's function, by t
-        x = ERFCX_K * (1 + t) / (1 - t)
-        y = erfcx(x)
-        return ((2 * x * y - 2 / sqrt(pi)) * (x + ERFCX_K) + y) * 2 * ERFCX_K / (1 - t) ** 2
-    return Poly(name, 'the slope of F', degree, -1, (mpf(hi) - ERFCX_K) / (mpf(hi) + ERFCX_K),
-                slope, lambda t: 1 / slope(t))
+def fit_rational(rational):
+    """The rounded coefficients of numerator and denominator, and the largest relative error."""
+    (n, m), k, hi = rational.degrees, mpf(3), mpf(rational.hi)
+    count, end = 12 * (n + m), (hi - k) / (hi + k)
+    points = [(end - 1) / 2 - (end + 1) / 2 * cos(pi * (i + mpf(1) / 2) / count) for i in range(count)]
+    points = [k * (1 + t) / (1 - t) for t in points] + [hi]     # dense near 0, thin far out
+    weights = [rational.f(t) for t in points]
+    values = [1 / w - rational.slope * t for t, w in zip(points, weights)]
+    c, d = remez_rational(points, values, weights, n, m, rounded(1 / rational.f(mpf(0)), rational.bits))
+    c, d = ([rounded(x * 3 / 4, rational.bits) for x in xs] for xs in (c, d))
+    powers = [[t ** j for j in range(max(n, m) + 1)] for t in points]
+    for _ in range(4):                      # each with the other held fixed: its weights are known
+        below = [sum(x * y for x, y in zip(d, t)) for t in powers]
+        c, error = polish(c, rational.bits, [v * b for v, b in zip(values, below)],
+                          [w / b for w, b in zip(weights, below)], powers, fixed=1)
+        above = [sum(x * y for x, y in zip(c, t)) for t in powers]
+        d, error = polish(d, rational.bits, [a / v for a, v in zip(above, values)],
+                          [w * v * v / a for v, w, a in zip(values, weights, above)], powers, fixed=1)
+    return c, d, error
 
 
 POLYS = [
@@ -249,10 +293,22 @@ POLYS = [
     icbrt_poly('icbrt_f64', 5),
     erf_poly('erf_f32', 6, '1'),
     erf_poly('erf_f64', 13, '1'),
-    erfcx_poly('erfcx_f32', 8, '4'),
-    erfcx_poly('erfcx_f32_wide', 10, '10.1', in_double=True),
-    erfcx_rest_poly('erfcx_rest_f64', 22, '27.5'),
-    erfcx_slope_poly('erfcx_slope_f64', 4, '27.5'),
+]
+
+
+def mills(x):
+    return erfcx(x / sqrt(2)) / 2
+
+
+RATIONALS = [
+    Rational('erfc_f32', 'g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 10.25', (4, 5), '10.25', erfcx,
+             sqrt(pi)),
+    Rational('erfc_f64', 'g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 27.5', (9, 10), '27.5', erfcx,
+             sqrt(pi)),
+    Rational('normal_f32', 'g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 14.5', (4, 5), '14.5',
+             mills, sqrt(2 * pi)),
+    Rational('normal_f64', 'g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 38.75', (9, 10), '38.75',
+             mills, sqrt(2 * pi)),
 ]
 
 
@@ -278,12 +334,11 @@ CONSTANTS = [
     ('ln(2)', ['LN2', 'LN2_REST'], parts(log(2), 24, 24), parts(log(2), 53, 53)),
     ('pi / 2', ['HALF_PI', 'HALF_PI_REST'], parts(pi / 2, 24, 24), parts(pi / 2, 53, 53)),
     ('pi / 4, the first part short', ['QUARTER_PI_HI', 'QUARTER_PI_LO'], parts(pi / 4, 21, 24), parts(pi / 4, 50, 53)),
-    ('sqrt(1/2)', ['ROOT_HALF', 'ROOT_HALF_REST'], None, parts(sqrt(mpf(1) / 2), 53, 53)),
-    ('1 / sqrt(2 pi)', ['INV_ROOT_2PI', 'INV_ROOT_2PI_REST'], None, parts(1 / sqrt(2 * pi), 53, 53)),
+    ('1 / sqrt(2 pi)', ['INV_ROOT_2PI'], parts(1 / sqrt(2 * pi), 24), parts(1 / sqrt(2 * pi), 53)),
+    ('sqrt(pi)', ['ROOT_PI'], parts(sqrt(pi), 24), parts(sqrt(pi), 53)),
+    ('sqrt(2 pi)', ['ROOT_2PI'], parts(sqrt(2 * pi), 24), parts(sqrt(2 * pi), 53)),
     ('sqrt(8 / pi)', ['ROOT_8_PI'], parts(sqrt(8 / pi), 24), parts(sqrt(8 / pi), 53)),
     ('0.044715 sqrt(8 / pi)', ['GELU_CUBE'], parts(mpf('0.044715') * sqrt(8 / pi), 24), parts(mpf('0.044715') * sqrt(8 / pi), 53)),
-    ('F(0) of the erfcx polynomials', ['ERFCX_0', 'ERFCX_0_REST'], None, parts(erfcx_of(0), 53, 53)),
-    ('4 sqrt(2)', ['FOUR_ROOT2', 'FOUR_ROOT2_REST'], None, parts(4 * sqrt(2), 53, 53)),
     ('1 / pi', ['INV_PI'], None, parts(1 / pi, 53)),
     ('2 / pi', ['TWO_OVER_PI'], None, parts(2 / pi, 53)),
     ('pi / 2 in three parts, two of them of 50 bits', ['HALF_PI_1', 'HALF_PI_2', 'HALF_PI_3'], None, parts(pi / 2, 50, 50, 53)),
@@ -310,13 +365,11 @@ def horner(out, name, real, fma, t, c):
         out.append('    %s = %s(%s, %s, %s, fused);' % (name, fma, name, t, literal(x, real)))
 
 
-def c_function(poly, c, error):
+def c_function(name, comment, bits, c):
     """Horner's rule; from degree 6 on as two chains, of the even and the odd powers."""
-    real = 'float' if poly.bits == 24 else 'double'
-    fma = 'tn__fma_f32' if poly.bits == 24 else 'tn__fma_f64'
-    out = ['', '/* %s; 2^%s */' % (poly.text, nstr(log(error, 2), 3)),
-           'TN_INLINE %s tn__poly_%s(%s t, int fused)' % (real, poly.name, real), '{']
-    if poly.degree < 6:
+    real, fma = ('float', 'tn__fma_f32') if bits == 24 else ('double', 'tn__fma_f64')
+    out = ['', '/* %s */' % comment, 'TN_INLINE %s tn__poly_%s(%s t, int fused)' % (real, name, real), '{']
+    if len(c) < 7:
         horner(out, 'p', real, fma, 't', c)
         out.append('    return p;')
     else:
@@ -324,7 +377,7 @@ def c_function(poly, c, error):
         horner(out, 'even', real, fma, 'u', c[0::2])
         horner(out, 'odd', real, fma, 'u', c[1::2])
         out.append('    return %s(odd, t, even, fused);' % fma)
-    return '\n'.join(out + ['}'])
+    print('\n'.join(out + ['}']))
 
 
 def c_constants():
@@ -349,13 +402,21 @@ def main(args):
     if not errors_only:
         print(HEADER)
         print('\n'.join(c_constants()))
-    for poly in POLYS:
+    for poly in POLYS + RATIONALS:
         if names and not any(poly.name.startswith(n) for n in names):
             continue
-        c, error = fit(poly)
-        print('%-20s degree %2d  2^%s' % (poly.name, poly.degree, nstr(log(error, 2), 5)), file=sys.stderr)
-        if not errors_only:
-            print(c_function(poly, c, error))
+        is_rational = isinstance(poly, Rational)
+        *c, error = fit_rational(poly) if is_rational else fit(poly)
+        bound = '2^' + nstr(log(error, 2), 3)
+        print('%-20s %s' % (poly.name, bound), file=sys.stderr)
+        if errors_only:
+            continue
+        if is_rational:
+            base, suffix = poly.name.rsplit('_', 1)
+            c_function(base + '_num_' + suffix, '%s: %s, the numerator' % (poly.text, bound), poly.bits, c[0])
+            c_function(base + '_den_' + suffix, 'the denominator', poly.bits, c[1])
+        else:
+            c_function(poly.name, '%s; %s' % (poly.text, bound), poly.bits, c[0])
     if not errors_only:
         print('\n#endif')
 

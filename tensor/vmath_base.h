@@ -83,7 +83,7 @@ TN_INLINE tn__pair_f64 tn__two_sum_f64(double a, double b)
 }
 
 /* x without the lower half of its mantissa: the square of that is exact. */
-TN_INLINE float  tn__upper_f32(float x) { return tn__of_bits_f32(tn__bits_f32(x) & 0xfffff000u); }
+TN_INLINE float tn__upper_f32(float x) { return tn__of_bits_f32(tn__bits_f32(x) & 0xfffff000u); }
 TN_INLINE double tn__upper_f64(double x)
 {
     return tn__of_bits_f64(tn__bits_f64(x) & 0xfffffffff8000000u);

@@ -45,24 +45,21 @@
 #define TN__QUARTER_PI_HI_F64 0.78539816339744828
 #define TN__QUARTER_PI_LO_F32 1.56958237e-7f
 #define TN__QUARTER_PI_LO_F64 3.0616169978683830e-17
-/* sqrt(1/2) */
-#define TN__ROOT_HALF_F64 0.70710678118654757
-#define TN__ROOT_HALF_REST_F64 -4.8336466567264567e-17
 /* 1 / sqrt(2 pi) */
+#define TN__INV_ROOT_2PI_F32 0.398942292f
 #define TN__INV_ROOT_2PI_F64 0.39894228040143270
-#define TN__INV_ROOT_2PI_REST_F64 -2.4923272022777300e-17
+/* sqrt(pi) */
+#define TN__ROOT_PI_F32 1.77245390f
+#define TN__ROOT_PI_F64 1.7724538509055161
+/* sqrt(2 pi) */
+#define TN__ROOT_2PI_F32 2.50662827f
+#define TN__ROOT_2PI_F64 2.5066282746310007
 /* sqrt(8 / pi) */
 #define TN__ROOT_8_PI_F32 1.59576917f
 #define TN__ROOT_8_PI_F64 1.5957691216057308
 /* 0.044715 sqrt(8 / pi) */
 #define TN__GELU_CUBE_F32 0.0713548139f
 #define TN__GELU_CUBE_F64 0.071354816272600249
-/* F(0) of the erfcx polynomials */
-#define TN__ERFCX_0_F64 1.0959956610004911
-#define TN__ERFCX_0_REST_F64 5.7572545113269754e-17
-/* 4 sqrt(2) */
-#define TN__FOUR_ROOT2_F64 5.6568542494923806
-#define TN__FOUR_ROOT2_REST_F64 -3.8669173253811654e-16
 /* 1 / pi */
 #define TN__INV_PI_F64 0.31830988618379069
 /* 2 / pi */
@@ -84,8 +81,8 @@
 /* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-30.3 */
 TN_INLINE float tn__poly_exp_f32(float t, int fused)
 {
-    float p = 1.98457157e-4f;
-    p = tn__fma_f32(p, t, 1.39406836e-3f, fused);
+    float p = 1.98457128e-4f;
+    p = tn__fma_f32(p, t, 1.39406847e-3f, fused);
     p = tn__fma_f32(p, t, 8.33346322e-3f, fused);
     p = tn__fma_f32(p, t, 0.0416664183f, fused);
     p = tn__fma_f32(p, t, 0.166666657f, fused);
@@ -130,12 +127,12 @@ TN_INLINE float tn__poly_log_f32(float t, int fused)
 {
     const float u = t * t;
     float even = 0.0674689561f;
-    even = tn__fma_f32(even, u, 0.118881449f, fused);
-    even = tn__fma_f32(even, u, 0.142194912f, fused);
+    even = tn__fma_f32(even, u, 0.118881464f, fused);
+    even = tn__fma_f32(even, u, 0.142194897f, fused);
     even = tn__fma_f32(even, u, 0.200021133f, fused);
     even = tn__fma_f32(even, u, 0.333333135f, fused);
-    float odd = -0.116758332f;
-    odd = tn__fma_f32(odd, u, -0.124055497f, fused);
+    float odd = -0.116758339f;
+    odd = tn__fma_f32(odd, u, -0.124055527f, fused);
     odd = tn__fma_f32(odd, u, -0.166679606f, fused);
     odd = tn__fma_f32(odd, u, -0.250000119f, fused);
     return tn__fma_f32(odd, t, even, fused);
@@ -170,7 +167,7 @@ TN_INLINE double tn__poly_log1p_unit_f64(double t, int fused)
     even = tn__fma_f64(even, u, -3.5856666760051654e-3, fused);
     even = tn__fma_f64(even, u, -9.9099007111791426e-3, fused);
     even = tn__fma_f64(even, u, -0.028943183165203546, fused);
-    even = tn__fma_f64(even, u, -0.093230366363665135, fused);
+    even = tn__fma_f64(even, u, -0.093230366363665149, fused);
     even = tn__fma_f64(even, u, -0.37813956756734246, fused);
     double odd = 1.0900176201264844e-5;
     odd = tn__fma_f64(odd, u, 2.1104966514017711e-5, fused);
@@ -181,7 +178,7 @@ TN_INLINE double tn__poly_log1p_unit_f64(double t, int fused)
     odd = tn__fma_f64(odd, u, 2.1876373346207617e-3, fused);
     odd = tn__fma_f64(odd, u, 5.9290120964451028e-3, fused);
     odd = tn__fma_f64(odd, u, 0.016788742476463985, fused);
-    odd = tn__fma_f64(odd, u, 0.051083446105582637, fused);
+    odd = tn__fma_f64(odd, u, 0.051083446105582665, fused);
     odd = tn__fma_f64(odd, u, 0.17922493693603653, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
@@ -312,15 +309,15 @@ TN_INLINE double tn__poly_atan_f64(double t, int fused)
     double even = -8.2290509298212772e-3;
     even = tn__fma_f64(even, u, -0.036982696528439891, fused);
     even = tn__fma_f64(even, u, -0.052287770888543868, fused);
-    even = tn__fma_f64(even, u, -0.066662033980301669, fused);
-    even = tn__fma_f64(even, u, -0.090909076408553016, fused);
+    even = tn__fma_f64(even, u, -0.066662033980301627, fused);
+    even = tn__fma_f64(even, u, -0.090909076408552961, fused);
     even = tn__fma_f64(even, u, -0.14285714284983420, fused);
     even = tn__fma_f64(even, u, -0.33333333333333315, fused);
     double odd = 0.023448920001638840;
     odd = tn__fma_f64(odd, u, 0.045842929811926295, fused);
     odd = tn__fma_f64(odd, u, 0.058776126746085990, fused);
-    odd = tn__fma_f64(odd, u, 0.076922761405827392, fused);
-    odd = tn__fma_f64(odd, u, 0.11111111068509746, fused);
+    odd = tn__fma_f64(odd, u, 0.076922761405827406, fused);
+    odd = tn__fma_f64(odd, u, 0.11111111068509745, fused);
     odd = tn__fma_f64(odd, u, 0.19999999999993776, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
@@ -328,8 +325,8 @@ TN_INLINE double tn__poly_atan_f64(double t, int fused)
 /* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-31.6 */
 TN_INLINE float tn__poly_asin_f32(float t, int fused)
 {
-    float p = 0.0376489721f;
-    p = tn__fma_f32(p, t, 0.0143404417f, fused);
+    float p = 0.0376489572f;
+    p = tn__fma_f32(p, t, 0.0143404454f, fused);
     p = tn__fma_f32(p, t, 0.0318349525f, fused);
     p = tn__fma_f32(p, t, 0.0445135571f, fused);
     p = tn__fma_f32(p, t, 0.0750052184f, fused);
@@ -416,79 +413,120 @@ TN_INLINE double tn__poly_erf_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 4; 2^-25.1 */
-TN_INLINE float tn__poly_erfcx_f32(float t, int fused)
+/* g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 10.25: 2^-28.0, the numerator */
+TN_INLINE float tn__poly_erfc_num_f32(float t, int fused)
 {
-    const float u = t * t;
-    float even = -5.57738997e-4f;
-    even = tn__fma_f32(even, u, 0.0569793992f, fused);
-    even = tn__fma_f32(even, u, 0.326798886f, fused);
-    even = tn__fma_f32(even, u, 0.773137808f, fused);
-    even = tn__fma_f32(even, u, 1.09599566f, fused);
-    float odd = -0.0436832234f;
-    odd = tn__fma_f32(odd, u, -0.185793146f, fused);
-    odd = tn__fma_f32(odd, u, -0.541618466f, fused);
-    odd = tn__fma_f32(odd, u, -0.976551175f, fused);
-    return tn__fma_f32(odd, t, even, fused);
-}
-
-/* F(t) = e^(x^2) erfc(x) (x + 4), t = (x - 4) / (x + 4), 0 <= x <= 10.1; 2^-30.2 */
-TN_INLINE double tn__poly_erfcx_f32_wide(double t, int fused)
-{
-    const double u = t * t;
-    double even = -7.5758950515388273e-4;
-    even = tn__fma_f64(even, u, 6.2151875393986235e-3, fused);
-    even = tn__fma_f64(even, u, 0.076373310238626854, fused);
-    even = tn__fma_f64(even, u, 0.33085137474683324, fused);
-    even = tn__fma_f64(even, u, 0.77320872553919551, fused);
-    even = tn__fma_f64(even, u, 1.0959956609114019, fused);
-    double odd = -3.9229998486248365e-4;
-    odd = tn__fma_f64(odd, u, -0.026295130759188177, fused);
-    odd = tn__fma_f64(odd, u, -0.17402420410403210, fused);
-    odd = tn__fma_f64(odd, u, -0.54085295363972519, fused);
-    odd = tn__fma_f64(odd, u, -0.97654874534715597, fused);
-    return tn__fma_f64(odd, t, even, fused);
-}
-
-/* (F(t) - F(0)) / t; 2^-56.5 */
-TN_INLINE double tn__poly_erfcx_rest_f64(double t, int fused)
-{
-    const double u = t * t;
-    double even = 4.1380794548269725e-10;
-    even = tn__fma_f64(even, u, -8.2939461541485315e-10, fused);
-    even = tn__fma_f64(even, u, 1.7970884582291707e-9, fused);
-    even = tn__fma_f64(even, u, -7.5979360354796509e-8, fused);
-    even = tn__fma_f64(even, u, 1.4242837532289383e-6, fused);
-    even = tn__fma_f64(even, u, -1.8860874098767101e-5, fused);
-    even = tn__fma_f64(even, u, 1.7681280769964947e-4, fused);
-    even = tn__fma_f64(even, u, -2.8095886318289521e-4, fused);
-    even = tn__fma_f64(even, u, -0.026370053340546096, fused);
-    even = tn__fma_f64(even, u, -0.17401093723992589, fused);
-    even = tn__fma_f64(even, u, -0.54085383131323517, fused);
-    even = tn__fma_f64(even, u, -0.97654872908088197, fused);
-    double odd = 2.0983360942776175e-9;
-    odd = tn__fma_f64(odd, u, -1.8581472998130676e-8, fused);
-    odd = tn__fma_f64(odd, u, 1.2799234490604658e-7, fused);
-    odd = tn__fma_f64(odd, u, -8.4891539451686329e-7, fused);
-    odd = tn__fma_f64(odd, u, 4.6956289811684897e-6, fused);
-    odd = tn__fma_f64(odd, u, -3.6355248204391188e-6, fused);
-    odd = tn__fma_f64(odd, u, -4.5505261790616553e-4, fused);
-    odd = tn__fma_f64(odd, u, 6.1120556481375809e-3, fused);
-    odd = tn__fma_f64(odd, u, 0.076381514909792225, fused);
-    odd = tn__fma_f64(odd, u, 0.33085158787799740, fused);
-    odd = tn__fma_f64(odd, u, 0.77320870226523719, fused);
-    return tn__fma_f64(odd, t, even, fused);
-}
-
-/* the slope of F; 2^-6.32 */
-TN_INLINE double tn__poly_erfcx_slope_f64(double t, int fused)
-{
-    double p = -1.1075747125644118;
-    p = tn__fma_f64(p, t, 1.7879251947703596, fused);
-    p = tn__fma_f64(p, t, -1.6040431385376976, fused);
-    p = tn__fma_f64(p, t, 1.4676276340804175, fused);
-    p = tn__fma_f64(p, t, -0.97204925793184616, fused);
+    float p = 9.66715720e-3f;
+    p = tn__fma_f32(p, t, 0.0811564475f, fused);
+    p = tn__fma_f32(p, t, 0.317325801f, fused);
+    p = tn__fma_f32(p, t, 0.675823629f, fused);
+    p = tn__fma_f32(p, t, 0.750000000f, fused);
     return p;
+}
+
+/* the denominator */
+TN_INLINE float tn__poly_erfc_den_f32(float t, int fused)
+{
+    float p = 0.0109078279f;
+    p = tn__fma_f32(p, t, 0.0916010588f, fused);
+    p = tn__fma_f32(p, t, 0.368500262f, fused);
+    p = tn__fma_f32(p, t, 0.858800232f, fused);
+    p = tn__fma_f32(p, t, 1.15887976f, fused);
+    p = tn__fma_f32(p, t, 0.750000000f, fused);
+    return p;
+}
+
+/* g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 27.5: 2^-56.5, the numerator */
+TN_INLINE double tn__poly_erfc_num_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 2.5873562507978113e-4;
+    even = tn__fma_f64(even, u, 0.017937036466077892, fused);
+    even = tn__fma_f64(even, u, 0.28014646521550768, fused);
+    even = tn__fma_f64(even, u, 1.1759200387054554, fused);
+    even = tn__fma_f64(even, u, 0.75000000000000000, fused);
+    double odd = 1.2195046123786489e-5;
+    odd = tn__fma_f64(odd, u, 2.6980921634629619e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.083323801210782936, fused);
+    odd = tn__fma_f64(odd, u, 0.68355588942066836, fused);
+    odd = tn__fma_f64(odd, u, 1.3132432290200953, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* the denominator */
+TN_INLINE double tn__poly_erfc_den_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 1.3760635988981138e-5;
+    even = tn__fma_f64(even, u, 3.0582316332896848e-3, fused);
+    even = tn__fma_f64(even, u, 0.097044679767586836, fused);
+    even = tn__fma_f64(even, u, 0.86083869671331781, fused);
+    even = tn__fma_f64(even, u, 2.1279412463945824, fused);
+    even = tn__fma_f64(even, u, 0.75000000000000000, fused);
+    double odd = 2.9195188897429005e-4;
+    odd = tn__fma_f64(odd, u, 0.020531729822622701, fused);
+    odd = tn__fma_f64(odd, u, 0.33591313432207698, fused);
+    odd = tn__fma_f64(odd, u, 1.6141454221435365, fused);
+    odd = tn__fma_f64(odd, u, 1.7962992418775974, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 14.5: 2^-29.0, the numerator */
+TN_INLINE float tn__poly_normal_num_f32(float t, int fused)
+{
+    float p = 4.67017619e-3f;
+    p = tn__fma_f32(p, t, 0.0559330173f, fused);
+    p = tn__fma_f32(p, t, 0.311697751f, fused);
+    p = tn__fma_f32(p, t, 0.944313407f, fused);
+    p = tn__fma_f32(p, t, 1.50000000f, fused);
+    return p;
+}
+
+/* the denominator */
+TN_INLINE float tn__poly_normal_den_f32(float t, int fused)
+{
+    float p = 1.86294422e-3f;
+    p = tn__fma_f32(p, t, 0.0223234091f, fused);
+    p = tn__fma_f32(p, t, 0.127870813f, fused);
+    p = tn__fma_f32(p, t, 0.423979789f, fused);
+    p = tn__fma_f32(p, t, 0.813728929f, fused);
+    p = tn__fma_f32(p, t, 0.750000000f, fused);
+    return p;
+}
+
+/* g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 38.75: 2^-56.7, the numerator */
+TN_INLINE double tn__poly_normal_num_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 3.2310651457046864e-5;
+    even = tn__fma_f64(even, u, 4.4811550372742780e-3, fused);
+    even = tn__fma_f64(even, u, 0.14000826829068974, fused);
+    even = tn__fma_f64(even, u, 1.1756243731664182, fused);
+    even = tn__fma_f64(even, u, 1.5000000000000000, fused);
+    double odd = 1.0766702199352591e-6;
+    odd = tn__fma_f64(odd, u, 4.7656793447522822e-4, fused);
+    odd = tn__fma_f64(odd, u, 0.029442496556483004, fused);
+    odd = tn__fma_f64(odd, u, 0.48317417302550819, fused);
+    odd = tn__fma_f64(odd, u, 1.8569474123201928, fused);
+    return tn__fma_f64(odd, t, even, fused);
+}
+
+/* the denominator */
+TN_INLINE double tn__poly_normal_den_f64(double t, int fused)
+{
+    const double u = t * t;
+    double even = 4.2952927281732270e-7;
+    even = tn__fma_f64(even, u, 1.9098215766892598e-4, fused);
+    even = tn__fma_f64(even, u, 0.012123526785842048, fused);
+    even = tn__fma_f64(even, u, 0.21512814710320977, fused);
+    even = tn__fma_f64(even, u, 1.0637638184790090, fused);
+    even = tn__fma_f64(even, u, 0.75000000000000000, fused);
+    double odd = 1.2890084966759142e-5;
+    odd = tn__fma_f64(odd, u, 1.8135023495605938e-3, fused);
+    odd = tn__fma_f64(odd, u, 0.059353294863471524, fused);
+    odd = tn__fma_f64(odd, u, 0.57052367647849433, fused);
+    odd = tn__fma_f64(odd, u, 1.2700458885445722, fused);
+    return tn__fma_f64(odd, t, even, fused);
 }
 
 #endif

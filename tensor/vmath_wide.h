@@ -1,5 +1,5 @@
-/* f32 functions whose inner steps lose digits, computed in f64 with polynomials of about 2^-30 to 2^-37:
- * what is left is the rounding to f32, and there is room to spare in the exponent. */
+/* f32 functions whose inner steps lose digits, computed in f64 with polynomials of about 2^-30 to
+ * 2^-37: what is left is the rounding to f32, and there is room to spare in the exponent. */
 #ifndef TN_TENSOR_VMATH_WIDE_H
 #define TN_TENSOR_VMATH_WIDE_H
 
@@ -9,7 +9,8 @@
 TN_INLINE double tn__less_half_pi_wide(double x, double n, int fused)
 {
     const tn__pair_f64 a = tn__two_prod_f64(n, TN__HALF_PI_1_F64, fused);
-    const double       r = fused ? __builtin_fma(-n, TN__HALF_PI_1_F64, x) : (x - a.hi) - a.lo; /* exact */
+    const double r =
+        fused ? __builtin_fma(-n, TN__HALF_PI_1_F64, x) : (x - a.hi) - a.lo; /* exact */
     return tn__fma_f64(n, -TN__HALF_PI_2_F64, r, fused);
 }
 
@@ -41,8 +42,9 @@ TN_INLINE float tn__tan_f32(float x, int fused)
     const double d = x, magic = 0x1.8p52, n = tn__fma_f64(d, TN__TWO_OVER_PI_F64, magic, fused);
     const double r = tn__less_half_pi_wide(d, n - magic, fused), z = r * r;
     const double s = r * tn__fma_f64(z, tn__poly_sin_quarter_f32_wide(z, fused), 1, fused);
-    const double c = tn__fma_f64(z * z, tn__poly_cos_quarter_f32_wide(z, fused), 1 - 0.5 * z, fused);
-    const int    is_odd = tn__flip_by_f64(1, n, 0) < 0;
+    const double c =
+        tn__fma_f64(z * z, tn__poly_cos_quarter_f32_wide(z, fused), 1 - 0.5 * z, fused);
+    const int is_odd = tn__flip_by_f64(1, n, 0) < 0;
     const double y = (is_odd ? -c : s) / (is_odd ? s : c);
     return tn__near_or_nan_f32(x, (float)y);
 }
@@ -63,71 +65,17 @@ TN_INLINE double tn__log_wide(double x, int fused)
 {
     const uint64_t root_half = UINT64_C(0x3fe6a09e667f3bcd), mantissa = (UINT64_C(1) << 52) - 1;
     const uint64_t u = tn__bits_f64(x) + (UINT64_C(0x3ff0000000000000) - root_half);
-    const double   k = tn__of_field_f64(u >> 52, 1023);
-    const double   f = tn__of_bits_f64((u & mantissa) + root_half) - 1, s = f / (2 + f), z = s * s;
-    const double   l = tn__fma_f64(s * z, tn__poly_atanh_f32_wide(z, fused), s + s, fused);
+    const double k = tn__of_field_f64(u >> 52, 1023);
+    const double f = tn__of_bits_f64((u & mantissa) + root_half) - 1, s = f / (2 + f), z = s * s;
+    const double l = tn__fma_f64(s * z, tn__poly_atanh_f32_wide(z, fused), s + s, fused);
     return tn__fma_f64(k, TN__LN2_F64, l, fused);
 }
 
 TN_INLINE float tn__pow_f32(float x, float y, int fused)
 {
     const double a = tn__abs_f32(x), t = y * tn__log_special_f64(a, tn__log_wide(a, fused));
-    const float  r = (float)tn__exp_wide(tn__clamp_f64(t, -110, 90), fused);
+    const float r = (float)tn__exp_wide(tn__clamp_f64(t, -110, 90), fused);
     return tn__pow_special_f32(x, y, r, fused);
-}
-
-/* ---- normal distribution ----------------------------------------------------------------- */
-
-/* erfc(c) and e^(-c^2), for 0 <= c <= 10.5; minus_square = -c^2. */
-typedef struct tn__erfc_wide_parts {
-    double erfc, gauss;
-} tn__erfc_wide_parts;
-
-TN_INLINE tn__erfc_wide_parts tn__erfc_wide(double c, double minus_square, int fused)
-{
-    const double e = tn__exp_wide(minus_square, fused), s = 1 / (c + 4);
-    return (tn__erfc_wide_parts){ e * s * tn__poly_erfcx_f32_wide((c - 4) * s, fused), e };
-}
-
-TN_INLINE float tn__erfc_f32(float x, int fused)
-{
-    const double c = tn__keep_nan_f32(tn__at_most_f32(tn__abs_f32(x), 10.25f), x);
-    const double t = tn__erfc_wide(c, -c * c, fused).erfc;
-    return (float)(x < 0 ? 2 - t : t);
-}
-
-/* P(X <= x) and e^(-x^2 / 2), for |x| <= 14.5. */
-TN_INLINE tn__erfc_wide_parts tn__norm_wide(float x, int fused)
-{
-    const double a = tn__abs_f32(x);
-    const tn__erfc_wide_parts p = tn__erfc_wide(TN__ROOT_HALF_F64 * a, -0.5 * a * a, fused);
-    const double y = 0.5 * p.erfc;
-    return (tn__erfc_wide_parts){ x > 0 ? 1 - y : y, p.gauss };
-}
-
-TN_INLINE float tn__norm_pdf_f32(float x, int fused)
-{
-    const double c = tn__keep_nan_f32(tn__at_most_f32(tn__abs_f32(x), 14.5f), x);
-    return (float)(TN__INV_ROOT_2PI_F64 * tn__exp_wide(-0.5 * c * c, fused));
-}
-
-TN_INLINE float tn__norm_cdf_f32(float x, int fused)
-{
-    return (float)tn__norm_wide(tn__clamp_f32(x, -14.5f, 14.5f), fused).erfc;
-}
-
-/* x P(X <= x), and its derivative P(X <= x) + x p(x). */
-TN_INLINE float tn__gelu_f32(float x, int fused)
-{
-    const float c = tn__clamp_f32(x, -14.5f, 14.5f);
-    return (float)(tn__at_least_f32(x, -14.5f) * tn__norm_wide(c, fused).erfc);
-}
-
-TN_INLINE float tn__gelu_grad_f32(float x, int fused)
-{
-    const float               c = tn__clamp_f32(x, -14.5f, 14.5f);
-    const tn__erfc_wide_parts p = tn__norm_wide(c, fused);
-    return (float)tn__fma_f64(c * TN__INV_ROOT_2PI_F64, p.gauss, p.erfc, fused);
 }
 
 #endif

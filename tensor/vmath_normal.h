@@ -1,0 +1,111 @@
+/* The error function, the normal distribution and the activations: a template like vmath_real.h.
+ *
+ * With the exponential e = e^(-x^2), erfc(x) = e / (sqrt(pi) x + n / d) for x >= 0, where n and d
+ * are polynomials of positive coefficients, so that no sum loses digits; as e d / (sqrt(pi) x d +
+ * n) most of d's error cancels. The same holds for the tail of the normal distribution with e^(-x^2
+ * / 2). The exponential needs the square of x exactly: with h the upper half of x, that is h^2 and
+ * (x - h) (x + h). */
+
+/* e^(-c x^2), c = 1 or 1/2. */
+TN_INLINE FN(exp_parts) FN(gauss_split)(real x, real c, int fused)
+{
+    const real h = FN(upper)(x);
+    return FN(exp_split)(-c * h * h, -c * ((x - h) * (x + h)), fused);
+}
+
+/* g times an exponential. */
+TN_INLINE real FN(times_exp)(real g, FN(exp_parts) e, int fused)
+{
+    const pair s = FN(fast_sum)(1, e.r);
+    return FN(exp_scale)(FMA(g, s.hi, g * (s.lo + e.tail)), e.k);
+}
+
+/* e^(x^2) erfc(x) for x >= 0. */
+TN_INLINE real FN(erfcx)(real x, int fused)
+{
+    const real n = FN(poly_erfc_num)(x, fused), d = FN(poly_erfc_den)(x, fused);
+    return d / FMA(K(ROOT_PI) * x, d, n);
+}
+
+/* e^(x^2 / 2) P(X > x) of the normal distribution, for x >= 0. */
+TN_INLINE real FN(mills)(real x, int fused)
+{
+    const real n = FN(poly_normal_num)(x, fused), d = FN(poly_normal_den)(x, fused);
+    return d / FMA(K(ROOT_2PI) * x, d, n);
+}
+
+TN_INLINE real FN(erfc)(real x, int fused)
+{
+    const real a = FN(abs)(x), c = FN(keep_nan)(FN(at_most)(a, PICK(10.25f, 27.5)), x);
+    const real t = FN(times_exp)(FN(erfcx)(c, fused), FN(gauss_split)(c, 1, fused), fused);
+    return x < 0 ? 2 - t : t;
+}
+
+/* Beyond 1 the rest to 1 is small, so that plain arithmetic does. */
+TN_INLINE real FN(erf)(real x, int fused)
+{
+    const real a = FN(abs)(x), c = FN(keep_nan)(FN(at_most)(a, PICK(4, 6)), x);
+    const FN(exp_parts) e = FN(exp_split)(-c * c, 0, fused);
+    const real g = FN(erfcx)(c, fused) * FN(exp_unit)(e.k, 0);
+    const real outer = 1 - FMA(g, e.r + e.tail, g), inner = FMA(a, FN(poly_erf)(a * a, fused), a);
+    return FN(copysign)(a < 1 ? inner : outer, x);
+}
+
+/* P(X <= x) of the normal distribution, and its density at x. */
+typedef struct FN(normal_values) {
+    real cdf, pdf;
+} FN(normal_values);
+
+TN_INLINE FN(normal_values) FN(normal)(real x, int fused)
+{
+    const real c = FN(keep_nan)(FN(at_most)(FN(abs)(x), PICK(14.5f, 38.75)), x);
+    const FN(exp_parts) e = FN(gauss_split)(c, (real)0.5, fused);
+    const real y = FN(times_exp)(FN(mills)(c, fused), e, fused);
+    return (FN(normal_values)){ x > 0 ? 1 - y : y, FN(times_exp)(K(INV_ROOT_2PI), e, fused) };
+}
+
+TN_INLINE real FN(norm_cdf)(real x, int fused) { return FN(normal)(x, fused).cdf; }
+TN_INLINE real FN(norm_pdf)(real x, int fused) { return FN(normal)(x, fused).pdf; }
+
+/* ---- activations ------------------------------------------------------------------------- */
+
+/* x sigmoid(x), and its derivative s (1 + x (1 - s)). */
+TN_INLINE real FN(silu)(real x, int fused)
+{
+    return FN(at_least)(x, PICK(-104, -746)) * FN(sigmoid)(x, fused);
+}
+
+TN_INLINE real FN(silu_grad)(real x, int fused)
+{
+    const real c = FN(clamp)(x, PICK(-110, -760), PICK(110, 760));
+    const pair s = FN(sigmoid_both)(c, fused);
+    return FMA(c * s.hi, s.lo, s.hi);
+}
+
+/* x P(X <= x), and its derivative P(X <= x) + x p(x). */
+TN_INLINE real FN(gelu)(real x, int fused)
+{
+    return FN(at_least)(x, PICK(-14.5f, -38.75)) * FN(normal)(x, fused).cdf;
+}
+
+TN_INLINE real FN(gelu_grad)(real x, int fused)
+{
+    const FN(normal_values) p = FN(normal)(x, fused);
+    return FMA(FN(clamp)(x, PICK(-14.5f, -38.75), PICK(14.5f, 38.75)), p.pdf, p.cdf);
+}
+
+/* x (1 + tanh(u / 2)) / 2 = x sigmoid(u) with u = sqrt(8 / pi) (x + 0.044715 x^3), and its
+ * derivative s + x s (1 - s) du/dx. */
+TN_INLINE real FN(gelu_tanh)(real x, int fused)
+{
+    const real c = FN(clamp)(x, PICK(-12, -24), PICK(12, 24));
+    const real s = FN(sigmoid)(c * FMA(c * c, K(GELU_CUBE), K(ROOT_8_PI)), fused);
+    return FN(at_least)(x, PICK(-12, -24)) * s;
+}
+
+TN_INLINE real FN(gelu_tanh_grad)(real x, int fused)
+{
+    const real c = FN(clamp)(x, PICK(-12, -24), PICK(12, 24)), z = c * c;
+    const pair s = FN(sigmoid_both)(c * FMA(z, K(GELU_CUBE), K(ROOT_8_PI)), fused);
+    return FMA(c * s.hi * s.lo, FMA(z, 3 * K(GELU_CUBE), K(ROOT_8_PI)), s.hi);
+}
