@@ -91,7 +91,8 @@ static void TN_R(drop_part)(const uint32_t *w, const T *x, T *y, int64_t skip, i
 
 void TN_KR(dropout)(const tn_span_args *args)
 {
-    enum { GROUPS = 8 };
+    /* bits at once: few where making them is slow, so that it goes on while memory is waited for */
+    enum { GROUPS = TN__BITS == 512 ? 8 : 2 };
     const tn__dropout *a = args->attrs;
     const uint64_t     key = tn__rng_key(args->seed, a->stream);
     const uint32_t     threshold = tn__threshold16(a->p);
