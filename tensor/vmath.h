@@ -14,7 +14,7 @@
  *   exp, exp2, log, log2, log10, log1p       1      1.1
  *   expm1, cosh, asinh, acosh, atanh         1.5    1.5
  *   sinh                                     2      2
- *   sin, cos, tan, |x| <= 2^45               0.51   1       beyond: NaN; see the .._far functions
+ *   sin, cos, tan, |x| <= 2^45               0.51   1.25    beyond: NaN; see the .._far functions
  *   asin, acos                               1      1
  *   atan, atan2                              1.5    1.5
  *   tanh, erf                                1.5    1.5
@@ -26,7 +26,7 @@
  *   gelu_tanh                                6      6       of 0.1 where it is less than that
  *   silu_grad, gelu_grad, gelu_tanh_grad     2      2       of 1 where they are less than that
  *   logaddexp                                1.5    1.5     of 1 where it is less than that
- *   pow, cbrt, hypot                         1      1
+ *   pow, cbrt, hypot                         1      1.25
  *   rsqrt                                    1.5    1.5
  *   sqrt; fmod, remainder, |x / y| < 2^50    0.5    0.5     beyond: undefined; see fmod_far
  *   round (half to even), floor, ceil, trunc, abs, sign, copysign, min and max: exact
@@ -38,8 +38,8 @@
 #include "tensor/vmath_poly.h"
 
 /* The words that the templates vmath_real.h and vmath_normal.h are written with, given back to
- * whoever had another use for them: real; word, its bits; pair, two of it; FN(name) for tn__name_f32
- * or tn__name_f64; PICK(a, b) for a in f32, b in f64; K(name) for a constant of vmath_poly.h. */
+ * whoever had another use for them: real; word, its bits; pair, two of it; FN(name), tn__name_f32 or
+ * tn__name_f64; PICK(a, b), a in f32 and b in f64; K(name), a constant of vmath_poly.h. */
 #pragma push_macro("real")
 #pragma push_macro("word")
 #pragma push_macro("pair")

@@ -1,49 +1,47 @@
-/* The polynomials of tensor/vmath.h, minimax fits made by scripts/minimax.py: do not edit. The
- * bound beside each is that of its largest error relative to the function made from it. */
+/* The polynomials and constants of tensor/vmath.h, made by scripts/minimax.py: do not edit. The
+ * bound beside a polynomial is that of its largest error relative to the function made from it. */
 #ifndef TN_TENSOR_VMATH_POLY_H
 #define TN_TENSOR_VMATH_POLY_H
 
 #include "tensor/vmath_base.h"
 
-/* ln(2), the first part short */
+/* log(2), the first part short */
 #define TN__LN2_HI_F32 0.693145752f
-#define TN__LN2_HI_F64 0.69314718055989033
 #define TN__LN2_LO_F32 1.42860677e-6f
+#define TN__LN2_HI_F64 0.69314718055989033
 #define TN__LN2_LO_F64 5.4979230187083712e-14
-/* 1 / ln(2), the first part short */
+/* 1 / log(2), the first part short */
 #define TN__LOG2E_HI_F32 1.44287109f
-#define TN__LOG2E_HI_F64 1.4426950514316559
 #define TN__LOG2E_LO_F32 -1.76052854e-4f
+#define TN__LOG2E_HI_F64 1.4426950514316559
 #define TN__LOG2E_LO_F64 -1.0542692476429138e-8
-/* 1 / ln(10), the first part short */
+/* 1 / log(10), the first part short */
 #define TN__LOG10E_HI_F32 0.434326172f
-#define TN__LOG10E_HI_F64 0.43429448455572128
 #define TN__LOG10E_LO_F32 -3.16899714e-5f
+#define TN__LOG10E_HI_F64 0.43429448455572128
 #define TN__LOG10E_LO_F64 -2.6524694553078553e-9
 /* log10(2), the first part short */
 #define TN__LOG10_2_HI_F32 0.301025391f
-#define TN__LOG10_2_HI_F64 0.30102999566395283
 #define TN__LOG10_2_LO_F32 4.60503907e-6f
+#define TN__LOG10_2_HI_F64 0.30102999566395283
 #define TN__LOG10_2_LO_F64 2.8363394551044964e-14
-/* 1 / ln(2) */
+/* 1 / log(2) */
 #define TN__LOG2E_F32 1.44269502f
 #define TN__LOG2E_F64 1.4426950408889634
-#define TN__LOG2E_REST_F32 1.92596303e-8f
-#define TN__LOG2E_REST_F64 2.0355273740931033e-17
-/* ln(2) */
+/* log(2) */
 #define TN__LN2_F32 0.693147182f
-#define TN__LN2_F64 0.69314718055994529
 #define TN__LN2_REST_F32 -1.90465421e-9f
+#define TN__LN2_F64 0.69314718055994529
 #define TN__LN2_REST_F64 2.3190468138462996e-17
 /* pi / 2 */
 #define TN__HALF_PI_F32 1.57079637f
-#define TN__HALF_PI_F64 1.5707963267948966
 #define TN__HALF_PI_REST_F32 -4.37113883e-8f
+#define TN__HALF_PI_F64 1.5707963267948966
 #define TN__HALF_PI_REST_F64 6.1232339957367660e-17
 /* pi / 4, the first part short */
 #define TN__QUARTER_PI_HI_F32 0.785398006f
-#define TN__QUARTER_PI_HI_F64 0.78539816339744828
 #define TN__QUARTER_PI_LO_F32 1.56958237e-7f
+#define TN__QUARTER_PI_HI_F64 0.78539816339744828
 #define TN__QUARTER_PI_LO_F64 3.0616169978683830e-17
 /* 1 / sqrt(2 pi) */
 #define TN__INV_ROOT_2PI_F32 0.398942292f
@@ -60,25 +58,26 @@
 /* 0.044715 sqrt(8 / pi) */
 #define TN__GELU_CUBE_F32 0.0713548139f
 #define TN__GELU_CUBE_F64 0.071354816272600249
+/* 2/3 */
+#define TN__TWO_THIRDS_F64 0.66666666666666663
+#define TN__TWO_THIRDS_REST_F64 3.7007434154171883e-17
 /* 1 / pi */
 #define TN__INV_PI_F64 0.31830988618379069
 /* 2 / pi */
 #define TN__TWO_OVER_PI_F64 0.63661977236758138
-/* pi / 2 in three parts, two of them of 50 bits */
+/* pi / 2, all but the last short */
 #define TN__HALF_PI_1_F64 1.5707963267948966
 #define TN__HALF_PI_2_F64 6.1232339957367673e-17
 #define TN__HALF_PI_3_F64 -1.3823336548937480e-32
 /* 2 / pi in binary, from the first bit after the point; a word of zeros before it */
 #define TN__TWO_OVER_PI_BITS \
-    0, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, \
-    0xfe5163abdebbc561, 0xb7246e3a424dd2e0, 0x06492eea09d1921c, \
-    0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, \
-    0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f, \
-    0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d, \
-    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, \
-    0x56033046fc7b6bab, 0xf0cfbc209af4361d
+    0, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, \
+    0xb7246e3a424dd2e0, 0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, \
+    0xe99c7026b45f7e41, 0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f, \
+    0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d, 0x7527bac7ebe5f17b, \
+    0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab, 0xf0cfbc209af4361d
 
-/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-30.3 */
+/* (e^r - 1 - r) / r^2, |r| <= log(2) / 2; 2^-30.3 */
 TN_INLINE float tn__poly_exp_f32(float t, int fused)
 {
     float p = 1.98457128e-4f;
@@ -90,7 +89,7 @@ TN_INLINE float tn__poly_exp_f32(float t, int fused)
     return p;
 }
 
-/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-61.0 */
+/* (e^r - 1 - r) / r^2, |r| <= log(2) / 2; 2^-61.0 */
 TN_INLINE double tn__poly_exp_f64(double t, int fused)
 {
     const double u = t * t;
@@ -108,7 +107,7 @@ TN_INLINE double tn__poly_exp_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (e^r - 1 - r) / r^2, |r| <= ln(2) / 2; 2^-37.5 */
+/* (e^r - 1 - r) / r^2, |r| <= log(2) / 2; 2^-37.5 */
 TN_INLINE double tn__poly_exp_f32_wide(double t, int fused)
 {
     const double u = t * t;
@@ -194,7 +193,7 @@ TN_INLINE float tn__poly_tanh_f32(float t, int fused)
     return p;
 }
 
-/* (log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-58.6 */
+/* (2 atanh(s) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-58.6 */
 TN_INLINE double tn__poly_atanh_f64(double t, int fused)
 {
     const double u = t * t;
@@ -208,7 +207,7 @@ TN_INLINE double tn__poly_atanh_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-37.6 */
+/* (2 atanh(s) - 2 s) / s^3 in s^2, |s| <= 3 - 2 sqrt(2); 2^-37.6 */
 TN_INLINE double tn__poly_atanh_f32_wide(double t, int fused)
 {
     double p = 0.23581748644662209;
@@ -218,21 +217,21 @@ TN_INLINE double tn__poly_atanh_f32_wide(double t, int fused)
     return p;
 }
 
-/* (log((1 + s) / (1 - s)) - 2 s - 2 s^3 / 3) / s^5 in s^2, |s| <= 3 - 2 sqrt(2); 2^-66.2 */
+/* (2 atanh(s) - 2 s - 2 s^3 / 3) / s^5 in s^2, |s| <= 3 - 2 sqrt(2); 2^-66.1 */
 TN_INLINE double tn__poly_atanh5_f64(double t, int fused)
 {
     const double u = t * t;
-    double even = 0.13196295957917298;
+    double even = 0.13196303268000228;
     even = tn__fma_f64(even, u, 0.15386756588671427, fused);
-    even = tn__fma_f64(even, u, 0.22222222519584858, fused);
+    even = tn__fma_f64(even, u, 0.22222222519585061, fused);
     even = tn__fma_f64(even, u, 0.40000000000002250, fused);
-    double odd = 0.13256827930707846;
+    double odd = 0.13256827808318747;
     odd = tn__fma_f64(odd, u, 0.18181784390046635, fused);
-    odd = tn__fma_f64(odd, u, 0.28571428570101870, fused);
+    odd = tn__fma_f64(odd, u, 0.28571428570101820, fused);
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= 1.6; 2^-35.0 */
+/* (sin(x) - x) / x^3 in x^2, |x| <= 1.6; 2^-35.0 */
 TN_INLINE double tn__poly_sin_f32_wide(double t, int fused)
 {
     double p = -2.3845460944555653e-8;
@@ -243,7 +242,7 @@ TN_INLINE double tn__poly_sin_f32_wide(double t, int fused)
     return p;
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-37.2 */
+/* (sin(x) - x) / x^3 in x^2, |x| <= 0.8; 2^-37.2 */
 TN_INLINE double tn__poly_sin_quarter_f32_wide(double t, int fused)
 {
     double p = 2.7167134124226696e-6;
@@ -253,7 +252,7 @@ TN_INLINE double tn__poly_sin_quarter_f32_wide(double t, int fused)
     return p;
 }
 
-/* (sin(r) - r) / r^3 in r^2, |r| <= 0.8; 2^-63.0 */
+/* (sin(x) - x) / x^3 in x^2, |x| <= 0.8; 2^-63.0 */
 TN_INLINE double tn__poly_sin_quarter_f64(double t, int fused)
 {
     const double u = t * t;
@@ -267,7 +266,7 @@ TN_INLINE double tn__poly_sin_quarter_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= 0.8; 2^-42.6 */
+/* (cos(x) - 1 + x^2 / 2) / x^4 in x^2, |x| <= 0.8; 2^-42.6 */
 TN_INLINE double tn__poly_cos_quarter_f32_wide(double t, int fused)
 {
     double p = -2.7192437630103531e-7;
@@ -277,7 +276,7 @@ TN_INLINE double tn__poly_cos_quarter_f32_wide(double t, int fused)
     return p;
 }
 
-/* (cos(r) - 1 + r^2 / 2) / r^4 in r^2, |r| <= 0.8; 2^-68.8 */
+/* (cos(x) - 1 + x^2 / 2) / x^4 in x^2, |x| <= 0.8; 2^-68.8 */
 TN_INLINE double tn__poly_cos_quarter_f64(double t, int fused)
 {
     const double u = t * t;
@@ -291,7 +290,7 @@ TN_INLINE double tn__poly_cos_quarter_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-27.4 */
+/* (atan(x) - x) / x^3 in x^2, |x| <= 0.5; 2^-27.4 */
 TN_INLINE float tn__poly_atan_f32(float t, int fused)
 {
     float p = -0.0513022132f;
@@ -302,7 +301,7 @@ TN_INLINE float tn__poly_atan_f32(float t, int fused)
     return p;
 }
 
-/* (atan(t) - t) / t^3 in t^2, |t| <= 1/2; 2^-61.1 */
+/* (atan(x) - x) / x^3 in x^2, |x| <= 0.5; 2^-61.1 */
 TN_INLINE double tn__poly_atan_f64(double t, int fused)
 {
     const double u = t * t;
@@ -322,7 +321,7 @@ TN_INLINE double tn__poly_atan_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-31.6 */
+/* (asin(x) - x) / x^3 in x^2, |x| <= 0.5; 2^-31.6 */
 TN_INLINE float tn__poly_asin_f32(float t, int fused)
 {
     float p = 0.0376489572f;
@@ -334,7 +333,7 @@ TN_INLINE float tn__poly_asin_f32(float t, int fused)
     return p;
 }
 
-/* (asin(x) - x) / x^3 in x^2, |x| <= 1/2; 2^-59.6 */
+/* (asin(x) - x) / x^3 in x^2, |x| <= 0.5; 2^-59.6 */
 TN_INLINE double tn__poly_asin_f64(double t, int fused)
 {
     const double u = t * t;
@@ -413,7 +412,7 @@ TN_INLINE double tn__poly_erf_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 10.25: 2^-28.0, the numerator */
+/* g in erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 10.25; 2^-28.0. The numerator */
 TN_INLINE float tn__poly_erfc_num_f32(float t, int fused)
 {
     float p = 9.66715720e-3f;
@@ -424,7 +423,7 @@ TN_INLINE float tn__poly_erfc_num_f32(float t, int fused)
     return p;
 }
 
-/* the denominator */
+/* Its denominator */
 TN_INLINE float tn__poly_erfc_den_f32(float t, int fused)
 {
     float p = 0.0109078279f;
@@ -436,7 +435,7 @@ TN_INLINE float tn__poly_erfc_den_f32(float t, int fused)
     return p;
 }
 
-/* g with erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 27.5: 2^-56.5, the numerator */
+/* g in erfc(x) = e^(-x^2) / (sqrt(pi) x + g), 0 <= x <= 27.5; 2^-56.5. The numerator */
 TN_INLINE double tn__poly_erfc_num_f64(double t, int fused)
 {
     const double u = t * t;
@@ -453,7 +452,7 @@ TN_INLINE double tn__poly_erfc_num_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* the denominator */
+/* Its denominator */
 TN_INLINE double tn__poly_erfc_den_f64(double t, int fused)
 {
     const double u = t * t;
@@ -471,7 +470,7 @@ TN_INLINE double tn__poly_erfc_den_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 14.5: 2^-29.0, the numerator */
+/* g in P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 14.5; 2^-29.0. The numerator */
 TN_INLINE float tn__poly_normal_num_f32(float t, int fused)
 {
     float p = 4.67017619e-3f;
@@ -482,7 +481,7 @@ TN_INLINE float tn__poly_normal_num_f32(float t, int fused)
     return p;
 }
 
-/* the denominator */
+/* Its denominator */
 TN_INLINE float tn__poly_normal_den_f32(float t, int fused)
 {
     float p = 1.86294422e-3f;
@@ -494,7 +493,7 @@ TN_INLINE float tn__poly_normal_den_f32(float t, int fused)
     return p;
 }
 
-/* g with P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 38.75: 2^-56.7, the numerator */
+/* g in P(X > x) = e^(-x^2 / 2) / (sqrt(2 pi) x + g), 0 <= x <= 38.75; 2^-56.7. The numerator */
 TN_INLINE double tn__poly_normal_num_f64(double t, int fused)
 {
     const double u = t * t;
@@ -511,7 +510,7 @@ TN_INLINE double tn__poly_normal_num_f64(double t, int fused)
     return tn__fma_f64(odd, t, even, fused);
 }
 
-/* the denominator */
+/* Its denominator */
 TN_INLINE double tn__poly_normal_den_f64(double t, int fused)
 {
     const double u = t * t;

@@ -16,9 +16,9 @@ TN_INLINE tn__pair_f64 tn__log_pair_f64(double x, int fused)
     /* 2/3 s^3 */
     const tn__pair_f64 z = tn__two_prod_f64(s, s, fused), c = tn__two_prod_f64(s, z.hi, fused);
     const double dc = c.lo + tn__fma_f64(s, tn__fma_f64(2 * s, ds, z.lo, fused), z.hi * ds, fused);
-    const double third = 0.66666666666666663, dthird = 3.7007434154171886e-17;
-    const tn__pair_f64 t = tn__two_prod_f64(c.hi, third, fused);
-    const double dt = t.lo + tn__fma_f64(c.hi, dthird, dc * third, fused);
+    const tn__pair_f64 t = tn__two_prod_f64(c.hi, TN__TWO_THIRDS_F64, fused);
+    const double dt =
+        t.lo + tn__fma_f64(c.hi, TN__TWO_THIRDS_REST_F64, dc * TN__TWO_THIRDS_F64, fused);
     const double rest = s * z.hi * z.hi * tn__poly_atanh5_f64(z.hi, fused);
     const tn__pair_f64 a = tn__fast_sum_f64(2 * s, t.hi),
                        b = tn__fast_sum_f64(p.k * TN__LN2_HI_F64, a.hi);
@@ -47,7 +47,8 @@ TN_INLINE double tn__pow_f64(double x, double y, int fused)
 TN_INLINE int tn__fmod_is_far_f64(double x, double y, int fused)
 {
     const double a = tn__abs_f64(x), b = tn__abs_f64(y);
-    return !(a < b * 0x1p50) | (!fused && (a > 0x1p1000) | (b < 0x1p-900));
+    const int is_extreme = (a > 0x1p1000) | (b < 0x1p-900);
+    return !(a < b * 0x1p50) | (!fused & is_extreme);
 }
 
 TN_INLINE int tn__fmod_is_far_f32(float x, float y, int fused)

@@ -54,12 +54,12 @@
     X(sign, x > 0 ? 1 : x < 0 ? -1 : x, -10, 10, 0, 0, 0)
 
 #define MATH_LIST_1_FAR(X)                                                                         \
-    X(sin, sin(x), -20, 20, 1, 1, 0)                                                               \
-    X(cos, cos(x), -20, 20, 1, 1, 0)                                                               \
-    X(tan, tan(x), -20, 20, 1, 1.5, 0)
+    X(sin, sin(x), -20, 20, 0.51, 1, 0)                                                            \
+    X(cos, cos(x), -20, 20, 0.51, 1, 0)                                                            \
+    X(tan, tan(x), -20, 20, 0.51, 1.25, 0)
 
 #define MATH_LIST_2(X)                                                                             \
-    X(pow, pow(x, y), 0, 10, 1, 1, 0)                                                              \
+    X(pow, pow(x, y), 0, 10, 1, 1.25, 0)                                                           \
     X(atan2, atan2(x, y), -10, 10, 1.5, 1.5, 0)                                                    \
     X(hypot, hypot(x, y), -10, 10, 1, 1, 0)                                                        \
     X(logaddexp, math_logaddexp(x, y), 0, 10, 1.5, 1.5, 1)                                         \

@@ -324,6 +324,62 @@ TEST(math, classes)
     }
 }
 
+/* ---- hard arguments ---------------------------------------------------------------------- */
+
+/* One function on arguments made for it, against long double, at every level. */
+static void check_hard(const char *name, const double *x, const double *y)
+{
+    static double got[N];
+    const math_function *f = find(name);
+    for (int level = TN_CPU_BASE; level <= top_level(); level++) {
+        apply_n(f, 1, level, N, x, y, got);
+        for (int i = 0; i < N; i++) {
+            const long double want = f->ref_l(x[i], y[i]);
+            const double e = math_error(got[i], want, 1, 0);
+            CHECK_MSG(e <= f->ulp[1],
+                      "%s level %d (%a, %a): expected %.17Lg, got %.17g, error %.3f ulp", name,
+                      level, x[i], y[i], want, got[i], e);
+        }
+    }
+}
+
+static double uniform(void) { return (double)(random_bits() >> 11) * 0x1p-52 - 1; } /* [-1, 1) */
+
+/* x near 1 and y so large that the power fills the range: the logarithm needs more than 53 bits. */
+TEST(math, pow_near_one)
+{
+    static double x[N], y[N];
+    state = 5;
+    for (int i = 0; i < N; i++) {
+        x[i] = 1 + ldexp(uniform(), -1 - i % 45);
+        y[i] = uniform() * 740 / log(x[i]);
+    }
+    check_hard("pow", x, y);
+}
+
+/* Next to multiples of pi / 2, where the reduction cancels. */
+TEST(math, trigonometry_near_multiples)
+{
+    static double x[N];
+    state = 6;
+    for (int i = 0; i < N; i++)
+        x[i] = (double)(1.57079632679489661923L * (long double)(random_bits() >> (20 + i % 43)));
+    check_hard("sin", x, x), check_hard("cos", x, x), check_hard("tan", x, x);
+}
+
+TEST(math, remainders_of_every_quotient)
+{
+    static double x[N], y[N];
+    state = 7;
+    for (int i = 0; i < N; i++) {
+        x[i] = ldexp(uniform(), (int)(random_bits() % 1000) - 500);
+        y[i] = x[i] * ldexp(uniform(), -(i % 60));
+    }
+    check_hard("fmod", x, y), check_hard("remainder", x, y);
+    for (int i = 0; i < N; i++) y[i] = ldexp(uniform(), (int)(random_bits() % 2000) - 1000);
+    check_hard("fmod", x, y);
+}
+
 /* ---- far arguments --------------------------------------------------------------------------- */
 
 /* Nearest to a multiple of pi / 2 of all doubles (Muller, Elementary Functions, 2006), 10^22, which
