@@ -38,8 +38,8 @@
 #include "tensor/vmath_poly.h"
 
 /* The words that the templates vmath_real.h and vmath_normal.h are written with, given back to
- * whoever had another use for them: real; word, its bits; pair, two of it; FN(name), tn__name_f32 or
- * tn__name_f64; PICK(a, b), a in f32 and b in f64; K(name), a constant of vmath_poly.h. */
+ * whoever had another use for them: real; word, its bits; pair, two of it; FN(name), tn__name_f32
+ * or tn__name_f64; PICK(a, b), a in f32 and b in f64; K(name), a constant of vmath_poly.h. */
 #pragma push_macro("real")
 #pragma push_macro("word")
 #pragma push_macro("pair")

@@ -47,8 +47,8 @@ TN_INLINE double tn__pow_f64(double x, double y, int fused)
 TN_INLINE int tn__fmod_is_far_f64(double x, double y, int fused)
 {
     const double a = tn__abs_f64(x), b = tn__abs_f64(y);
-    const int is_extreme = (a > 0x1p1000) | (b < 0x1p-900);
-    return !(a < b * 0x1p50) | (!fused & is_extreme);
+    const int is_close = a < b * 0x1p50, is_extreme = (a > 0x1p1000) | (b < 0x1p-900);
+    return fused ? !is_close : (!is_close) | is_extreme;
 }
 
 TN_INLINE int tn__fmod_is_far_f32(float x, float y, int fused)

@@ -1,6 +1,6 @@
 /* The functions of tensor/vmath.h with their references, for tests/test_math.c and bench/math.c,
- * and a span kernel of each. A reference is one type-generic expression, evaluated in double for f32
- * and in long double for f64. */
+ * and a span kernel of each. A reference is one type-generic expression, evaluated in double for
+ * f32 and in long double for f64. */
 #ifndef TN_TESTS_MATH_LIST_H
 #define TN_TESTS_MATH_LIST_H
 
@@ -178,9 +178,9 @@ enum { MATH_N_FUNCTIONS = sizeof math_functions / sizeof *math_functions };
 
 /* ---- errors ------------------------------------------------------------------------------ */
 
-/* |got - want| in units of the last of f32's 24 or f64's 53 bits at want, or at floor if it is more.
- * NaNs agree, infinity counts as the power of two that f32 or f64 misses, and (if
- * floor is 0) a zero of the other sign as 1000. */
+/* |got - want| in units of the last of f32's 24 or f64's 53 bits at want, or at floor if it is
+ * more. NaNs agree, infinity counts as the power of two that f32 or f64 misses, and (if floor is 0)
+ * a zero of the other sign as 1000. */
 static inline double math_error(long double got, long double want, int is_f64, double floor)
 {
     if (got != got || want != want) return got != got && want != want ? 0 : INFINITY;
