@@ -231,6 +231,10 @@ static bool types_are_sane(tn_infer *c)
             tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
             return false;
         }
+        if (tn_dtype_size(c->out[i].dtype) == 0) {
+            tn_infer_fail(c, TN_ERR_DTYPE, "there is no dtype %d", (int)c->out[i].dtype);
+            return false;
+        }
         int64_t size = 1;
         for (int d = 0; d < s->rank; d++) {
             if (s->dim[d] < 0) {

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#define MAX_EPOCH ((int64_t)1 << 62) /* one more is still a number */
+
 /* The memory of one side of a batch; see tn_batch for the fields. */
 typedef struct side {
     int32_t *in, *out; /* out: targets only */
@@ -302,7 +304,8 @@ tn_status tn_batches_seek(tn_batches *b, tn_batches_position position)
 {
     if (!b) return TN_ERR_ARG;
     if (b->has_thread) wait_ahead(b);
-    if (position.epoch >= 0) tn__batch_plan_epoch(&b->plan, position.epoch);
+    if (position.epoch > MAX_EPOCH) position.batch = -1;
+    else if (position.epoch >= 0) tn__batch_plan_epoch(&b->plan, position.epoch);
     if (position.epoch < 0 || position.batch < 0 || position.batch >= b->plan.n_batches)
         return tn_fail(b->ctx, TN_ERR_INDEX, "batches_seek: no batch %lld in epoch %lld, of %lld",
                        (long long)position.batch, (long long)position.epoch,

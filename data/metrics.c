@@ -114,6 +114,8 @@ tn_status tn_bleu(tn_ctx *ctx, const tn_text *hyps, const tn_text *refs, int64_t
     int               n_refs = o.n_refs ? o.n_refs : 1;
     if (!ctx) return TN_ERR_ARG;
     tn_status status = check_arguments(ctx, "bleu", hyps, refs, n, n_refs, score);
+    if (status == TN_OK && (unsigned)o.tokenizer > TN_BLEU_NONE)
+        status = tn_fail(ctx, TN_ERR_ARG, "bleu: no tokenizer has the number %d", (int)o.tokenizer);
     if (status != TN_OK) return status;
     *score = (tn_bleu_score){ 0 };
     scratch s = { .ctx = ctx, .mteval = { .ctx = ctx }, .words = { .ctx = ctx },
@@ -133,6 +135,8 @@ tn_status tn_bleu(tn_ctx *ctx, const tn_text *hyps, const tn_text *refs, int64_t
 
 const char *tn_bleu_text(const tn_bleu_score *b, char *buf, size_t size)
 {
+    if (!buf || size == 0) return buf;
+    if (!b) return buf[0] = 0, buf;
     double ratio = b->ref_length ? (double)b->hyp_length / (double)b->ref_length : 0;
     snprintf(buf, size, "BLEU = %.2f %.1f/%.1f/%.1f/%.1f (BP = %.3f ratio = %.3f hyp_len = %" PRId64
              " ref_len = %" PRId64 ")", b->score, b->precision[0], b->precision[1], b->precision[2],

@@ -8,7 +8,7 @@ static tn_status complete(tn_ctx *ctx, tn_gpt_config *c)
     if (c->vocab == 0) c->vocab = 50257;
     if (c->d_model == 0) c->d_model = 768;
     if (c->n_heads == 0) c->n_heads = 12;
-    if (c->d_ff == 0) c->d_ff = 4 * c->d_model;
+    if (c->d_ff == 0 && c->d_model > 0 && c->d_model <= 1 << 24) c->d_ff = 4 * c->d_model;
     if (c->n_layers == 0) c->n_layers = 12;
     if (c->max_length == 0) c->max_length = 1024;
     const struct {
@@ -87,6 +87,10 @@ void tn_gpt_free(tn_gpt *m)
 tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens)
 {
     if (!m || !tokens || !tokens->ids) return NULL;
+    if (!tokens->offsets != !tokens->places) { /* every token would have a position of its own */
+        tn_fail(m->ctx, TN_ERR_ARG, "gpt: packed sequences have offsets and places, padded ones neither");
+        return NULL;
+    }
     tn_attention_mask mask = { .causal = true, .q_offsets = tokens->offsets };
     tn_node *x = tn_positions_apply(&m->positions, tn_embedding_apply(&m->embedding, tokens->ids),
                                     tokens->places);
@@ -101,7 +105,8 @@ tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x)
 tn_status tn_gpt_loss(const tn_gpt *m, const tn_sequence *tokens, tn_node *next,
                       const tn_cross_entropy_options *options, tn_loss_parts *loss)
 {
-    *loss = (tn_loss_parts){ NULL, NULL, NULL };
+    if (m && !loss) return tn_fail(m->ctx, TN_ERR_ARG, "tn_gpt_loss: no room for the loss");
+    if (loss) *loss = (tn_loss_parts){ NULL, NULL, NULL };
     tn_node *x = tn_gpt_apply(m, tokens);
     if (!x || !next) return m && tn_ctx_status(m->ctx) ? tn_ctx_status(m->ctx) : TN_ERR_ARG;
     return tn_linear_cross_entropy(x, m->embedding.w, true, NULL, next, options, loss);

@@ -31,6 +31,7 @@ static void positions_new(tn_transformer *m, tn_params *p)
 tn_transformer *tn_transformer_new(tn_params *p, const tn_transformer_config *config)
 {
     tn_ctx *ctx = p ? tn_params_ctx(p) : NULL;
+    if (p && !config) tn_fail(ctx, TN_ERR_ARG, "tn_transformer_new: there is no configuration");
     if (!p || !config) return NULL;
     tn_transformer_config c = *config;
     if (tn_transformer_config_complete(ctx, &c) != TN_OK) return NULL;
@@ -142,7 +143,8 @@ tn_status tn_transformer_loss(const tn_transformer *m, const tn_sequence *source
                               const tn_sequence *target, tn_node *next, double label_smoothing,
                               tn_loss_parts *loss)
 {
-    *loss = (tn_loss_parts){ NULL, NULL, NULL };
+    if (m && !loss) return tn_fail(m->ctx, TN_ERR_ARG, "tn_transformer_loss: no room for the loss");
+    if (loss) *loss = (tn_loss_parts){ NULL, NULL, NULL };
     if (!m) return TN_ERR_ARG;
     tn_node *x = tn_transformer_decode(m, tn_transformer_encode(m, source), source, target);
     bool     tied = !m->output.w;

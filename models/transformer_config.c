@@ -1,6 +1,7 @@
 /* What a Transformer is, checked and as text. */
 #include "models/transformer.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +73,7 @@ static tn_status complete(tn_ctx *ctx, tn_transformer_config *c)
     TN_TRANSFORMER_FIELDS(DEFAULT)
 #undef DEFAULT
     if (c->tgt_vocab == 0) c->tgt_vocab = c->src_vocab;
-    if (c->d_ff == 0) c->d_ff = 4 * c->d_model;
+    if (c->d_ff == 0 && c->d_model > 0 && c->d_model <= 1 << 24) c->d_ff = 4 * c->d_model;
     if (c->attention_dropout == 0) c->attention_dropout = c->dropout;
     tn_status s = check_sizes(ctx, c);
     if (s == TN_OK) s = check_ids(ctx, c);
@@ -81,6 +82,7 @@ static tn_status complete(tn_ctx *ctx, tn_transformer_config *c)
 
 tn_status tn_transformer_config_complete(tn_ctx *ctx, tn_transformer_config *config)
 {
+    if (!config) return tn_fail(ctx, TN_ERR_ARG, "transformer: there is no configuration");
     tn_transformer_config c = *config;
     tn_status             s = complete(ctx, &c);
     if (s == TN_OK) *config = c;
@@ -96,7 +98,22 @@ static void write_i64(char *out, size_t size, int64_t v)
     snprintf(out, size, "%lld", (long long)v);
 }
 static void write_flag(char *out, size_t size, bool v) { snprintf(out, size, "%d", (int)v); }
-static void write_f64(char *out, size_t size, double v) { snprintf(out, size, "%.17g", v); }
+
+/* With a point, whatever the program's locale writes. */
+static void write_f64(char *out, size_t size, double v)
+{
+    char   local[40];
+    size_t n = 0;
+    snprintf(local, sizeof local, "%.17g", v);
+    for (const char *p = local; *p && n + 1 < size;) {
+        size_t plain = strspn(p, "+-0123456789einfa"), other = strcspn(p, "+-0123456789einfa");
+        if (plain > size - 1 - n) plain = size - 1 - n;
+        memcpy(out + n, p, plain), n += plain, p += plain;
+        if (plain == 0) out[n++] = '.', p += other;
+    }
+    out[n] = 0;
+}
+
 static void write_activation(char *out, size_t size, tn_activation v)
 {
     snprintf(out, size, "%s", (unsigned)v < 4 ? activations[v] : "?");
@@ -106,6 +123,8 @@ size_t tn_transformer_config_text(const tn_transformer_config *config, char *tex
 {
     size_t n = 0;
     char   value[40];
+    if (!text) size = 0;
+    if (!config) return size ? (text[0] = 0) : 0;
 #define WRITE(kind, field, zero)                                                                   \
     write_##kind(value, sizeof value, config->field);                                              \
     n += (size_t)snprintf(n < size ? text + n : NULL, n < size ? size - n : 0, "%s=%s\n", #field,  \
@@ -128,11 +147,17 @@ static bool read_flag(const char *s, bool *v)
     return *v || strcmp(s, "0") == 0;
 }
 
+/* strtod wants the point of the program's locale. */
 static bool read_f64(const char *s, double *v)
 {
-    char *end;
-    *v = strtod(s, &end);
-    return end != s && !*end && isfinite(*v);
+    char        local[160] = "", *end;
+    const char *point = strchr(s, '.');
+    int         n = point ? (int)(point - s) : (int)strlen(s);
+    int         length = snprintf(local, sizeof local, "%.*s%s%s", n, s,
+                                  point ? localeconv()->decimal_point : "", point ? point + 1 : "");
+    if (length < 0 || (size_t)length >= sizeof local) return false;
+    *v = strtod(local, &end);
+    return end != local && !*end && isfinite(*v);
 }
 
 static bool read_activation(const char *s, tn_activation *v)
@@ -154,6 +179,7 @@ static bool read_field(tn_transformer_config *c, const char *name, const char *v
 tn_status tn_transformer_config_parse(tn_ctx *ctx, const char *text, tn_transformer_config *config)
 {
     tn_transformer_config c = { 0 };
+    if (!text || !config) return tn_fail(ctx, TN_ERR_ARG, "transformer: there is no text, or no configuration");
     for (int line = 1; *text; line++) {
         char   copy[128];
         size_t n = strcspn(text, "\n");

@@ -1,6 +1,8 @@
 /* The attention layer: project, split into heads, attend, join, project. */
 #include "nn/attention.h"
 
+#include "nn/internal.h"
+
 typedef struct heads {
     tn_node *q, *k, *v; /* [b, t, heads, dh], or packed [n, heads, dh] */
 } heads;
@@ -17,31 +19,41 @@ static tn_node *refuse(const tn_attention_layer *l, const tn_node *x, const char
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
+/* Fills in the sizes of heads; false if they do not fit. */
+static bool settle_heads(tn_attention_layer *l, tn_ctx *ctx, int64_t d,
+                         const tn_attention_layer_options *o)
+{
+    const int64_t most = (int64_t)1 << 40; /* of h dh */
+    l->n_kv_heads = o->n_kv_heads ? o->n_kv_heads : l->n_heads;
+    if (l->n_heads < 1 || l->n_kv_heads < 1 || l->n_heads % l->n_kv_heads != 0)
+        return tn_fail(ctx, TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads",
+                       l->name, (long long)l->n_kv_heads, (long long)l->n_heads) == TN_OK;
+    if (!o->head_size && d % l->n_heads != 0)
+        return tn_fail(ctx, TN_ERR_ARG, "attention %s: d_model %lld is not a multiple of %lld heads",
+                       l->name, (long long)d, (long long)l->n_heads) == TN_OK;
+    l->head_size = o->head_size ? o->head_size : d / l->n_heads;
+    if (l->head_size < 0 || l->head_size > most / l->n_heads)
+        return tn_fail(ctx, TN_ERR_SHAPE, "attention %s: there are no %lld heads of size %lld",
+                       l->name, (long long)l->n_heads, (long long)l->head_size) == TN_OK;
+    return true;
+}
+
 tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, int64_t n_heads,
                                     const tn_attention_layer_options *options)
 {
     tn_attention_layer_options o = options ? *options : (tn_attention_layer_options){ 0 };
-    tn_attention_layer         l = { .name = tn_params_text(p, name), .n_heads = n_heads };
-    int64_t memory = o.d_memory ? o.d_memory : d;
-    l.n_kv_heads = o.n_kv_heads ? o.n_kv_heads : n_heads, l.dropout = o.dropout;
+    tn_attention_layer l = { .name = tn__open_layer(p, name), .n_heads = n_heads, .dropout = o.dropout };
+    int64_t            memory = o.d_memory ? o.d_memory : d;
     if (!l.name) return l;
-    if (n_heads < 1 || l.n_kv_heads < 1 || n_heads % l.n_kv_heads != 0) {
-        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads",
-                name, (long long)l.n_kv_heads, (long long)n_heads);
+    if (!settle_heads(&l, tn_params_ctx(p), d, &o)) {
+        tn_params_pop(p);
         return l;
     }
-    if (!o.head_size && d % n_heads != 0) {
-        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "attention %s: d_model %lld is not a multiple of %lld heads",
-                name, (long long)d, (long long)n_heads);
-        return l;
-    }
-    l.head_size = o.head_size ? o.head_size : d / n_heads;
     int64_t           inner = n_heads * l.head_size, inner_kv = l.n_kv_heads * l.head_size;
     tn_init           one = tn_init_xavier_uniform(), part = one, zeros = tn_init_zeros();
     tn_linear_options linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &one, .b = &zeros };
     tn_linear_options several = { .no_bias = o.no_bias, .w = o.w ? o.w : &part, .b = &zeros };
     part.fan_out = inner;
-    tn_params_push(p, "%s", name);
     if (o.is_cross || memory != d) {
         l.q = tn_linear_new_with(p, "q", d, inner, &linear);
         l.kv = tn_linear_new_with(p, "kv", memory, 2 * inner_kv, &several);
@@ -60,6 +72,7 @@ static tn_node *by_head(const tn_attention_layer *l, tn_node *x, int64_t n)
 {
     tn_shape s = tn_node_shape(x);
     if (!x) return NULL;
+    if (s.rank == TN_MAX_RANK) return refuse(l, x, "no room for a dimension of heads");
     s.dim[s.rank - 1] = n, s.dim[s.rank++] = l->head_size;
     return tn_reshape(x, s);
 }
@@ -116,8 +129,9 @@ static tn_node *apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
                       const tn_attention_mask *mask, tn_node **weights)
 {
     bool is_self = l->qkv.w != NULL, is_packed = mask && mask->q_offsets;
-    if (weights) *weights = NULL;
-    if (!x || (!is_self && !memory)) return NULL;
+    if (!x) return NULL;
+    if (!is_self && !memory && l->q.w) return refuse(l, x, "cross-attention needs a memory");
+    if (!is_self && !memory) return NULL;
     if (is_self && memory && memory != x)
         return refuse(l, x, "self-attention takes its memory from x: make the layer with .is_cross");
     tn_node *rows = is_packed ? x : as_batch(l, x);
@@ -135,6 +149,8 @@ static tn_node *apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
 tn_node *tn_attention_apply_weights(const tn_attention_layer *l, tn_node *x, tn_node *memory,
                                     const tn_attention_mask *mask, tn_node **weights)
 {
+    if (weights) *weights = NULL;
+    if (!l) return tn__no_layer(x, "tn_attention_apply");
     tn_graph *g = enter(l, x);
     tn_node  *y = apply(l, x, memory, mask, weights);
     tn_scope_pop(g);
@@ -151,7 +167,13 @@ tn_node *tn_attention_apply(const tn_attention_layer *l, tn_node *x, tn_node *me
 
 tn_status tn_attention_keys(const tn_attention_layer *l, tn_node *memory, tn_node **k, tn_node **v)
 {
-    heads     h = { .q = NULL };
+    heads h = { .q = NULL };
+    if (k) *k = NULL;
+    if (v) *v = NULL;
+    if (!l || !k || !v) {
+        tn__no_layer(memory, l ? "tn_attention_keys, or what it gives" : "tn_attention_keys");
+        return TN_ERR_ARG;
+    }
     tn_graph *g = enter(l, memory);
     if (l->kv.w) project_memory(l, memory, &h);
     else refuse(l, memory, "keys are made apart only by cross-attention");
@@ -164,6 +186,7 @@ tn_node *tn_attention_apply_keys(const tn_attention_layer *l, tn_node *x, tn_nod
                                  const tn_attention_mask *mask)
 {
     if (!x || !k || !v) return NULL;
+    if (!l) return tn__no_layer(x, "tn_attention_apply_keys");
     tn_graph *g = enter(l, x);
     heads     h = { .k = k, .v = v };
     tn_node  *y = NULL;
@@ -180,9 +203,10 @@ tn_node *tn_attention_apply_keys(const tn_attention_layer *l, tn_node *x, tn_nod
 tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name, const tn_attention_layer *l,
                                           int64_t batch, int64_t length)
 {
-    tn_shape           s = TN_SHAPE(batch, length, l->n_kv_heads, l->head_size);
     tn_attention_cache c = { NULL, NULL };
-    tn_params_push(p, "%s", name);
+    if (p && !l) tn_fail(tn_params_ctx(p), TN_ERR_ARG, "tn_attention_cache_new: the layer is NULL");
+    if (!l || !tn__open_layer(p, name)) return c;
+    tn_shape s = TN_SHAPE(batch, length, l->n_kv_heads, l->head_size);
     c.k = tn_buffer(p, "k", tn_params_dtype(p), s);
     c.v = tn_buffer(p, "v", tn_params_dtype(p), s);
     tn_params_pop(p);
@@ -208,6 +232,7 @@ tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x, const tn_a
     if (!assigns) assigns = unwanted;
     assigns[0] = assigns[1] = NULL;
     if (!x || !position) return NULL;
+    if (!l || !cache) return tn__no_layer(x, l ? "tn_attention_decode, or its cache" : "tn_attention_decode");
     if (!l->qkv.w) return refuse(l, x, "decoding with a cache is for self-attention");
     tn_graph *g = enter(l, x);
     heads     h = project_self(l, x);

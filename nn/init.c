@@ -7,12 +7,17 @@
 #include <math.h>
 #include <string.h>
 
+/* A rank that is none has fans of 1; leading dimensions count to 2^62 at most. */
 void tn_init_fans(tn_shape shape, int64_t *fan_in, int64_t *fan_out)
 {
-    int r = shape.rank;
-    *fan_in = r > 1 ? shape.dim[r - 2] : r == 1 ? shape.dim[0] : 1;
-    *fan_out = r > 0 ? shape.dim[r - 1] : 1;
-    for (int i = 0; i < r - 2; i++) *fan_in *= shape.dim[i], *fan_out *= shape.dim[i];
+    int      r = shape.rank >= 0 && shape.rank <= TN_MAX_RANK ? shape.rank : 0;
+    int64_t  in = r > 1 ? shape.dim[r - 2] : r == 1 ? shape.dim[0] : 1;
+    int64_t  out = r > 0 ? shape.dim[r - 1] : 1;
+    tn_shape leading = { .rank = r > 2 ? r - 2 : 0 };
+    for (int i = 0; i < leading.rank; i++) leading.dim[i] = shape.dim[i];
+    double n = (double)tn_shape_size(&leading), most = 0x1p62;
+    if (fan_in) *fan_in = (int64_t)fmin((double)in * n, most);
+    if (fan_out) *fan_out = (int64_t)fmin((double)out * n, most);
 }
 
 tn_init tn_init_zeros(void) { return (tn_init){ .kind = TN_INIT_CONSTANT }; }
@@ -175,6 +180,12 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
     if (!tn_dtype_is_float(dtype))
         return tn_fail(ctx, TN_ERR_DTYPE, "tn_init_fill: %s, not f32 or f64", tn_dtype_name(dtype));
     int64_t n = tn_shape_size(&shape), in, fan_out;
+    bool    is_shape = shape.rank >= 0 && shape.rank <= TN_MAX_RANK;
+    char    text[96];
+    for (int i = 0; is_shape && i < shape.rank; i++) is_shape = shape.dim[i] >= 0;
+    if (!is_shape || n > (int64_t)1 << 46)
+        return tn_fail(ctx, TN_ERR_SHAPE, "tn_init_fill: %s is no shape, or over 2^46 elements",
+                       tn_shape_text(&shape, text, sizeof text));
     if (n == 0) return TN_OK;
     if (!out) return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no room for %lld numbers", (long long)n);
     tn_init_fans(shape, &in, &fan_out);
@@ -182,16 +193,19 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
     if (init->fan_out > 0) fan_out = init->fan_out;
     double  gain = init->gain == 0 ? 1 : init->gain, r;
     tn_init plain = *init;
+    if (init->kind != TN_INIT_CONSTANT && !(isfinite(init->a) && isfinite(init->b) && isfinite(gain)))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g, %g and gain %g: one is not finite", init->a,
+                       init->b, gain);
     switch (init->kind) {
     case TN_INIT_CONSTANT:
     case TN_INIT_UNIFORM:
     case TN_INIT_NORMAL:
     case TN_INIT_TRUNCATED_NORMAL: break;
     case TN_INIT_XAVIER_UNIFORM:
-        r = gain * sqrt(6 / (double)(in + fan_out));
+        r = gain * sqrt(6 / ((double)in + (double)fan_out));
         plain = tn_init_uniform(-r, r);
         break;
-    case TN_INIT_XAVIER_NORMAL: plain = tn_init_normal(0, gain * sqrt(2 / (double)(in + fan_out))); break;
+    case TN_INIT_XAVIER_NORMAL: plain = tn_init_normal(0, gain * sqrt(2 / ((double)in + (double)fan_out))); break;
     case TN_INIT_KAIMING_UNIFORM:
         r = gain * sqrt(3 / (double)in);
         plain = tn_init_uniform(-r, r);

@@ -1,6 +1,7 @@
 /* The layers: each a few parameters and a line of computation. */
 #include "nn/layers.h"
 
+#include "nn/internal.h"
 #include "tensor/vmath.h"
 
 #include <math.h>
@@ -8,14 +9,18 @@
 
 enum { tn__fused = 0 }; /* of the mathematics that makes tables: plain, so the same bits everywhere */
 
-/* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. NULL: there is
- * no layer, and nothing to pop. */
-static const char *open_layer(tn_params *p, const char *name)
+const char *tn__open_layer(tn_params *p, const char *name)
 {
     if (p && (!name || !*name)) tn_fail(tn_params_ctx(p), TN_ERR_ARG, "a layer needs a name");
     const char *kept = name && *name ? tn_params_text(p, name) : NULL;
     if (kept) tn_params_push(p, "%s", kept);
     return kept;
+}
+
+tn_node *tn__no_layer(const tn_node *x, const char *call)
+{
+    if (x) tn_fail(tn_node_ctx(x), TN_ERR_ARG, "%s: the layer is NULL", call);
+    return NULL;
 }
 
 /* The graph of x, in the layer's scope until tn_scope_pop. */
@@ -33,7 +38,7 @@ tn_linear tn_linear_new_with(tn_params *p, const char *name, int64_t in, int64_t
 {
     tn_linear_options o = options ? *options : (tn_linear_options){ 0 };
     tn_init           usual = tn_init_linear(in);
-    tn_linear         l = { .name = open_layer(p, name) };
+    tn_linear         l = { .name = tn__open_layer(p, name) };
     if (!l.name) return l;
     l.w = tn_param(p, "w", TN_SHAPE(in, out), o.w ? o.w : &usual);
     if (!o.no_bias && !(l.b = tn_param(p, "b", TN_SHAPE(out), o.b ? o.b : &usual))) l.w = NULL;
@@ -48,6 +53,7 @@ tn_linear tn_linear_new(tn_params *p, const char *name, int64_t in, int64_t out)
 
 tn_node *tn_linear_apply(const tn_linear *l, tn_node *x)
 {
+    if (!l) return tn__no_layer(x, "tn_linear_apply");
     tn_graph *g = enter(x, l->name);
     tn_node  *y = tn_matmul(x, l->w);
     if (l->b) y = tn_add(y, l->b);
@@ -63,7 +69,7 @@ tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t voca
     tn_embedding_options o = options ? *options : (tn_embedding_options){ 0 };
     double               root = d > 0 ? sqrt((double)d) : 1;
     tn_init              normal = tn_init_normal(0, o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
-    tn_embedding_layer   l = { .name = open_layer(p, name), .padding_idx = -1,
+    tn_embedding_layer   l = { .name = tn__open_layer(p, name), .padding_idx = -1,
                                .scale = o.scale_sqrt_d ? root : 1 };
     if (!l.name) return l;
     if (o.has_padding && (o.padding_idx < 0 || o.padding_idx >= vocabulary))
@@ -82,6 +88,7 @@ tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t voca
 
 tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index)
 {
+    if (!l) return tn__no_layer(index, "tn_embedding_apply");
     tn_graph *g = enter(index, l->name);
     tn_node  *y = tn_embedding(l->w, index, l->padding_idx);
     if (l->scale != 1) y = tn_scale(y, l->scale);
@@ -91,6 +98,7 @@ tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index)
 
 tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
 {
+    if (!l) return tn__no_layer(x, "tn_embedding_logits");
     tn_graph *g = enter(x, l->name);
     tn_node  *y = tn_matmul(x, tn_transpose(tn_read(g, l->w), 0, 1));
     tn_scope_pop(g);
@@ -102,7 +110,7 @@ tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
 static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is_rms)
 {
     tn_init       ones = tn_init_ones();
-    tn_norm_layer l = { .name = open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5, .is_rms = is_rms };
+    tn_norm_layer l = { .name = tn__open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5, .is_rms = is_rms };
     if (!l.name) return l;
     l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
     if (!is_rms) l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
@@ -122,6 +130,7 @@ tn_norm_layer tn_rms_norm_new(tn_params *p, const char *name, int64_t d)
 
 tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
 {
+    if (!l) return tn__no_layer(x, "tn_norm_apply");
     if (!l->gamma || (!l->is_rms && !l->beta)) return NULL; /* to the op these would be a choice */
     tn_graph *g = enter(x, l->name);
     tn_node  *y = l->is_rms ? tn_rms_norm(x, l->gamma, l->eps)
@@ -153,7 +162,7 @@ tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, i
     tn_feed_forward_options o = options ? *options : (tn_feed_forward_options){ 0 };
     tn_init                 xavier = tn_init_xavier_uniform(), zeros = tn_init_zeros();
     tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier, .b = &zeros };
-    tn_feed_forward         l = { .name = open_layer(p, name), .activation = o.activation };
+    tn_feed_forward         l = { .name = tn__open_layer(p, name), .activation = o.activation };
     if (!l.name) return l;
     l.dropout = o.dropout;
     l.in = tn_linear_new_with(p, "in", d, d_inner, &linear);
@@ -168,6 +177,7 @@ tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, i
 
 tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x)
 {
+    if (!l) return tn__no_layer(x, "tn_feed_forward_apply");
     tn_graph *g = enter(x, l->name);
     tn_node  *h = tn_activate(tn_linear_apply(&l->in, x), l->activation);
     if (l->gate.w) h = tn_mul(h, tn_linear_apply(&l->gate, x));
@@ -180,14 +190,20 @@ tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x)
 
 tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d)
 {
-    const char *kept = tn_params_text(p, name);
-    return (tn_positions){ .name = kept, .length = kept ? length : 0, .d = d };
+    tn_positions l = { .name = tn__open_layer(p, name), .d = d };
+    if (!l.name) return l;
+    if (length >= 0 && d > 0 && length <= ((int64_t)1 << 46) / d) l.length = length;
+    else
+        tn_fail(tn_params_ctx(p), TN_ERR_SHAPE, "%s: there is no table [%lld,%lld]", name,
+                (long long)length, (long long)d);
+    tn_params_pop(p);
+    return l;
 }
 
 tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d)
 {
     tn_init      normal = tn_init_normal(0, 0.02);
-    tn_positions l = { .name = open_layer(p, name), .d = d };
+    tn_positions l = { .name = tn__open_layer(p, name), .d = d };
     if (!l.name) return l;
     l.w = tn_param(p, "w", TN_SHAPE(length, d), &normal);
     if (l.w) l.length = length; /* without it nothing fits: apply must not take it for sinusoidal */
@@ -197,7 +213,7 @@ tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length
 
 void tn_sinusoidal_table(int64_t n, int64_t d, tn_dtype dtype, void *out)
 {
-    for (int64_t i = 0; i < d; i += 2) {
+    for (int64_t i = 0; out && i < d; i += 2) {
         double period = tn__pow(10000.0, (double)i / (double)d);
         for (int64_t t = 0; t < n; t++) {
             double angle = (double)t / period, s = tn__sin(angle), c = tn__cos(angle);
@@ -223,6 +239,7 @@ static tn_node *sinusoidal(tn_graph *g, int64_t n, int64_t d, tn_dtype dtype)
 
 tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
 {
+    if (!l) return tn__no_layer(x, "tn_positions_apply");
     tn_graph *g = enter(x, l->name);
     int64_t   t = tn_dim(x, -2), n = index ? l->length : t;
     tn_node  *y = NULL;
@@ -232,6 +249,9 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
         tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s has not %lld positions of size %lld at most",
                 l->name ? l->name : "positions", tn_shape_text(&s, text, sizeof text),
                 (long long)l->length, (long long)l->d);
+    } else if (x && !tn_dtype_is_float(tn_node_dtype(x))) {
+        tn_fail(tn_node_ctx(x), TN_ERR_DTYPE, "%s: x is %s, not f32 or f64",
+                l->name ? l->name : "positions", tn_dtype_name(tn_node_dtype(x)));
     } else if (x) {
         tn_node *table = l->w ? tn_read(g, l->w) : sinusoidal(g, n, l->d, tn_node_dtype(x));
         y = tn_add(x, index ? tn_embedding(table, index, -1) : tn_slice(table, 0, 0, t, 1));

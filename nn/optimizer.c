@@ -114,6 +114,12 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
     if (!p) return NULL;
     if (!isfinite(lr)) return refuse(ctx, name, "lr", lr, "finite");
     if (!isfinite(o->clip_norm)) return refuse(ctx, name, "clip_norm", o->clip_norm, "finite");
+    if (!isfinite(weight_decay)) return refuse(ctx, name, "weight_decay", weight_decay, "finite");
+    if (!isfinite(adam->eps)) return refuse(ctx, name, "eps", adam->eps, "finite");
+    for (int i = 0; i < TN_PARAM_GROUPS; i++) {
+        if (!isfinite(o->group[i].lr_scale)) return refuse(ctx, name, "lr_scale", o->group[i].lr_scale, "finite");
+        if (!isfinite(o->group[i].decay_scale)) return refuse(ctx, name, "decay_scale", o->group[i].decay_scale, "finite");
+    }
     if (!is_fraction(ema)) return refuse(ctx, name, "ema_decay", ema, "in [0, 1)");
     if (!is_fraction(momentum)) return refuse(ctx, name, "momentum", momentum, "in [0, 1)");
     if (!is_fraction(adam->beta1)) return refuse(ctx, name, "beta1", adam->beta1, "in [0, 1)");
@@ -190,23 +196,25 @@ void tn_optimizer_free(tn_optimizer *opt)
 
 static double value_of(const tn_node *v) { return tn__load(tn_node_dtype(v), tn_variable_data(v), 0); }
 
+static tn_status set_option(tn_optimizer *opt, tn_node *variable, const char *name, double value)
+{
+    if (!variable)
+        return tn_fail(opt->ctx, TN_ERR_STATE, "tn_optimizer_set_%s: the optimizer was made without", name);
+    if (!isfinite(value))
+        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_%s: %g is not finite", name, value);
+    return tn_variable_fill(variable, value);
+}
+
 void tn_optimizer_set_lr(tn_optimizer *opt, double lr)
 {
-    if (opt) tn_variable_fill(opt->lr, lr);
+    if (opt) set_option(opt, opt->lr, "lr", lr);
 }
 
 double tn_optimizer_lr(const tn_optimizer *opt) { return opt ? value_of(opt->lr) : NAN; }
 
 void tn_optimizer_set_weight_decay(tn_optimizer *opt, double weight_decay)
 {
-    if (opt) tn_variable_fill(opt->weight_decay, weight_decay);
-}
-
-static tn_status set_option(tn_optimizer *opt, tn_node *variable, const char *name, double value)
-{
-    if (!variable)
-        return tn_fail(opt->ctx, TN_ERR_STATE, "tn_optimizer_set_%s: the optimizer was made without", name);
-    return tn_variable_fill(variable, value);
+    if (opt) set_option(opt, opt->weight_decay, "weight_decay", weight_decay);
 }
 
 tn_status tn_optimizer_set_clip_norm(tn_optimizer *opt, double norm)
@@ -216,7 +224,10 @@ tn_status tn_optimizer_set_clip_norm(tn_optimizer *opt, double norm)
 
 tn_status tn_optimizer_set_ema_decay(tn_optimizer *opt, double decay)
 {
-    return opt ? set_option(opt, opt->ema_decay, "ema_decay", decay) : TN_ERR_ARG;
+    if (!opt) return TN_ERR_ARG;
+    if (opt->ema_decay && !is_fraction(decay))
+        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_ema_decay: %g is not in [0, 1)", decay);
+    return set_option(opt, opt->ema_decay, "ema_decay", decay);
 }
 
 void tn_optimizer_clear_accumulated(tn_optimizer *opt)
@@ -274,6 +285,7 @@ tn_status tn_optimizer_bind_average(const tn_optimizer *opt, tn_program *program
 {
     tn_status s = needs_averages(opt);
     if (s != TN_OK) return s;
+    if (!program) return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_bind_average: no program");
     tn_node **list = tn_alloc(opt->ctx, (size_t)(opt->n_slots + 1) * sizeof *list);
     if (!list) return tn_ctx_status(opt->ctx);
     for (int i = 0; i < opt->n_slots; i++) list[i] = opt->slots[i].average;

@@ -52,7 +52,8 @@ TN_API tn_optimizer *tn_adam_new(tn_params *p, const tn_adam_options *options);
 TN_API tn_optimizer *tn_adamw_new(tn_params *p, const tn_adamw_options *options);
 TN_API void          tn_optimizer_free(tn_optimizer *opt); /* before its parameters; NULL is fine */
 
-/* Between runs. The last two need an optimizer that was made with the option (TN_ERR_STATE). */
+/* Between runs. The last two need an optimizer that was made with the option (TN_ERR_STATE). What is not
+ * finite is refused (TN_ERR_ARG in the context) and changes nothing. */
 TN_API void      tn_optimizer_set_lr(tn_optimizer *opt, double lr);
 TN_API double    tn_optimizer_lr(const tn_optimizer *opt);
 TN_API void      tn_optimizer_set_weight_decay(tn_optimizer *opt, double weight_decay);

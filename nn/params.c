@@ -85,11 +85,12 @@ void tn_params_push(tn_params *p, const char *format, ...)
     va_list args;
     p->length[p->depth++] = (int)used;
     va_start(args, format);
-    int n = vsnprintf(p->prefix + used, room, format, args);
+    int n = format ? vsnprintf(p->prefix + used, room, format, args) : -1;
     va_end(args);
     if (n < 0 || (size_t)n + 1 >= room) {
         p->prefix[used] = 0;
-        tn_fail(p->ctx, TN_ERR_ARG, "tn_params_push: a name is over %d characters long", MAX_NAME - 1);
+        tn_fail(p->ctx, TN_ERR_ARG, "tn_params_push: a name is NULL, or over %d characters long",
+                MAX_NAME - 1);
     } else if (n > 0) {
         strcat(p->prefix, ".");
     }
@@ -236,6 +237,7 @@ int64_t tn_params_trainable_size(const tn_params *p)
 bool tn_name_matches(const char *pattern, const char *name)
 {
     const char *star = NULL, *resume = NULL; /* the last * and where its text may end next */
+    if (!pattern || !name) return false;
     while (*name) {
         if (*pattern == '*') star = pattern++, resume = name;
         else if (*pattern == *name) pattern++, name++;

@@ -357,7 +357,7 @@ const char *tn_safetensors_metadata(const tn_safetensors *f, const char *key)
 
 const tn_metadata *tn_safetensors_all_metadata(const tn_safetensors *f, int *n)
 {
-    *n = f ? f->n_metadata : 0;
+    if (n) *n = f ? f->n_metadata : 0;
     return f ? f->metadata : NULL;
 }
 
@@ -369,6 +369,7 @@ tn_status tn_safetensors_read(tn_safetensors *f, int i, void *out, size_t bytes)
     if (bytes != e->end - e->begin)
         return tn_fail(f->ctx, TN_ERR_ARG, "%s: %s has %llu bytes, not %zu", f->path, e->name,
                        (unsigned long long)(e->end - e->begin), bytes);
+    if (!out && bytes) return tn_fail(f->ctx, TN_ERR_ARG, "%s: no room for %s", f->path, e->name);
     errno = 0;
     if (fseek(f->file, (long)(f->data_at + e->begin), SEEK_SET) != 0 || fread(out, 1, bytes, f->file) != bytes)
         return io_fail(f, "read");

@@ -15,6 +15,7 @@ static double progress(const tn_schedule *c, double s)
 
 double tn_schedule_lr(const tn_schedule *c, int64_t step)
 {
+    if (!c) return NAN;
     double s = step < 1 ? 1 : (double)step, warmup = (double)c->warmup;
     double rise = s < warmup ? s / warmup : 1, left;
     switch (c->kind) {

@@ -25,7 +25,7 @@ typedef struct tn_schedule {
     int64_t d_model; /* of Noam */
 } tn_schedule;
 
-/* The rate of step s = 1, 2, .. (anything less counts as 1). */
+/* The rate of step s = 1, 2, .. (anything less counts as 1); NaN if there is no schedule. */
 TN_API double tn_schedule_lr(const tn_schedule *schedule, int64_t step);
 
 #ifdef __cplusplus

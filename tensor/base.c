@@ -47,11 +47,14 @@ tn_shape tn_shape_of(int rank, const int64_t *dims)
     return s;
 }
 
+/* A struct that someone filled in may have any rank. */
+static int rank_of(const tn_shape *s) { return s && s->rank >= 0 && s->rank <= TN_MAX_RANK ? s->rank : -1; }
+
 int64_t tn_shape_size(const tn_shape *s)
 {
     int64_t size = 1;
     bool    overflow = false;
-    if (s->rank < 0) return 0;
+    if (rank_of(s) < 0) return 0;
     for (int i = 0; i < s->rank; i++) {
         if (s->dim[i] == 0) return 0;
         overflow |= __builtin_mul_overflow(size, s->dim[i], &size);
@@ -61,7 +64,8 @@ int64_t tn_shape_size(const tn_shape *s)
 
 bool tn_shape_equal(const tn_shape *a, const tn_shape *b)
 {
-    if (a->rank != b->rank) return false;
+    if (!a || !b || a->rank != b->rank) return false;
+    if (rank_of(a) < 0) return true; /* both are none */
     for (int i = 0; i < a->rank; i++)
         if (a->dim[i] != b->dim[i]) return false;
     return true;
@@ -69,7 +73,7 @@ bool tn_shape_equal(const tn_shape *a, const tn_shape *b)
 
 bool tn_shape_broadcast(const tn_shape *a, const tn_shape *b, tn_shape *out)
 {
-    if (a->rank < 0 || b->rank < 0) return false;
+    if (rank_of(a) < 0 || rank_of(b) < 0 || !out) return false;
     tn_shape s = { .rank = a->rank > b->rank ? a->rank : b->rank };
     for (int i = 0; i < s.rank; i++) {
         int     ia = i - (s.rank - a->rank), ib = i - (s.rank - b->rank);
@@ -84,8 +88,8 @@ bool tn_shape_broadcast(const tn_shape *a, const tn_shape *b, tn_shape *out)
 const char *tn_shape_text(const tn_shape *s, char *buf, size_t size)
 {
     if (!buf || size == 0) return "";
-    size_t used = (size_t)snprintf(buf, size, s->rank < 0 ? "[?" : "[");
-    for (int i = 0; i < s->rank && used < size; i++)
+    size_t used = (size_t)snprintf(buf, size, rank_of(s) < 0 ? "[?" : "[");
+    for (int i = 0; i < rank_of(s) && used < size; i++)
         used += (size_t)snprintf(buf + used, size - used, i ? ",%lld" : "%lld",
                                  (long long)s->dim[i]);
     if (used < size) snprintf(buf + used, size - used, "]");
@@ -102,7 +106,7 @@ void tn_shape_strides(const tn_shape *s, int64_t stride[TN_MAX_RANK])
 {
     uint64_t step = 1; /* unsigned: an absurd shape wraps, and is refused where it is allocated */
     memset(stride, 0, TN_MAX_RANK * sizeof *stride);
-    for (int i = s->rank - 1; i >= 0; i--) {
+    for (int i = rank_of(s) - 1; i >= 0; i--) {
         stride[i] = (int64_t)step;
         step *= (uint64_t)s->dim[i];
     }

@@ -70,7 +70,7 @@ int tn__pool_threads(const tn__pool *p) { return p ? p->threads : 0; }
 
 void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
 {
-    if (!ctx || n <= 0) return;
+    if (!ctx || !fn || n <= 0) return;
     tn__pool *p = tn__ctx_pool(ctx);
     if (atomic_exchange(&p->is_busy, true)) { /* from inside a task */
         int worker = omp_get_thread_num();
@@ -350,7 +350,7 @@ static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg)
 
 void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
 {
-    if (!ctx || n <= 0) return;
+    if (!ctx || !fn || n <= 0) return;
     tn__pool *p = tn__ctx_pool(ctx);
     if (p->threads == 1) {
         for (int64_t i = 0; i < n; i++) fn(arg, i, 0);

@@ -2,6 +2,7 @@
  * attributes. Each gives a status and a message; none ends the process. */
 #include "check.h"
 #include "libtensor.h"
+#include "refused.h"
 
 static tn_ctx *new_ctx(void)
 {
@@ -131,15 +132,6 @@ TEST(misuse, null_everything_else)
 }
 
 /* ---- leaves, programs, variables ------------------------------------------------------------- */
-
-/* Each call is wrong; the context says why, and is clean again for the next. */
-#define REFUSED(call, status, message)                                                             \
-    do {                                                                                           \
-        if (call) check_fail(__FILE__, __LINE__, "%s was taken", #call);                           \
-        CHECK_INT(tn_ctx_status(ctx), status);                                                     \
-        CHECK_CONTAINS(tn_error(ctx), message);                                                    \
-        tn_clear_error(ctx);                                                                       \
-    } while (0)
 
 TEST(misuse, leaves)
 {
