@@ -464,11 +464,14 @@ static tn_status check_sources(const tn_translator *t, const int32_t *ids, const
         return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: no sources are given");
     for (int64_t i = 0; i < n; i++) {
         int64_t length = at[i + 1] - at[i];
-        if (at[i] < 0 || length < 0 || length > t->m->config.max_length)
+        if (at[i] < 0)
+            return tn_fail(t->ctx, TN_ERR_ARG, "tn_translate: source %lld is at %lld", (long long)i,
+                           (long long)at[i]);
+        if (length < 0 || length > t->m->config.max_length)
             return tn_fail(
                 t->ctx, TN_ERR_ARG,
-                "tn_translate: source %lld has %lld tokens at %lld; the model has %lld positions",
-                (long long)i, (long long)length, (long long)at[i], (long long)t->m->config.max_length);
+                "tn_translate: source %lld has %lld tokens; the model has %lld positions",
+                (long long)i, (long long)length, (long long)t->m->config.max_length);
     }
     return TN_OK;
 }

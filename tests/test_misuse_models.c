@@ -231,7 +231,7 @@ TEST(misuse_models, translating)
     REQUIRE(m);
     for (int beam = 1; beam <= 3; beam += 2) {
         tn_translator *t = tn_translator_new(m, &(tn_translate_options){ .beam = beam });
-        REFUSED(tn_translate(t, ids, before, 1), TN_ERR_ARG, "tokens at -4");
+        REFUSED(tn_translate(t, ids, before, 1), TN_ERR_ARG, "source 0 is at -4");
         REFUSED(tn_translate(t, ids, falls, 1), TN_ERR_ARG, "source 0 has -3 tokens");
         REFUSED(tn_translate(t, NULL, fine, 1), TN_ERR_ARG, "no sources");
         REFUSED(tn_translate(t, ids, fine, -1), TN_ERR_ARG, "no sources");
