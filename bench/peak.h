@@ -130,15 +130,35 @@ TN_UNUSED static double tn_bench_peak_gflops(tn_ctx *ctx, tn_cpu_level level)
 /* ---- memory ------------------------------------------------------------------------------ */
 
 typedef struct tn_bench_memory {
-    char  *to, *from; /* to NULL: read only */
+    char  *to, *from, *more; /* to NULL: read only; more: to = from + s more */
     size_t slice;
 } tn_bench_memory;
+
+/* to = from + s more, n floats in whole cache lines. More than 1 MiB goes past the caches where the
+ * machine can: reading the old lines would be a fourth stream. */
+TN_UNUSED static void tn_bench_triad(float *to, const float *from, const float *more, size_t n)
+{
+#if defined __x86_64__
+    for (size_t i = 0; n > (1 << 18) && i + 4 <= n; i += 4)
+        _mm_stream_ps(to + i, _mm_add_ps(_mm_loadu_ps(from + i),
+                                         _mm_mul_ps(_mm_set1_ps(0.5f), _mm_loadu_ps(more + i))));
+    _mm_sfence();
+    if (n > (1 << 18)) return;
+#endif
+    for (size_t i = 0; i < n; i++) to[i] = from[i] + 0.5f * more[i];
+}
 
 TN_UNUSED static void tn_bench_memory_task(void *arg, int64_t task, int worker)
 {
     const tn_bench_memory *m = arg;
     const char            *from = m->from + (size_t)task * m->slice;
     (void)worker;
+    if (m->more) {
+        const size_t at = (size_t)task * m->slice;
+        tn_bench_triad((float *)(m->to + at), (const float *)from, (const float *)(m->more + at),
+                       m->slice / 4);
+        return;
+    }
     if (m->to) {
         memcpy(m->to + (size_t)task * m->slice, from, m->slice);
         return;
@@ -155,16 +175,23 @@ TN_UNUSED static void tn_bench_memory_task(void *arg, int64_t task, int worker)
     (void)keep;
 }
 
+/* GB/s of to = from + s more, each of `bytes` at 64-byte borders. */
+TN_UNUSED static double tn_bench_triad_gbps(tn_ctx *ctx, void *to, void *from, void *more,
+                                            size_t bytes)
+{
+    const int       tasks = TN_BENCH_SLICES * tn_ctx_threads(ctx);
+    tn_bench_memory m = { to, from, more, bytes / (size_t)tasks / 64 * 64 };
+    double          t = tn_bench_now();
+    tn_parallel_for(ctx, tasks, tn_bench_memory_task, &m);
+    t = tn_bench_now() - t;
+    return (double)m.slice * tasks * (more ? 3 : to ? 2 : 1) / t * 1e-9;
+}
+
 /* GB/s of reading `bytes` at `from`, or of copying them to `to` (counting both). Give more than
  * four times the last cache to measure memory, less to measure a cache. */
 TN_UNUSED static double tn_bench_gbps(tn_ctx *ctx, void *to, void *from, size_t bytes)
 {
-    const int       tasks = TN_BENCH_SLICES * tn_ctx_threads(ctx);
-    tn_bench_memory m = { to, from, bytes / (size_t)tasks / 64 * 64 };
-    double          t = tn_bench_now();
-    tn_parallel_for(ctx, tasks, tn_bench_memory_task, &m);
-    t = tn_bench_now() - t;
-    return (double)m.slice * tasks * (to ? 2 : 1) / t * 1e-9;
+    return tn_bench_triad_gbps(ctx, to, from, NULL, bytes);
 }
 
 #endif
