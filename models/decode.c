@@ -248,7 +248,8 @@ static tn_status search_new(const tn_translator *t, search *s)
 /* Tokens that a translation of `source` tokens may have, eos not counted. */
 static int64_t limit_of(const tn_translator *t, int64_t source)
 {
-    double  limit = (double)source * t->o.max_ratio + (double)t->o.max_extra;
+    int64_t extra = t->o.max_extra == TN_NONE ? 0 : t->o.max_extra;
+    double  limit = (double)source * t->o.max_ratio + (double)extra;
     int64_t most = t->m->config.max_length - 1;
     return limit < (double)most ? (int64_t)limit : most;
 }
@@ -507,7 +508,7 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
         return tn_fail(ctx, TN_ERR_ARG,
                        "tn_translator_new: n_best %lld is not in [1, %lld], the beam",
                        (long long)o->n_best, (long long)o->beam);
-    if (!(o->max_ratio >= 0 && o->max_ratio < 1e6) || o->max_extra < 0 || o->batch < 1 ||
+    if (!(o->max_ratio >= 0 && o->max_ratio < 1e6) || o->max_extra < TN_NONE || o->batch < 1 ||
         !(o->length_penalty == TN_NONE || (o->length_penalty > 0 && o->length_penalty < 100)))
         return tn_fail(
             ctx, TN_ERR_ARG,

@@ -18,7 +18,8 @@ typedef struct tn_translate_options {
     double  length_penalty; /* alpha: the score is log p / ((5 + length) / 6)^alpha, Wu et al. 2016,
                                eq. 14; 0: 0.6; TN_NONE: no penalty */
     double  max_ratio;      /* a translation has at most max_ratio tokens for each of the source, .. */
-    int64_t max_extra;      /* .. and this many; 0: 2 and 10. Never more than there are positions */
+    int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more than
+                               there are positions */
     int64_t batch;          /* sources that are translated together; 0: 32 */
 } tn_translate_options;
 

@@ -1,0 +1,150 @@
+/* Translating real sentences: tokens a second of greedy and of beam search. The weights are random, and
+ * the row of eos is zeros, so that nothing ends before its length, which is that of its source.
+ *
+ *     bench_decode --text pairs.tsv --size base --beam 5 --batch 32 [--export FILE]
+ *
+ * --export writes weights and sources, with which bench/peers/ct2_decode.py does the same work. */
+#include "models.h"
+#include "peak.h"
+#include "sentences.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+enum { MAX_REPEATS = 101, MAX_SOURCE = 200 };
+
+typedef struct options {
+    const tn_bench_size *size;
+    const char          *text, *export_to;
+    int                  threads, repeats;
+    int64_t              beam, batch, sentences;
+    bool                 json;
+} options;
+
+static bool parse(options *o, int argc, char **argv)
+{
+    *o = (options){ .size = tn_bench_size_of("base"), .threads = 2, .repeats = 3, .beam = 1, .batch = 32,
+                    .sentences = 1000 };
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(a, "--json")) o->json = true;
+        else if (!v) return false;
+        else if (i++, !strcmp(a, "--size")) o->size = tn_bench_size_of(v);
+        else if (!strcmp(a, "--text")) o->text = v;
+        else if (!strcmp(a, "--export")) o->export_to = v;
+        else if (!strcmp(a, "--threads")) o->threads = atoi(v);
+        else if (!strcmp(a, "--repeats")) o->repeats = atoi(v);
+        else if (!strcmp(a, "--beam")) o->beam = atoi(v);
+        else if (!strcmp(a, "--batch")) o->batch = atoi(v);
+        else if (!strcmp(a, "--sentences")) o->sentences = atoi(v);
+        else return false;
+    }
+    return o->size && !o->size->is_gpt && o->threads > 0 && o->repeats > 0 &&
+           o->repeats <= MAX_REPEATS;
+}
+
+/* Sources end in eos, as models are trained; what is too long for the work is cut. */
+static int32_t *make_sources(const tn_token_pairs *pairs, int32_t eos, int64_t *at)
+{
+    int32_t *ids = malloc((size_t)(pairs->src_at[pairs->n] + pairs->n) * sizeof *ids);
+    at[0] = 0;
+    for (int64_t i = 0; ids && i < pairs->n; i++) {
+        int64_t n = pairs->src_at[i + 1] - pairs->src_at[i];
+        if (n >= MAX_SOURCE) n = MAX_SOURCE - 1;
+        memcpy(ids + at[i], pairs->src + pairs->src_at[i], (size_t)n * sizeof *ids);
+        ids[at[i] + n] = eos;
+        at[i + 1] = at[i] + n + 1;
+    }
+    return ids;
+}
+
+static tn_status export_work(tn_ctx *ctx, const char *path, const tn_params *p, const int32_t *ids,
+                             const int64_t *at, int64_t n)
+{
+    int                     count = tn_params_count(p);
+    tn_safetensors_entry   *e = tn_alloc(ctx, (size_t)(count + 2) * sizeof *e);
+    for (int i = 0; e && i < count; i++) {
+        tn_node *v = tn_params_at(p, i);
+        e[i] = (tn_safetensors_entry){ tn_variable_name(v), tn_node_type(v), tn_variable_data(v) };
+    }
+    if (e) {
+        e[count] = (tn_safetensors_entry){ "sources.ids", { TN_I32, TN_SHAPE(at[n]) }, ids };
+        e[count + 1] = (tn_safetensors_entry){ "sources.at", { TN_I64, TN_SHAPE(n + 1) }, at };
+        tn_safetensors_write(ctx, path, e, count + 2, NULL, 0);
+    }
+    tn_free(ctx, e);
+    return tn_ctx_status(ctx);
+}
+
+static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m, const int32_t *ids,
+                         const int64_t *at, int64_t n)
+{
+    static double        seconds[MAX_REPEATS];
+    tn_translate_options options = { .beam = o->beam, .batch = o->batch, .max_ratio = 1,
+                                     .max_extra = TN_NONE };
+    tn_translator       *t = tn_translator_new(m, &options);
+    int64_t              tokens = 0;
+    uint32_t             hash = 0;
+    bool                 ok = t && tn_translate(t, ids, at, n);
+    for (int r = 0; ok && r < o->repeats; r++) {
+        double                begin = tn_bench_now();
+        const tn_translation *y = tn_translate(t, ids, at, n);
+        seconds[r] = tn_bench_now() - begin;
+        ok = y != NULL;
+        for (int64_t i = tokens = 0; ok && i < n; i++) {
+            tokens += y[i].n;
+            for (int64_t k = 0; k < y[i].n; k++) hash = hash * 31 + (uint32_t)y[i].ids[k];
+        }
+    }
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    double s = tn_bench_median(seconds, o->repeats), mib = (double)use.ru_maxrss / 1024;
+    if (ok)
+        printf(o->json ? "{\"size\": \"%s\", \"beam\": %lld, \"batch\": %lld, \"threads\": %d, "
+                         "\"sentences\": %lld, \"tokens\": %lld, \"seconds\": %.3f, \"tok_s\": %.1f, "
+                         "\"rss_mib\": %.1f, \"hash\": \"%08x\"}\n"
+                       : "%s, beam %lld, batch %lld, %d threads: %lld sentences, %lld tokens in %.3f s: "
+                         "%.1f tokens/s; rss %.1f MiB, ids %08x\n",
+               o->size->name, (long long)o->beam, (long long)o->batch, o->threads, (long long)n,
+               (long long)tokens, s, (double)tokens / s, mib, hash);
+    tn_translator_free(t);
+    return tn_ctx_status(ctx);
+}
+
+static tn_status run(tn_ctx *ctx, const options *o)
+{
+    tn_token_pairs *pairs = tn_bench_sentences(ctx, o->text, o->sentences, o->size->vocab);
+    tn_params      *p = tn_params_new(ctx, TN_F32);
+    tn_transformer_config c = tn_bench_transformer(o->size, 0);
+    tn_transformer *m = tn_transformer_new(p, &c);
+    int64_t        *at = pairs ? malloc((size_t)(pairs->n + 1) * sizeof *at) : NULL;
+    int32_t        *ids = at && m ? make_sources(pairs, (int32_t)m->config.eos_id, at) : NULL;
+    if (ids) {
+        float *table = tn_variable_data(m->target.w);
+        memset(table + m->config.eos_id * c.d_model, 0, (size_t)c.d_model * sizeof *table);
+        if (!o->export_to || export_work(ctx, o->export_to, p, ids, at, pairs->n) == TN_OK)
+            measure(ctx, o, m, ids, at, pairs->n);
+    }
+    free(ids), free(at);
+    tn_transformer_free(m), tn_params_free(p), tn_token_pairs_free(ctx, pairs);
+    return tn_ctx_status(ctx);
+}
+
+int main(int argc, char **argv)
+{
+    options o;
+    if (!parse(&o, argc, argv)) {
+        printf("usage: bench_decode --text PAIRS.tsv [--size tiny|small|base] [--beam N] [--batch N]\n"
+               "       [--threads N] [--sentences N] [--repeats N] [--export FILE] [--json]\n");
+        return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
+    }
+    if (!o.text) {
+        printf("bench_decode: skipped: no sentences (--text PAIRS.tsv: source TAB target)\n");
+        return 77;
+    }
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .seed = 1 });
+    int     code = !ctx || run(ctx, &o) != TN_OK;
+    if (code) fprintf(stderr, "bench_decode: %s\n", ctx ? tn_error(ctx) : "no context");
+    tn_ctx_free(ctx);
+    return code;
+}
