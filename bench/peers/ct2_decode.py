@@ -87,17 +87,18 @@ with tempfile.TemporaryDirectory() as folder:
     spec.validate()
     spec.save(folder)
     translator = ctranslate2.Translator(folder, device="cpu", compute_type="float32", inter_threads=1, intra_threads=args.threads)
-times, tokens, first = [], 0, None
+times, busy, tokens = [], [], 0
 for r in range(args.repeats + 1):
-    begin, tokens = time.perf_counter(), 0
+    begin, cpu, tokens = time.perf_counter(), time.process_time(), 0
     for group in groups:
         n = len(group[-1])
         out = translator.translate_batch(group, beam_size=args.beam, min_decoding_length=n, max_decoding_length=n,
                                          length_penalty=0.6 if args.beam > 1 else 1)
         tokens += sum(len(x.hypotheses[0]) for x in out)
     times.append(time.perf_counter() - begin)
+    busy.append(time.process_time() - cpu)
 seconds = statistics.median(times[1:])
 print(json.dumps({
     "peer": "CTranslate2 " + ctranslate2.__version__, "size": args.size, "beam": args.beam, "batch": args.batch, "threads": args.threads,
-    "sentences": len(sources), "tokens": tokens, "seconds": seconds, "tok_s": tokens / seconds,
+    "sentences": len(sources), "tokens": tokens, "seconds": seconds, "cpu_s": statistics.median(busy[1:]), "tok_s": tokens / seconds,
     "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
