@@ -1,27 +1,36 @@
 /* Translating: programs of fixed shapes, caches in variables, and beam search on the host.
  *
- * A group of n sources is encoded once, and each decoder layer's keys and values of the memory are
- * assigned to variables. Then one program is run for each target token. Its queries are the k beams of
- * each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values of a sentence
- * to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied: which rows are
- * a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there once for all
- * beams. When three quarters of the sentences are done, the others move to smaller caches. */
+ * A group of n sources is encoded once, by a program of nearly their own length, and each decoder
+ * layer's keys and values of the memory are written to variables. These have room for more than most
+ * sources need (lengths say what is there, and what is not used costs nothing), so that a few sets of
+ * caches and programs serve all groups. Then one program is run for each target token. Its queries are
+ * the k beams of each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values
+ * of a sentence to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied:
+ * which rows are a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there
+ * once for all beams. When three quarters of the sentences are done, the others move to smaller caches. */
 #include "models/beam.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { N_GROUPS = 8, MAX_BEAM = 32, ROUND_SOURCE = 16, ROUND_TARGET = 32, SHRINK = 4 };
+enum { N_GROUPS = 8, N_ENCODERS = 8, MAX_BEAM = 32, ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4 };
+
+typedef struct encoder {
+    int64_t     source; /* tokens of a source */
+    int64_t     used;
+    tn_program *program;
+} encoder;
 
 /* Caches and programs of one shape. */
 typedef struct group {
-    int64_t     rows, source, length; /* sentences; tokens of a source and of a target at most */
+    int64_t     rows, source, length; /* sentences; room for tokens of a source and of a target */
     int64_t     used;                 /* when, to find the one used longest ago; 0: free */
     tn_params  *set;                  /* of the caches */
     tn_node   **memory_k, **memory_v; /* [n_decoder]: [rows, source, h, dh] */
     tn_attention_cache *cache;        /* [n_decoder]: [rows, length k, h, dh] */
-    tn_program *encode, *step;
+    encoder     encoders[N_ENCODERS];
+    tn_program *step;
 } group;
 
 struct tn_translator {
@@ -124,19 +133,22 @@ static tn_program *build_step(const tn_translator *t, const group *g)
     return p;
 }
 
-static tn_program *build_encode(const tn_translator *t, const group *g)
+/* For sources of at most `length` tokens. */
+static tn_program *build_encode(const tn_translator *t, const group *g, int64_t length)
 {
     const tn_transformer *m = t->m;
     int         n = (int)m->decoder.n_layers;
     tn_graph   *graph = tn_graph_new(t->ctx, TN_EVAL);
     tn_node   **out = tn_alloc(t->ctx, (size_t)n * 2 * sizeof *out);
-    tn_sequence source = { .ids = tn_input(graph, "source", TN_I32, TN_SHAPE(g->rows, g->source)),
+    tn_sequence source = { .ids = tn_input(graph, "source", TN_I32, TN_SHAPE(g->rows, length)),
                            .lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(g->rows)) };
     tn_node    *memory = tn_transformer_encode(m, &source);
+    tn_node    *begin = tn_full(graph, TN_I32, TN_SCALAR, 0);
     for (int i = 0; out && i < n; i++) {
         tn_node *k = NULL, *v = NULL;
         tn_attention_keys(&m->decoder.layers[i].cross, memory, &k, &v);
-        out[2 * i] = tn_assign(g->memory_k[i], k), out[2 * i + 1] = tn_assign(g->memory_v[i], v);
+        out[2 * i] = tn_write_rows(g->memory_k[i], k, begin);
+        out[2 * i + 1] = tn_write_rows(g->memory_v[i], v, begin);
     }
     tn_program *p = out && memory && tn_ctx_status(t->ctx) == TN_OK
                         ? tn_compile(graph, out, 2 * n, &(tn_compile_options){ .arena = t->arena })
@@ -150,7 +162,8 @@ static tn_program *build_encode(const tn_translator *t, const group *g)
 
 static void group_clear(tn_ctx *ctx, group *g)
 {
-    tn_program_free(g->encode), tn_program_free(g->step);
+    for (int i = 0; i < N_ENCODERS; i++) tn_program_free(g->encoders[i].program);
+    tn_program_free(g->step);
     tn_params_free(g->set);
     tn_free(ctx, g->memory_k), tn_free(ctx, g->memory_v), tn_free(ctx, g->cache);
     *g = (group){ 0 };
@@ -193,11 +206,23 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
     group_clear(t->ctx, oldest);
     oldest->rows = rows, oldest->source = source, oldest->length = length;
     oldest->used = ++t->clock;
-    if (make_caches(t, oldest) == TN_OK && (oldest->encode = build_encode(t, oldest)) &&
-        (oldest->step = build_step(t, oldest)))
-        return oldest;
+    if (make_caches(t, oldest) == TN_OK && (oldest->step = build_step(t, oldest))) return oldest;
     group_clear(t->ctx, oldest);
     return NULL;
+}
+
+/* The group's program for sources of `source` tokens at most. */
+static tn_program *encoder_for(tn_translator *t, group *g, int64_t source)
+{
+    encoder *oldest = &g->encoders[0];
+    for (int i = 0; i < N_ENCODERS; i++) {
+        encoder *e = &g->encoders[i];
+        if (e->program && e->source == source) return e->used = ++t->clock, e->program;
+        if (e->used < oldest->used) oldest = e;
+    }
+    tn_program_free(oldest->program);
+    *oldest = (encoder){ source, ++t->clock, build_encode(t, g, source) };
+    return oldest->program;
 }
 
 /* ---- one group of sentences ------------------------------------------------------------------ */
@@ -271,37 +296,39 @@ static void begin_sentence(const tn_translator *t, search *s, int64_t row, int64
     s->source[row] = (int32_t)length;
 }
 
-static tn_status encode(tn_translator *t, group *g, search *s, const int32_t *ids,
+static tn_status encode(tn_translator *t, group *g, search *s, int64_t width, const int32_t *ids,
                         const int64_t *at)
 {
-    int32_t *source = tn_input_data(g->encode, "source");
-    if (!source) return TN_ERR_ARG;
+    tn_program *p = encoder_for(t, g, width);
+    int32_t    *source = p ? tn_input_data(p, "source") : NULL;
+    if (!source) return tn_ctx_status(t->ctx) ? tn_ctx_status(t->ctx) : TN_ERR_ARG;
     for (int64_t i = 0; i < g->rows; i++) {
         int64_t n = 0;
         s->slot[i] = i < s->n ? i : -1;
         if (i < s->n) {
             int64_t from = at[s->index[i]];
             n = at[s->index[i] + 1] - from;
-            memcpy(source + i * g->source, ids + from, (size_t)n * sizeof *source);
+            memcpy(source + i * width, ids + from, (size_t)n * sizeof *source);
             begin_sentence(t, s, i, n);
         }
         s->lengths[i] = (int32_t)n;
-        for (int64_t c = n; c < g->source; c++)
-            source[i * g->source + c] = (int32_t)t->m->config.pad_id;
+        for (int64_t c = n; c < width; c++)
+            source[i * width + c] = (int32_t)t->m->config.pad_id;
     }
     tn_status status =
-        tn_feed_name(g->encode, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
-    return status == TN_OK ? tn_run(g->encode) : status;
+        tn_feed_name(p, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
+    return status == TN_OK ? tn_run(p) : status;
 }
 
 /* The rows of the cache that each beam has come through: those of the beam it was, and its own. */
 static void follow_parents(const search *s, const tn__beam *b, int64_t t, uint8_t *keep)
 {
     int64_t width = s->length * s->k, used = t * s->k;
-    memcpy(s->keep_room, keep, (size_t)(s->k * width));
+    for (int64_t j = 0; j < s->k; j++)
+        memcpy(s->keep_room + j * used, keep + j * width, (size_t)used);
     for (int64_t j = 0; j < s->k; j++) {
         int64_t from = t > 0 ? b->parent[(t - 1) * s->k + j] : j;
-        memcpy(keep + j * width, s->keep_room + from * width, (size_t)used);
+        memcpy(keep + j * width, s->keep_room + from * used, (size_t)used);
         memset(keep + j * width + used, 0, (size_t)s->k);
         keep[j * width + used + j] = 1;
     }
@@ -416,20 +443,28 @@ typedef struct by_length {
 static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
 
+/* Room for n tokens: powers of two, so that there are few sets of caches. */
+static int64_t room_for(const tn_translator *t, int64_t n)
+{
+    int64_t room = LEAST_ROOM;
+    while (room < n) room *= 2;
+    return smaller(room, t->m->config.max_length);
+}
+
 static tn_status translate_group(tn_translator *t, const by_length *order, int64_t n,
                                  const int32_t *ids, const int64_t *at)
 {
     int64_t source = order[n - 1].length, most = t->m->config.max_length, rows = 1;
     while (rows < n) rows *= 2;
     rows = smaller(rows, t->o.batch);
+    int64_t length = room_for(t, limit_of(t, source) + 1);
     source = smaller(round_up(source > 0 ? source : 1, ROUND_SOURCE), most);
-    int64_t length = smaller(round_up(limit_of(t, source) + 1, ROUND_TARGET), most);
-    group  *g = group_for(t, rows, source, length);
+    group  *g = group_for(t, rows, room_for(t, source), length);
     if (!g) return tn_ctx_status(t->ctx) ? tn_ctx_status(t->ctx) : TN_ERR_MEMORY;
     search    s = { .rows = rows, .n = n, .k = t->o.beam, .length = length };
     tn_status status = search_new(t, &s);
     for (int64_t i = 0; status == TN_OK && i < n; i++) s.index[i] = order[i].index;
-    if (status == TN_OK) status = encode(t, g, &s, ids, at);
+    if (status == TN_OK) status = encode(t, g, &s, source, ids, at);
     if (status == TN_OK) status = run_steps(t, g, &s);
     if (status == TN_OK) status = keep_results(t, &s);
     search_clear(t->ctx, &s);
