@@ -6,6 +6,10 @@
  * finds an even epoch and leaves without having touched anything. So no loop waits for a worker
  * that has not woken up yet, and fn, arg and n need not be atomic.
  *
+ * Each worker has a share of neighbouring tasks, which it works off from the front; when it is done, it
+ * takes tasks from the end of the others' shares. So loops over the same rows meet the same workers, and
+ * find in their caches what the loop before has left, as long as nobody is late.
+ *
  * Waiting is spinning, then yielding, then sleeping; whoever sleeps says so before it looks at what
  * it waits for a last time, and whoever changes that looks for sleepers after: neither can miss the
  * other (both orders are sequentially consistent). */
@@ -94,6 +98,11 @@ typedef struct pool_worker {
     int       index;
 } pool_worker;
 
+/* What is left of a worker's share: first << 32 | end. */
+typedef struct pool_share {
+    _Alignas(LINE) atomic_uint_fast64_t left;
+} pool_share;
+
 struct tn__pool {
     tn_allocator    allocator;
     size_t          size; /* bytes of the pool with its workers */
@@ -101,15 +110,16 @@ struct tn__pool {
     tn_task         fn;
     void           *arg;
     int64_t         n;
+    int64_t         each;       /* tasks are handed out by so many, 1 but for absurd numbers of them */
     int             n_sleeping; /* of workers; under the lock */
     pthread_mutex_t lock;
     pthread_cond_t  opened, emptied;
     _Alignas(LINE) atomic_uint_fast64_t epoch;
     atomic_bool     has_sleepers, caller_waits, is_quitting;
     atomic_bool     is_busy; /* a loop is running: another one comes from inside of it */
-    _Alignas(LINE) atomic_int_fast64_t next; /* the task that is handed out next */
-    _Alignas(LINE) atomic_int inside;        /* workers between entering and leaving */
-    _Alignas(LINE) pool_worker worker[];     /* threads - 1 */
+    _Alignas(LINE) atomic_int inside; /* workers between entering and leaving */
+    pool_share                *share; /* of each thread */
+    _Alignas(LINE) pool_worker worker[]; /* threads - 1; the shares come behind */
 };
 
 /* ---- waiting ----------------------------------------------------------------------------- */
@@ -168,13 +178,42 @@ static inline bool is_empty(tn__pool *p, uint64_t seen)
 
 /* ---- workers ----------------------------------------------------------------------------- */
 
+/* The next piece of a share, from its front or its end; -1 if nothing is left. */
+static int64_t take(pool_share *share, bool from_end)
+{
+    uint64_t left = atomic_load_explicit(&share->left, memory_order_relaxed);
+    for (;;) {
+        const uint64_t first = left >> 32, end = left & UINT32_MAX;
+        if (first >= end) return -1;
+        const uint64_t rest = from_end ? left - 1 : left + (UINT64_C(1) << 32);
+        if (atomic_compare_exchange_weak_explicit(&share->left, &left, rest, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return (int64_t)(from_end ? end - 1 : first);
+    }
+}
+
+static void run_piece(const tn__pool *p, int64_t piece, int worker)
+{
+    const int64_t end = (piece + 1) * p->each;
+    for (int64_t i = piece * p->each; i < end && i < p->n; i++) p->fn(p->arg, i, worker);
+}
+
 static void run_tasks(tn__pool *p, int worker)
 {
-    int64_t n = p->n;
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= n) return;
-        p->fn(p->arg, i, worker);
+    for (int k = 0; k < p->threads; k++) {
+        pool_share *share = &p->share[(worker + k) % p->threads];
+        for (int64_t piece; (piece = take(share, k > 0)) >= 0;) run_piece(p, piece, worker);
+    }
+}
+
+static void share_out(tn__pool *p, int64_t n)
+{
+    p->each = 1 + n / INT32_MAX;
+    const int64_t pieces = (n + p->each - 1) / p->each;
+    for (int w = 0; w < p->threads; w++) {
+        const uint64_t first = (uint64_t)(pieces * w / p->threads);
+        const uint64_t end = (uint64_t)(pieces * (w + 1) / p->threads);
+        atomic_store_explicit(&p->share[w].left, first << 32 | end, memory_order_relaxed);
     }
 }
 
@@ -272,7 +311,9 @@ static bool start_workers(tn__pool *p)
 tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
 {
     if (threads < 1 || threads > MAX_THREADS) return NULL;
-    size_t    size = sizeof(tn__pool) + (size_t)(threads - 1) * sizeof(pool_worker);
+    size_t    shares = sizeof(tn__pool) + (size_t)(threads - 1) * sizeof(pool_worker);
+    shares = (shares + LINE - 1) / LINE * LINE;
+    size_t    size = shares + (size_t)threads * sizeof(pool_share);
     tn__pool *p = allocator->alloc(allocator->user, size, LINE);
     if (!p) return NULL;
     memset(p, 0, size);
@@ -284,8 +325,9 @@ tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
     atomic_init(&p->caller_waits, false);
     atomic_init(&p->is_quitting, false);
     atomic_init(&p->is_busy, false);
-    atomic_init(&p->next, 0);
     atomic_init(&p->inside, 0);
+    p->share = (pool_share *)((char *)p + shares);
+    for (int w = 0; w < threads; w++) atomic_init(&p->share[w].left, 0);
     pthread_mutex_init(&p->lock, NULL); /* these can't fail with default attributes on the */
     pthread_cond_init(&p->opened, NULL); /* systems that we know */
     pthread_cond_init(&p->emptied, NULL);
@@ -340,7 +382,7 @@ static void wait_until_empty(tn__pool *p)
 static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg)
 {
     p->fn = fn, p->arg = arg, p->n = n;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    share_out(p, n);
     atomic_fetch_add(&p->epoch, 1); /* opens; publishes the lines above */
     if (atomic_load(&p->has_sleepers)) wake_workers(p, n - 1);
     run_tasks(p, 0);

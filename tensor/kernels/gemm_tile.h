@@ -23,11 +23,12 @@
 #  define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-/* Keeps an accumulator in its register: gcc gives chains of them to others and runs out. */
-#if defined __clang__ || !defined __x86_64__
-#  define STAY(v) (void)0
+/* acc += x b in acc's own register: gcc makes chains of accumulators, which it then moves about in
+ * the ports of the multiply-adds. */
+#if defined V_FMA_NAME && !defined __clang__
+#  define ADD_PRODUCT(acc, x, b) __asm__(V_FMA_NAME " %2, %1, %0" : "+v"(acc) : "v"(x), "v"(b))
 #else
-#  define STAY(v) __asm__("" : "+v"(v))
+#  define ADD_PRODUCT(acc, x, b) ((acc) = v_fma(x, b, acc))
 #endif
 
 /* Keeps loads from being moved up, where they would take the registers of accumulators: gcc
@@ -59,7 +60,7 @@ typedef void (*NAME(tile_fn))(const NAME(tile_args) *t);
 TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, const bool is_part,
                           const bool by_rows)
 {
-    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 4,
+    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 2,
            LINE = 64 / (LANES * (int)sizeof(T)) }; /* vectors in a cache line */
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
@@ -88,9 +89,7 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
             const VEC x = v_all(by_rows ? a[i / GROUP][i % GROUP * a_step + (o)] : a[0][i]);       \
             UNROLL for (int v = 0; v < nv; v++) {                                                  \
-                VEC sum = v_fma(x, b_now[v], acc[i][v]);                                           \
-                STAY(sum);                                                                         \
-                acc[i][v] = sum;                                                                   \
+                ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
             }                                                                                      \
             IN_ORDER();                                                                            \
         }                                                                                          \
@@ -109,8 +108,6 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         }
         GEMM_STEP(0);
         GEMM_STEP(1);
-        GEMM_STEP(2);
-        GEMM_STEP(3);
         if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {
             a[g] += DEEP;
             HIDE(a[g]);

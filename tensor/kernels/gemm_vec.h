@@ -149,6 +149,11 @@ static void NAME(v_store_part128)(T *p, int n, VEC v)
 #endif
 
 #ifdef V_ /* the same names on the x86 levels */
+#  ifdef F64
+#    define V_FMA_NAME "vfmadd231pd"
+#  else
+#    define V_FMA_NAME "vfmadd231ps"
+#  endif
 #  define v_load(p)      V_(loadu)(p)
 #  define v_store(p, v)  V_(storeu)(p, v)
 #  define v_zero()       V_(setzero)()
