@@ -44,11 +44,15 @@
 
 /* What a tile gets: k steps of A[i, p] = a[i a_row + p a_step] (one of the two is 1) and of B's row
  * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
- * next_c are where the tile after this one begins: they are fetched meanwhile, row by row. */
+ * next_c are where the tile after this one begins: they are fetched into L1 meanwhile, row by row;
+ * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`. One
+ * or two at a time: a burst of them would keep the loads of the tile waiting. */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
     const T *a, *b, *next_a;
     T       *c, *next_c;
+    const T *ahead;
+    int64_t  ahead_row, ahead_cols, n_ahead;
     T        beta;
     int      part;
 } NAME(tile_args);
@@ -61,13 +65,17 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
                           const bool by_rows)
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 2,
-           LINE = 64 / (LANES * (int)sizeof(T)) }; /* vectors in a cache line */
+           IN_LINE = 64 / (int)sizeof(T), /* elements in a cache line */
+           LINE = IN_LINE / LANES };      /* vectors */
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
     const T      *b = t->b, *a[GROUPS], *next_a = t->next_a;
     int64_t       k = t->k, fetches = mr;
     T            *c = t->c, *next_c = t->next_c;
+    const T      *ahead = t->ahead;
+    int64_t       n_ahead = t->n_ahead, ahead_col = 0;
+    const int64_t ahead_end = t->ahead_cols * IN_LINE;
 
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
     if (t->beta != 0) {
@@ -102,9 +110,15 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         if (fetches > 0) {
             fetches--;
             __builtin_prefetch(next_a);
-            next_a += by_rows ? a_step : 64 / (int)sizeof(T);
+            next_a += by_rows ? a_step : IN_LINE;
             UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);
             next_c += c_row;
+        } else if (n_ahead > 0) {
+            __builtin_prefetch(ahead + ahead_col, 0, 2);
+            __builtin_prefetch(ahead + ahead_col + IN_LINE, 0, 2);
+            n_ahead -= 2;
+            ahead_col += 2 * IN_LINE;
+            if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
         }
         GEMM_STEP(0);
         GEMM_STEP(1);
@@ -330,23 +344,33 @@ static void NAME(pack_strip)(const tn__gemm_block *g, bool by_rows, int64_t i, i
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-/* Fetches into L2 part s of n of what packing would read of n_lines x k. */
-static void NAME(fetch)(const T *src, int64_t line, int64_t step, int64_t n_lines, int64_t k,
-                        int64_t s, int64_t n)
-{
-    const int64_t rows = line == 1 ? k : n_lines, stride = line == 1 ? step : line;
-    const int64_t cols = line == 1 ? n_lines : k, last = rows * (s + 1) / n;
-    for (int64_t i = rows * s / n; i < last; i++)
-        for (int64_t j = 0; j < cols; j += 64 / (int64_t)sizeof(T))
-            __builtin_prefetch(src + i * stride + j, 0, 2);
-}
-
-/* What is on its way into L2 while a panel is computed: the next slab of B, or the next panel where
- * B is packed; in parts, one for each tile. */
+/* What is to be on its way into L2 while a panel is computed: the next slab of B, or the next panel
+ * where B is packed. `rows` of `cols` lines; tile s of n fetches its part of them. */
 typedef struct NAME(ahead) {
     const T *src;
-    int64_t  line, step, n_lines, k, s, n;
+    int64_t  row, rows, cols, s, n;
 } NAME(ahead);
+
+/* n_lines x k of an operand as rows of cache lines. */
+static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int64_t n_lines,
+                                  int64_t k, int64_t n)
+{
+    enum { IN_LINE = 64 / (int)sizeof(T) };
+    const bool    flat = line == 1;
+    const int64_t cols = ((flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
+    return (NAME(ahead)){ src, flat ? step : line, flat ? k : n_lines, cols, 0, n };
+}
+
+/* Gives the tile at hand its part. */
+static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
+{
+    const int64_t s = ahead->s++, n = ahead->n, first = ahead->rows * s / n;
+    t->n_ahead = 0;
+    if (s >= n) return;
+    t->ahead = ahead->src + first * ahead->row;
+    t->ahead_row = ahead->row, t->ahead_cols = ahead->cols;
+    t->n_ahead = (ahead->rows * (s + 1) / n - first) * ahead->cols;
+}
 
 /* The strips of A from the top down against one panel: it stays in L1 while they pass. The first
  * panel packs each strip before its use while the next one is on its way. */
@@ -363,13 +387,13 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     T            *c = (T *)g->c + j;
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
         end = tn__gemm_strip(g->m, n, s + 1);
-        if (fetches && end < g->m)
-            NAME(fetch)((const T *)g->a + end * g->a_row, g->a_row, g->a_col, MR, g->k, 0, 1);
         if (packs) NAME(pack_strip)(g, by_rows, i, end);
-        if (ahead->n) {
-            NAME(fetch)(ahead->src, ahead->line, ahead->step, ahead->n_lines, ahead->k, ahead->s,
-                        ahead->n);
-            ahead->s++;
+        if (fetches && end < g->m) { /* the next strip, read for the first time */
+            NAME(ahead) strip = NAME(ahead_of)((const T *)g->a + end * g->a_row, g->a_row, g->a_col,
+                                               MR, g->k, 1);
+            NAME(fetch_part)(t, &strip);
+        } else {
+            NAME(fetch_part)(t, ahead);
         }
         t->a = a + i * a_row;
         t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
@@ -401,12 +425,10 @@ static void NAME(block)(const tn__gemm_block *g)
             const int64_t left = g->n - j, next = left - slab;
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
                          g->width, g->b_scale);
-            ahead = (NAME(ahead)){ b + slab * g->b_col, g->b_col, g->b_row,
-                                   next < slab ? next : slab, g->k, 0, panels * n };
-            if (next <= 0) ahead.n = 0;
+            ahead = NAME(ahead_of)(b + slab * g->b_col, g->b_col, g->b_row,
+                                   next < slab ? next : slab, g->k, next > 0 ? panels * n : 0);
         } else if (g->has_packed_b) {
-            ahead = (NAME(ahead)){ (const T *)g->b_packed + (j + w) * g->k, 1, 64 / sizeof(T), 1,
-                                   g->k * w / (64 / (int64_t)sizeof(T)), 0, n };
+            ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k, n);
         }
         t.part = (int)(w % LANES);
         t.b_step = g->b_packed ? whole : g->b_row;
