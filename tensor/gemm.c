@@ -10,7 +10,6 @@
 #include "tensor/internal.h"
 #include "tensor/kernels/gemm_kernels.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum {
@@ -158,61 +157,64 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
-/* Small products: what a task needs, it packs itself. Halves rectangles until there are enough for
- * all threads, or they are no longer worth the handing out; groups the products of a batch. */
-static void plan_own(plan *p, const tn__caches *caches, int threads)
+/* Cuts m x n into rectangles: A's rows and C's rectangle fit L2, all threads get as much to do as
+ * far as the sizes allow, and in more pieces than threads, that who is late may be helped. Where B
+ * is shared, more rows are the cheaper pieces; otherwise more columns, for which A is packed once. */
+static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
 {
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, size = (int64_t)p->size, k = max(g->k, 1);
-    p->mt = even(g->m, rows_for_l2(p, caches, p->kc), mr);
-    p->nt = even(g->n, max(caches->l2 / 2 / p->mt / size, 2 * p->width), p->width);
-    for (;;) {
-        int64_t tasks = p->n_batch * cuts(g->m, p->mt) * cuts(g->n, p->nt);
-        if (threads == 1 || tasks >= 3 * threads || p->mt * p->nt * k < TASK_WORK) break;
-        bool can_m = p->mt >= 4 * mr, can_n = p->nt >= 2 * p->width && p->nt >= 128;
-        if (!can_m && !can_n) break;
-        if (can_n && (!can_m || p->nt >= p->mt))
-            p->nt = even(g->n, (p->nt + 1) / 2, p->width);
-        else
-            p->mt = even(g->m, (p->mt + 1) / 2, mr);
-    }
-    p->kb = g->k;
+    const int64_t  narrow = max(2 * p->width, 64), products = p->is_shared ? 1 : p->n_batch;
+    const int64_t  worth = max(g->m * n * k / TASK_WORK, 1);
+    const int64_t  wanted = threads > 1 && products < 3 * threads
+                                ? min(cuts(3 * threads, products), worth) : 1;
+    int64_t rows = cuts(g->m, rows_for_l2(p, caches, p->kc));
+    if (p->is_shared) rows = max(rows, min(wanted, threads));
+    int64_t cols = cuts(n, max(caches->l2 / 4 / cuts(g->m, rows) / size, narrow));
+    if (p->is_shared && rows * cols < wanted) rows = min(cuts(wanted, cols), cuts(g->m, 8 * mr));
+    if (p->is_shared && wanted > 1 && rows * cols % threads) rows = up(rows, threads);
+    if (rows * cols < wanted) cols = max(cols, min(cuts(wanted, rows), n / narrow));
+    if (wanted > 1 && cols > 1 && rows % threads) cols = up(cols, threads);
+    p->mt = even(g->m, cuts(g->m, rows), 1);
+    p->nt = even(n, cuts(n, cols), p->width);
     p->n_rows = cuts(g->m, p->mt);
-    p->n_cols = cuts(g->n, p->nt);
-    p->group = min(1 + TASK_WORK / 2 / (p->mt * p->nt * k), cuts(p->n_batch, 8 * threads));
+    p->n_cols = cuts(n, p->nt);
+}
+
+/* Small products, and those of which no column of B is used twice: a task packs what it needs. */
+static void plan_own(plan *p, const tn__caches *caches, int threads)
+{
+    const tn_gemm *g = &p->g;
+    cut(p, caches, threads, g->n);
+    p->kb = g->k;
+    p->group = min(1 + TASK_WORK / 2 / (p->mt * p->nt * max(g->k, 1)), cuts(p->n_batch, 8 * threads));
     if (p->n_rows * p->n_cols > 1) p->group = 1;
 }
 
-/* Large products: B's superblock fits the last cache, a rectangle of C and a block of A fit L2. */
+/* B is packed once for all, in superblocks that fit the last cache. */
 static void plan_shared(plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
-    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size;
+    const int64_t  size = (int64_t)p->size;
     const int64_t  most = min(max(caches->l3 / 4, B_BYTES_LEAST), B_BYTES_MOST) / size;
     p->is_shared = true;
-    p->b_direct = false;
     p->kb = even(g->k, max(KB_LEAST, most / g->n), p->kc);
     p->nb = even(g->n, max(most / p->kb, 4 * p->width), p->width);
-    p->mt = even(g->m, min(rows_for_l2(p, caches, p->kc), 20 * mr), mr);
-    p->nt = even(p->nb, max(caches->l2 / 4 / p->mt / size, 2 * p->width), p->width);
-    while (threads > 1 && cuts(g->m, p->mt) * cuts(p->nb, p->nt) < 4 * threads) {
-        if (p->mt >= 8 * mr && (p->mt >= p->nt || p->nt < 256))
-            p->mt = even(g->m, (p->mt + 1) / 2, mr);
-        else if (p->nt >= 256)
-            p->nt = even(p->nb, (p->nt + 1) / 2, p->width);
-        else
-            break;
-    }
-    p->n_rows = cuts(g->m, p->mt);
-    p->n_cols = cuts(p->nb, p->nt);
+    cut(p, caches, threads, p->nb);
     p->shared_bytes = (size_t)up(p->kb * up(p->nb, p->kernels->lanes) * size, LINE);
 }
 
-/* Packing B once for all pays where many rectangles lie one above the other. */
-static bool is_large(const plan *p, const tn__caches *caches)
+/* Packing B once for all pays where its columns would be packed for many rows time and again, and
+ * waiting for the last slab is short beside the product. A wide product of few rows is better cut
+ * into columns, and its A packed by every worker. */
+static bool is_worth_sharing(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
-    return g->m >= 4 * rows_for_l2(p, caches, p->kc) && g->k > 16 && g->n > p->width;
+    const int64_t  work = g->m * g->n * max(g->k, 1);
+    const bool     is_wide = g->n >= g->m && g->m <= rows_for_l2(p, caches, p->kc) &&
+                         g->m * g->k * (int64_t)p->size <= A_BYTES_MOST;
+    return !p->b_direct && !is_wide && g->m >= 8 * p->kernels->mr && g->k > 16 &&
+           g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
 }
 
 /* Scratch for any product of these strides that is not larger in any direction: callers measure
@@ -228,8 +230,8 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
     const int64_t  b = min(up(g->n, lanes), slab) * kc * size;
     const int64_t  b_most = 2 * B_BYTES_MOST + 2 * slab * (KB_LEAST + KC_MOST) * size;
-    int64_t        shared = min(b_most, (g->n + slab) * (g->k + KC_MOST) * size);
-    if (g->m < 4 * rows_for_l2(p, caches, kc)) shared = 0;
+    const int64_t  can_share = g->m >= 4 * mr;
+    const int64_t  shared = can_share * min(b_most, (g->n + slab) * (g->k + KC_MOST) * size);
     return (size_t)(up(shared, LINE) + threads * (3 * LINE + up(a, LINE) + up(b, LINE)));
 }
 
@@ -250,7 +252,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
     p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (p->width * size), 32), KC_MOST), 4);
     choose_direct(p, &caches);
-    if (is_large(p, &caches))
+    if (is_worth_sharing(p, &caches))
         plan_shared(p, &caches, threads);
     else
         plan_own(p, &caches, threads);
@@ -380,24 +382,23 @@ static void shared_task(void *arg, int64_t task, int worker)
     rectangle(r, r->batch, task / n_cols * r->p->mt, r->j0 + task % n_cols * r->p->nt, worker);
 }
 
-/* One slab of the superblock, over all of its blocks of k. */
+/* One slab of the superblock, of one block of k. */
 static void pack_task(void *arg, int64_t task, int worker)
 {
     const run     *r = arg;
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
-    const int64_t  slab = p->width * TN__GEMM_SLAB, j = r->j0 + task * slab;
-    const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes), n = min(slab, r->j1 - j);
+    const int64_t  slab = p->width * TN__GEMM_SLAB, slabs = cuts(r->j1 - r->j0, slab);
+    const int64_t  j = r->j0 + task % slabs * slab, k0 = r->k0 + task / slabs * p->kc;
+    const int64_t  n = min(slab, r->j1 - j), k = min(p->kc, r->k1 - k0);
+    const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes);
     const void    *a, *b;
     void          *c;
     (void)worker;
     operands(p, r->batch, &a, &b, &c);
-    for (int64_t k0 = r->k0, k; k0 < r->k1; k0 += k) {
-        k = min(p->kc, r->k1 - k0);
-        p->kernels->pack_b((void *)at(r->shared, (k0 - r->k0) * width + (j - r->j0) * k, p->size),
-                           at(b, k0 * g->b_row + j * g->b_col, p->size), g->b_row, g->b_col, n, k,
-                           p->width, p->b_scale);
-    }
+    p->kernels->pack_b((void *)at(r->shared, (k0 - r->k0) * width + (j - r->j0) * k, p->size),
+                       at(b, k0 * g->b_row + j * g->b_col, p->size), g->b_row, g->b_col, n, k,
+                       p->width, p->b_scale);
 }
 
 static void run_shared(tn_ctx *ctx, run *r)
@@ -409,7 +410,8 @@ static void run_shared(tn_ctx *ctx, run *r)
             for (r->k0 = 0; r->k0 < g->k; r->k0 = r->k1) {
                 r->j1 = min(g->n, r->j0 + p->nb);
                 r->k1 = min(g->k, r->k0 + p->kb);
-                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width * TN__GEMM_SLAB), pack_task, r);
+                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width * TN__GEMM_SLAB) *
+                                         cuts(r->k1 - r->k0, p->kc), pack_task, r);
                 tn_parallel_for(ctx, p->n_rows * cuts(r->j1 - r->j0, p->nt), shared_task, r);
             }
 }
@@ -468,9 +470,7 @@ size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g)
     const tn__caches caches = tn__ctx_caches(ctx);
     plan             p;
     make_plan(&p, ctx, g);
-    size_t most = bound(&p, &caches, tn_ctx_threads(ctx));
-    assert(p.shared_bytes + p.own_bytes * (size_t)tn_ctx_threads(ctx) <= most);
-    return most;
+    return bound(&p, &caches, tn_ctx_threads(ctx));
 }
 
 void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)

@@ -329,16 +329,33 @@ static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col,
     }
 }
 
-/* The strip of rows [i, end) of A, in the form that tn__gemm_block says. */
-static void NAME(pack_strip)(const tn__gemm_block *g, bool by_rows, int64_t i, int64_t end)
+enum { STRIPS = 4 }; /* of A, packed together */
+
+/* Strips of A of which each k is contiguous, one k of all of them after the other. */
+static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k, VEC by)
 {
-    const T *a = (const T *)g->a + i * g->a_row;
-    T       *dst = g->a_packed;
+    for (int64_t p = 0; p < k; p++)
+        for (int s = 0; s < n; s++)
+            NAME(copy)(dst + i[s] * k + p * (i[s + 1] - i[s]), a + i[s] + p * step, i[s + 1] - i[s], by);
+}
+
+/* Strips [s, end) of the n of A, in the form that tn__gemm_block says. */
+static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, int64_t end, int64_t n)
+{
+    const T  *a = g->a;
+    T        *dst = g->a_packed;
+    const VEC by = v_all((T)g->a_scale);
+    int64_t   i[STRIPS + 1];
+    for (int q = 0; q <= end - s; q++) i[q] = tn__gemm_strip(g->m, n, s + q);
     if (by_rows) {
-        const int64_t row = tn__gemm_a_row(g->k, sizeof(T));
-        NAME(pack_rows)(dst + i * row, a, g->a_row, g->k, row, end - i, v_all((T)g->a_scale));
+        const int64_t row = tn__gemm_a_row(g->k, sizeof(T)), last = i[end - s];
+        NAME(pack_rows)(dst + i[0] * row, a + i[0] * g->a_row, g->a_row, g->k, row, last - i[0], by);
+    } else if (g->a_row == 1) {
+        NAME(pack_cols)(dst, a, g->a_col, i, (int)(end - s), g->k, by);
     } else {
-        NAME(pack)(dst + i * g->k, a, g->a_row, g->a_col, end - i, end - i, g->k, (T)g->a_scale);
+        for (int q = 0; q < end - s; q++)
+            NAME(pack)(dst + i[q] * g->k, a + i[q] * g->a_row, g->a_row, g->a_col, i[q + 1] - i[q],
+                       i[q + 1] - i[q], g->k, (T)g->a_scale);
     }
 }
 
@@ -364,9 +381,10 @@ static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int6
 /* Gives the tile at hand its part. */
 static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
 {
-    const int64_t s = ahead->s++, n = ahead->n, first = ahead->rows * s / n;
+    const int64_t s = ahead->s++, n = ahead->n;
     t->n_ahead = 0;
     if (s >= n) return;
+    const int64_t first = ahead->rows * s / n;
     t->ahead = ahead->src + first * ahead->row;
     t->ahead_row = ahead->row, t->ahead_cols = ahead->cols;
     t->n_ahead = (ahead->rows * (s + 1) / n - first) * ahead->cols;
@@ -385,16 +403,18 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const int64_t a_row = g->a_packed ? packed_row : g->a_row;
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
     T            *c = (T *)g->c + j;
+    NAME(ahead)   strips = { 0 };
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
         end = tn__gemm_strip(g->m, n, s + 1);
-        if (packs) NAME(pack_strip)(g, by_rows, i, end);
-        if (fetches && end < g->m) { /* the next strip, read for the first time */
-            NAME(ahead) strip = NAME(ahead_of)((const T *)g->a + end * g->a_row, g->a_row, g->a_col,
-                                               MR, g->k, 1);
-            NAME(fetch_part)(t, &strip);
-        } else {
-            NAME(fetch_part)(t, ahead);
+        if (packs && s % STRIPS == 0)
+            NAME(pack_strips)(g, by_rows, s, s + STRIPS < n ? s + STRIPS : n, n);
+        if (fetches && s % STRIPS == 0) { /* the next strips, read for the first time */
+            const int64_t next = tn__gemm_strip(g->m, n, s + STRIPS < n ? s + STRIPS : n);
+            const int64_t rows = g->m - next < STRIPS * MR ? g->m - next : STRIPS * MR;
+            strips = NAME(ahead_of)((const T *)g->a + next * g->a_row, g->a_row, g->a_col, rows,
+                                    g->k, STRIPS);
         }
+        NAME(fetch_part)(t, fetches ? &strips : ahead);
         t->a = a + i * a_row;
         t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
         t->b = b;
