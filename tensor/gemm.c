@@ -44,7 +44,8 @@ typedef struct plan {
 /* What a worker keeps packed, so that its next task may use it again: of A either all blocks of k
  * so far, up to a_end, or the last one. */
 typedef struct worker_state {
-    int64_t a_key, a_end;
+    int64_t     a_key, a_end;
+    const void *fetched; /* the block of A that is on its way into L2 */
 } worker_state;
 
 typedef struct run {
@@ -342,8 +343,28 @@ static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, in
         x->b_packed = (char *)state_of(r, worker) + LINE + p->a_bytes;
 }
 
-/* One rectangle of C over the k of the run: rows i0.., columns j0... */
-static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int worker)
+/* What follows the block at k0 of rows i0, if it is not there yet: the next of these rows, or the
+ * first of the worker's next rows. */
+static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t i0,
+                       int64_t next_i0, int64_t k0)
+{
+    const plan    *p = r->p;
+    const tn_gemm *g = &p->g;
+    worker_state  *state = state_of(r, worker);
+    const int64_t  k1 = k0 + x->k;
+    const bool     is_last = k1 == r->k1;
+    x->is_near = state->fetched == x->a;
+    x->next_a = NULL;
+    if (is_last ? next_i0 == i0 : p->a_keeps && k1 < state->a_end) return;
+    const int64_t i = is_last ? next_i0 : i0, k = is_last ? r->k0 : k1;
+    x->next_m = min(p->mt, g->m - i), x->next_k = min(p->kc, r->k1 - k);
+    x->next_a = state->fetched = at(a, i * g->a_row + k * g->a_col, p->size);
+}
+
+/* One rectangle of C over the k of the run: rows i0.., columns j0... The worker's next rectangle is
+ * likely to have rows next_i0... */
+static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64_t next_i0,
+                      int worker)
 {
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
@@ -359,6 +380,7 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int w
         x.beta = k0 == 0 ? g->beta : 1;
         use_a(r, &x, worker, a, batch, i0, k0);
         use_b(r, &x, worker, b, j0, k0);
+        use_next_a(r, &x, worker, a, i0, next_i0, k0);
         p->kernels->block(&x);
         k0 += x.k;
     } while (k0 < r->k1);
@@ -371,15 +393,19 @@ static void own_task(void *arg, int64_t task, int worker)
     const plan   *p = r->p;
     const int64_t each = p->n_rows * p->n_cols, rest = task % each;
     const int64_t first = task / each * p->group, end = min(first + p->group, p->n_batch);
+    const int64_t i0 = rest / p->n_cols * p->mt;
+    const int64_t next = min(rest + 1, each - 1) / p->n_cols * p->mt;
     for (int64_t batch = first; batch < end; batch++)
-        rectangle(r, batch, rest / p->n_cols * p->mt, rest % p->n_cols * p->nt, worker);
+        rectangle(r, batch, i0, rest % p->n_cols * p->nt, next, worker);
 }
 
 static void shared_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
-    const int64_t n_cols = cuts(r->j1 - r->j0, r->p->nt);
-    rectangle(r, r->batch, task / n_cols * r->p->mt, r->j0 + task % n_cols * r->p->nt, worker);
+    const plan   *p = r->p;
+    const int64_t n_cols = cuts(r->j1 - r->j0, p->nt), i0 = task / n_cols * p->mt;
+    const int64_t next = min((task + 1) / n_cols, p->n_rows - 1) * p->mt;
+    rectangle(r, r->batch, i0, r->j0 + task % n_cols * p->nt, next, worker);
 }
 
 /* One slab of the superblock, of one block of k. */

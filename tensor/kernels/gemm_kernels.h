@@ -27,6 +27,9 @@ typedef struct tn__gemm_block {
     int64_t     c_row;
     int64_t     width; /* of a panel: nr, or what width() gave */
     double      beta;
+    bool        is_near;        /* A is on its way into L2 already */
+    const void *next_a;         /* of the block after this one, or NULL: its rows and k, with A's */
+    int64_t     next_m, next_k; /* strides, come into L2 meanwhile */
 } tn__gemm_block;
 
 typedef struct tn__gemm_kernels tn__gemm_kernels;

@@ -46,7 +46,7 @@
  * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
  * next_c are where the tile after this one begins: they are fetched into L1 meanwhile, row by row;
  * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`. One
- * or two at a time: a burst of them would keep the loads of the tile waiting. */
+ * at a time: a burst of them would keep the loads of the tile waiting. */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
     const T *a, *b, *next_a;
@@ -114,10 +114,9 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
             UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);
             next_c += c_row;
         } else if (n_ahead > 0) {
+            n_ahead--;
             __builtin_prefetch(ahead + ahead_col, 0, 2);
-            __builtin_prefetch(ahead + ahead_col + IN_LINE, 0, 2);
-            n_ahead -= 2;
-            ahead_col += 2 * IN_LINE;
+            ahead_col += IN_LINE;
             if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
         }
         GEMM_STEP(0);
@@ -392,11 +391,11 @@ static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
 
 /* The strips of A from the top down against one panel: it stays in L1 while they pass. The first
  * panel packs each strip before its use while the next one is on its way. */
-static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead) *ahead, int64_t j,
-                         int64_t w)
+static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead) *ahead,
+                         NAME(ahead) *next, int64_t j, int64_t w)
 {
     const bool    packs = g->a_packed && !g->has_packed_a && j == 0;
-    const bool    fetches = j == 0 && !g->has_packed_a && g->n > 4 * g->width;
+    const bool    fetches = j == 0 && !g->has_packed_a && !g->is_near && g->n > 4 * g->width;
     const bool    by_rows = g->a_row != 1 && g->a_col == 1 && g->width <= NV * LANES;
     const int64_t n = tn__gemm_strips(g->m, MR), nv = w / LANES;
     const int64_t packed_row = by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
@@ -409,12 +408,12 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         if (packs && s % STRIPS == 0)
             NAME(pack_strips)(g, by_rows, s, s + STRIPS < n ? s + STRIPS : n, n);
         if (fetches && s % STRIPS == 0) { /* the next strips, read for the first time */
-            const int64_t next = tn__gemm_strip(g->m, n, s + STRIPS < n ? s + STRIPS : n);
-            const int64_t rows = g->m - next < STRIPS * MR ? g->m - next : STRIPS * MR;
-            strips = NAME(ahead_of)((const T *)g->a + next * g->a_row, g->a_row, g->a_col, rows,
+            const int64_t first = tn__gemm_strip(g->m, n, s + STRIPS < n ? s + STRIPS : n);
+            const int64_t rows = g->m - first < STRIPS * MR ? g->m - first : STRIPS * MR;
+            strips = NAME(ahead_of)((const T *)g->a + first * g->a_row, g->a_row, g->a_col, rows,
                                     g->k, STRIPS);
         }
-        NAME(fetch_part)(t, fetches ? &strips : ahead);
+        NAME(fetch_part)(t, fetches ? &strips : s % 2 ? next : ahead);
         t->a = a + i * a_row;
         t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
         t->b = b;
@@ -436,25 +435,28 @@ static void NAME(block)(const tn__gemm_block *g)
     const int64_t   slab = g->width * panels;
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
-    NAME(ahead)     ahead = { 0 };
+    NAME(ahead)     ahead = { 0 }, next = { 0 };
+    if (g->next_a)
+        next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k,
+                              n / 2 * ((g->n + g->width - 1) / g->width));
     for (int64_t j = 0; j < g->n; j += g->width) {
         const int64_t w = g->n - j < g->width ? g->n - j : g->width;
         const int64_t whole = (w + LANES - 1) / LANES * LANES, in_slab = j % slab;
         if (packs && in_slab == 0) {
             const T      *b = (const T *)g->b + j * g->b_col;
-            const int64_t left = g->n - j, next = left - slab;
+            const int64_t left = g->n - j, next_n = left - slab;
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
                          g->width, g->b_scale);
             ahead = NAME(ahead_of)(b + slab * g->b_col, g->b_col, g->b_row,
-                                   next < slab ? next : slab, g->k, next > 0 ? panels * n : 0);
+                                   next_n < slab ? next_n : slab, g->k, next_n > 0 ? panels * ((n + 1) / 2) : 0);
         } else if (g->has_packed_b) {
-            ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k, n);
+            ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k, (n + 1) / 2);
         }
         t.part = (int)(w % LANES);
         t.b_step = g->b_packed ? whole : g->b_row;
         t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
               (g->has_packed_b ? j * g->k : g->b_packed ? in_slab * g->k : j);
-        NAME(column)(g, &t, &ahead, j, w);
+        NAME(column)(g, &t, &ahead, &next, j, w);
     }
 }
 
