@@ -125,11 +125,11 @@ static int64_t gcd(int64_t a, int64_t b)
 }
 
 /* Whether n rows, `stride` elements apart, spread well over the sets of an L1 whose ways are a page
- * each: no more than four of them at one place. */
+ * each: no more than eight of them at one place. */
 static bool is_spread(const plan *p, int64_t stride, int64_t n)
 {
     int64_t bytes = stride * (int64_t)p->size;
-    return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 4 * PAGE;
+    return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 8 * PAGE;
 }
 
 /* Operands are used where they lie if the kernel can, nothing scales them, and they neither crowd
