@@ -19,6 +19,7 @@ enum {
     KB_LEAST = 1024,       /* of a superblock, where k goes so far */
     B_BYTES_MOST = 4 << 20, /* of B packed for all; more only for rounding */
     B_BYTES_LEAST = 1 << 20,
+    ROW_BYTES_MOST = 2048, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
 };
@@ -132,9 +133,10 @@ static bool is_spread(const plan *p, int64_t stride, int64_t n)
     return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 8 * PAGE;
 }
 
-/* Operands are used where they lie if the kernel can, nothing scales them, and they neither crowd
- * one place of L1 nor come from far away time and again. */
-static void choose_direct(plan *p, const tn__caches *caches)
+/* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd one
+ * place of L1: for B that matters less, since the tile asks for two lines at a time, which come from
+ * L2 as fast. */
+static void choose_direct(plan *p)
 {
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
@@ -143,12 +145,10 @@ static void choose_direct(plan *p, const tn__caches *caches)
                         (g->n <= 2 * p->width || is_spread(p, g->a_row, kn->mr));
     const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
                         (g->n <= 2 * p->width || is_spread(p, g->a_col, min(g->k, p->kc)));
-    const bool b_near = g->k * g->n * size <= caches->l2 / 4;
     p->a_direct = p->a_scale == 1 && (a_rows || a_cols);
     p->b_direct = p->b_scale == 1 && g->b_col == 1 && g->b_row != 0 &&
                   (g->n % kn->lanes == 0 || kn->has_part_loads) &&
-                  (g->m <= 2 * kn->mr ||
-                   (b_near && is_spread(p, g->b_row, min(g->k, p->kc))));
+                  (g->m <= 2 * kn->mr || g->b_row * size <= ROW_BYTES_MOST);
 }
 
 /* Rows of A that fill a quarter of L2 when packed, in whole strips. */
@@ -159,8 +159,8 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
 }
 
 /* Cuts m x n into rectangles: A's rows and C's rectangle fit L2, all threads get as much to do as
- * far as the sizes allow, and in more pieces than threads, that who is late may be helped. Where B
- * is shared, more rows are the cheaper pieces; otherwise more columns, for which A is packed once. */
+ * far as the sizes allow, and in more pieces than threads, that who is late may be helped. Where no
+ * task packs B, more rows are the cheaper pieces; else more columns, for which A is packed once. */
 static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
 {
     const tn_gemm *g = &p->g;
@@ -169,12 +169,14 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     const int64_t  worth = max(g->m * n * k / TASK_WORK, 1);
     const int64_t  wanted = threads > 1 && products < 3 * threads
                                 ? min(cuts(3 * threads, products), worth) : 1;
-    int64_t rows = cuts(g->m, rows_for_l2(p, caches, p->kc));
-    if (p->is_shared) rows = max(rows, min(wanted, threads));
+    const bool     by_rows = p->is_shared || p->b_direct;
+    int64_t        rows = cuts(g->m, rows_for_l2(p, caches, p->kc));
+    if (by_rows) rows = max(rows, min(wanted, threads));
     int64_t cols = cuts(n, max(caches->l2 / 4 / cuts(g->m, rows) / size, narrow));
-    if (p->is_shared && rows * cols < wanted) rows = min(cuts(wanted, cols), cuts(g->m, 8 * mr));
-    if (p->is_shared && wanted > 1 && rows * cols % threads) rows = up(rows, threads);
-    if (rows * cols < wanted) cols = max(cols, min(cuts(wanted, rows), n / narrow));
+    if (by_rows && rows * cols < wanted) rows = min(cuts(wanted, cols), cuts(g->m, 8 * mr));
+    if (by_rows && wanted > 1 && rows * cols % threads) rows = up(rows, threads);
+    if (rows * cols < (by_rows ? min(wanted, threads) : wanted))
+        cols = max(cols, min(cuts(wanted, rows), n / narrow));
     if (wanted > 1 && cols > 1 && rows % threads) cols = up(cols, threads);
     p->mt = even(g->m, cuts(g->m, rows), 1);
     p->nt = even(n, cuts(n, cols), p->width);
@@ -252,7 +254,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
     p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (p->width * size), 32), KC_MOST), 4);
-    choose_direct(p, &caches);
+    choose_direct(p);
     if (is_worth_sharing(p, &caches))
         plan_shared(p, &caches, threads);
     else

@@ -451,6 +451,9 @@ static void NAME(block)(const tn__gemm_block *g)
                                    next_n < slab ? next_n : slab, g->k, next_n > 0 ? panels * ((n + 1) / 2) : 0);
         } else if (g->has_packed_b) {
             ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k, (n + 1) / 2);
+        } else if (!g->b_packed) {
+            ahead = NAME(ahead_of)((const T *)g->b + j + w, 1, g->b_row, w, g->k,
+                                   j + w < g->n ? (n + 1) / 2 : 0);
         }
         t.part = (int)(w % LANES);
         t.b_step = g->b_packed ? whole : g->b_row;
