@@ -3,6 +3,7 @@
  *   share     common subexpressions: equal ops of equal inputs and attributes are one call
  *   lower     calls become items over values; views become layouts, copies are put in where a kernel
  *             needs its input contiguous
+ *   nest      parts of concatenations are written where they belong (nest.c)
  *   fuse      items become steps (fuse.c)
  *   plan      lifetimes, memory (plan.c)
  * None of them changes a bit of any result. */
@@ -406,6 +407,7 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     collect(c, outputs, n, o->guard);
     if (s == TN_OK) s = lower(c);
     if (s == TN_OK) s = lower_outputs(c, outputs, n, o->guard);
+    if (s == TN_OK) s = tn__nest(&c->l);
     if (s == TN_OK) s = tn__fuse(&c->l);
     if (s == TN_OK) s = tn__plan(p, o->no_reuse);
     return s;

@@ -62,18 +62,20 @@ struct tn_graph {
     int64_t     depth, cap_stack;
 };
 
-/* Attributes of the leaf ops. */
+/* Attributes of ops that compile knows. */
 #define INPUT_ATTRS(F)    F(input, i64, index) F(input, ptr, name) F(input, dtype, dtype) F(input, shape, shape)
 #define CONSTANT_ATTRS(F) F(constant, ptr, data) F(constant, dtype, dtype) F(constant, shape, shape)
 #define FULL_ATTRS(F)     F(full, f64, value) F(full, dtype, dtype) F(full, shape, shape)
 #define READ_ATTRS(F)     F(read, ptr, variable)
 #define ASSIGN_ATTRS(F)   F(assign, ptr, variable)
+#define CONCAT_ATTRS(F)   F(concat, i64, axis)
 
 typedef struct input_attrs { INPUT_ATTRS(TN_ATTR_MEMBER) } input_attrs;
 typedef struct constant_attrs { CONSTANT_ATTRS(TN_ATTR_MEMBER) } constant_attrs;
 typedef struct full_attrs { FULL_ATTRS(TN_ATTR_MEMBER) } full_attrs;
 typedef struct read_attrs { READ_ATTRS(TN_ATTR_MEMBER) } read_attrs;
 typedef struct assign_attrs { ASSIGN_ATTRS(TN_ATTR_MEMBER) } assign_attrs;
+typedef struct concat_attrs { CONCAT_ATTRS(TN_ATTR_MEMBER) } concat_attrs;
 
 /* Zeroed memory that lives as long as the graph; NULL with the error in the context. */
 void *tn__graph_alloc(tn_graph *g, size_t size);

@@ -197,6 +197,7 @@ typedef struct tn__lowered {
     bool        no_fusion;
 } tn__lowered; /* assigns are in p->commits; fuse.c takes out those that it makes steps of */
 
+tn_status tn__nest(tn__lowered *l);  /* parts of concatenations are written where they belong */
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
 /* Allocates what the program needs outside of the arena, and the arena; points every tensor at it. */
 tn_status tn__program_bind_memory(tn_program *p);

@@ -134,6 +134,58 @@ static void fit_data(double x[24], double y[8])
     for (int i = 0; i < 8; i++) y[i] = x[3 * i] - 2 * x[3 * i + 1] + 0.5 * x[3 * i + 2];
 }
 
+/* Lines of a program's dump with this text. */
+static int lines_with(const tn_program *p, const char *text)
+{
+    char  line[4096];
+    int   n = 0;
+    FILE *file = tmpfile();
+    if (!file) return -1;
+    tn_program_dump(p, file);
+    rewind(file);
+    while (fgets(line, sizeof line, file)) n += strstr(line, text) != NULL;
+    fclose(file);
+    return n;
+}
+
+/* The gradients of q, k and v are written where the gradient of qkv, from which they were cut along
+ * `axis`, has them: no copy, the same bits. */
+static void check_nested(int axis, int64_t t, const int64_t *size, bool dq_is_read)
+{
+    double dqkv[2][2 * 1100 * 3 * 4];
+    for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
+        tn_ctx  *ctx = new_ctx();
+        tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+        tn_shape  shape = { .rank = 4, .dim = { 2, t, 3, 4 } };
+        shape.dim[axis] = size[0] + size[1] + size[2];
+        tn_node *x = tn_input(g, "qkv", TN_F64, shape), *part[3], *d[2] = { NULL };
+        REQUIRE(tn_split(x, axis, size, 3, part) == TN_OK);
+        tn_node *y = tn_attention(part[0], part[1], part[2], NULL, NULL);
+        tn_node *loss = tn_sum_all(tn_mul(y, y));
+        REQUIRE(tn_grad(loss, NULL, (tn_node *[]){ x, part[0] }, 2, d) == TN_OK);
+        tn_program *p = tn_compile(g, d, dq_is_read ? 2 : 1, &(tn_compile_options){ .no_fusion = no_fusion });
+        REQUIRE(p);
+        CHECK_INT(lines_with(p, " concat "), no_fusion || dq_is_read);
+        double *in = tn_input_data(p, "qkv");
+        const int64_t n = tn_shape_size(&shape);
+        REQUIRE(n <= (int64_t)(sizeof dqkv[0] / sizeof dqkv[0][0]));
+        for (int64_t i = 0; i < n; i++) in[i] = sin((double)i);
+        CHECK_INT(tn_run(p), TN_OK);
+        memcpy(dqkv[no_fusion], tn_output(p, 0), (size_t)n * sizeof(double));
+        if (no_fusion) CHECK(memcmp(dqkv[0], dqkv[1], (size_t)n * sizeof(double)) == 0);
+        tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+    }
+}
+
+TEST(compile, parts_of_a_concatenation_are_written_in_place)
+{
+    check_nested(2, 5, (int64_t[]){ 3, 3, 3 }, false);
+    check_nested(2, 5, (int64_t[]){ 4, 2, 2 }, true);
+    check_nested(3, 7, (int64_t[]){ 2, 2, 4 }, false);
+    check_nested(1, 0, (int64_t[]){ 3, 4, 4 }, false);
+    check_nested(2, 1100, (int64_t[]){ 1, 1, 1 }, false); /* dq is a sum of parts */
+}
+
 TEST(program, trains_and_allocates_nothing)
 {
     tn_ctx *ctx = new_ctx();

@@ -230,7 +230,7 @@ TN_OP_DEFINE(attention,
 TN_OP_DEFINE(attention_grad,
     .doc = "gradients of attention: (q, k, v, [masks], y, lse, dy, [dlse]) -> dq, dk, dv, [dbias]",
     .arity = 6, .max_arity = 12, .n_out = 3, .count_out = attention_grad_outputs,
-    .flags = TN_PREFIX_STRIDED | TN_CAN_FAIL | TN_RANDOM, ATTENTION_ATTRS_OF,
+    .flags = TN_PREFIX_STRIDED | TN_STRIDED_OUT | TN_CAN_FAIL | TN_RANDOM, ATTENTION_ATTRS_OF,
     .infer = attention_grad_infer, .run = tn__attention_grad_run,
     .scratch = tn__attention_grad_run_scratch, .expand = attention_grad_expand, .cost = attention_cost,
     TN_SAMPLES(

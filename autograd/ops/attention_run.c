@@ -144,13 +144,13 @@ static tn__attention head_of(const call *c, int64_t b, int64_t head, const tn_te
     return a;
 }
 
-/* Zeros in the rows of a contiguous packed tensor that no segment has. */
+/* Zeros in the rows of a packed tensor that no segment has. */
 static void clear_outside(const call *c, const tn_tensor *t, const int32_t *offsets)
 {
     const int64_t n = t->shape.dim[0], row = t->shape.dim[1] * t->shape.dim[2] * c->size;
     const int64_t first = c->s.b > 0 ? offsets[0] : n, last = c->s.b > 0 ? offsets[c->s.b] : n;
-    memset(t->data, 0, (size_t)(first * row));
-    memset((char *)t->data + last * row, 0, (size_t)((n - last) * row));
+    for (int64_t i = 0; i < n; i++)
+        if (i < first || i >= last) memset((char *)t->data + i * t->stride[0] * c->size, 0, (size_t)row);
 }
 
 /* ---- forward --------------------------------------------------------------------------------------- */
@@ -219,6 +219,16 @@ tn_status tn__attention_run(tn_exec *e)
 
 /* ---- backward ---------------------------------------------------------------------------------------- */
 
+/* dq of a chunk of keys: the output itself where there is only one. */
+static tn_tensor dq_of(const call *c, int64_t chunk)
+{
+    tn_tensor dq = c->e->out[0];
+    if (c->k_chunks == 1) return dq;
+    dq.data = c->parts + chunk * tn_shape_size(&dq.shape) * c->size;
+    tn_shape_strides(&dq.shape, dq.stride);
+    return dq;
+}
+
 /* The head with its gradients' rows; dq is that of a chunk of keys. */
 static tn__attention grad_head_of(const call *c, int64_t b, int64_t head, int64_t chunk)
 {
@@ -226,8 +236,7 @@ static tn__attention grad_head_of(const call *c, int64_t b, int64_t head, int64_
     tn__attention a = head_of(c, b, head, &e->in[c->at.y], &e->in[c->at.lse]);
     const int64_t kv = head / (c->s.h / c->s.hk), q0 = c->q_offsets ? c->q_offsets[b] : 0,
                   k0 = c->k_offsets ? c->k_offsets[b] : 0;
-    tn_tensor     dq = e->out[0];
-    if (c->k_chunks > 1) dq.data = c->parts + chunk * tn_shape_size(&dq.shape) * c->size;
+    tn_tensor     dq = dq_of(c, chunk);
     a.dy = rows_of(c, &e->in[c->at.dy], b, q0, head, &a.dy_row);
     a.dq = rows_of(c, &dq, b, q0, head, &a.dq_row);
     a.dk = rows_of(c, &e->out[1], b, k0, kv, &a.dk_row);
@@ -267,16 +276,21 @@ static void add_task(void *arg, int64_t task, int worker)
 {
     const call      *c = arg;
     const tn_tensor *dq = &c->e->out[0];
-    const int64_t    n = tn_shape_size(&dq->shape), row = c->s.h * c->s.dh;
-    const int64_t    i0 = task * ADD_ROWS * row, i1 = n - i0 < ADD_ROWS * row ? n : i0 + ADD_ROWS * row;
+    const int64_t    n = tn_shape_size(&dq->shape), row = c->s.h * c->s.dh, rows = row ? n / row : 0;
+    const int64_t    end = (task + 1) * ADD_ROWS < rows ? (task + 1) * ADD_ROWS : rows;
     (void)worker;
-    memcpy((char *)dq->data + i0 * c->size, c->parts + i0 * c->size, (size_t)((i1 - i0) * c->size));
-    for (int64_t part = 1; part < c->k_chunks; part++) {
-        const char *p = c->parts + part * n * c->size;
-        if (c->is_f32)
-            for (int64_t i = i0; i < i1; i++) ((float *)dq->data)[i] += ((const float *)(const void *)p)[i];
-        else
-            for (int64_t i = i0; i < i1; i++) ((double *)dq->data)[i] += ((const double *)(const void *)p)[i];
+    for (int64_t r = task * ADD_ROWS; r < end; r++) {
+        const int64_t b = c->s.is_packed ? 0 : r / c->s.tq;
+        int64_t       stride;
+        char         *to = rows_of(c, dq, b, 0, 0, &stride) + (r - b * c->s.tq) * stride * c->size;
+        memcpy(to, c->parts + r * row * c->size, (size_t)(row * c->size));
+        for (int64_t part = 1; part < c->k_chunks; part++) {
+            const char *p = c->parts + (part * n + r * row) * c->size;
+            if (c->is_f32)
+                for (int64_t i = 0; i < row; i++) ((float *)(void *)to)[i] += ((const float *)(const void *)p)[i];
+            else
+                for (int64_t i = 0; i < row; i++) ((double *)(void *)to)[i] += ((const double *)(const void *)p)[i];
+        }
     }
 }
 
@@ -296,7 +310,7 @@ static void bias_task(void *arg, int64_t task, int worker)
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
     int64_t           row, col;
     char             *data = (char *)(uintptr_t)mask_of(d, bb, bh, &row, &col);
-    clear_rows(data + i0 * row * c->size, dim[3] * c->size, dim[2] == 1 ? 1 : i1 - i0, dim[3] * c->size);
+    clear_rows(data + i0 * row * c->size, row * c->size, dim[2] == 1 ? 1 : i1 - i0, dim[3] * c->size);
     for (int64_t b = bb; b < (dim[0] == 1 ? c->s.b : bb + 1); b++)
         for (int64_t head = bh; head < (dim[1] == 1 ? c->s.h : bh + 1); head++) {
             tn__attention a = grad_head_of(c, b, head, 0);
@@ -326,9 +340,8 @@ tn_status tn__attention_grad_run(tn_exec *e)
     tn_status status = check_data(&c);
     if (status) return status;
     if (c.s.is_packed) {
-        tn_tensor part = e->out[0];
         for (int64_t i = 0; i < c.k_chunks; i++) {
-            if (c.k_chunks > 1) part.data = c.parts + i * tn_shape_size(&part.shape) * c.size;
+            const tn_tensor part = dq_of(&c, i);
             clear_outside(&c, &part, c.q_offsets);
         }
         clear_outside(&c, &e->out[1], c.k_offsets), clear_outside(&c, &e->out[2], c.k_offsets);

@@ -60,8 +60,7 @@ tn_node *tn_contiguous(tn_node *x) { return tn_apply(&tn_op_copy, &x, 1, NULL); 
 
 /* ---- concat ---------------------------------------------------------------------------------- */
 
-#define CONCAT_ATTRS(F) F(concat, i64, axis)
-TN_ATTRS(concat, CONCAT_ATTRS)
+static const tn_attr_field concat_fields[] = { CONCAT_ATTRS(TN_ATTR_FIELD) { NULL, TN_ATTR_END, 0 } };
 
 static tn_status concat_infer(tn_infer *c)
 {
