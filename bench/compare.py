@@ -1,52 +1,101 @@
 #!/usr/bin/env python3
-"""Ours and theirs by turns in one run: medians, spread and ratios, as the Markdown of docs/benchmarks.md.
+"""Ours and theirs by turns in one run: medians, spread and ratios, as the tables of docs/benchmarks.md.
 
-    bench/compare.py --build build --sizes tiny,small,base --rounds 5 > figures.md
+    bench/compare.py --build build --parts step,gemm,ops,decode,padding --text pairs.tsv.gz --write docs/benchmarks.md
 
-Without --python it makes a virtual environment in --venv and installs PyTorch there."""
+Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the file, otherwise
+it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is made in --venv; OpenBLAS,
+BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread libblis4-pthread libdnnl2)."""
 import argparse
+import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import venv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-args = argparse.ArgumentParser()
+PARTS = ("step", "losses", "affine", "gemm", "ops", "decode", "padding")
+args = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
 args.add_argument("--build", default="build")
-args.add_argument("--sizes", default="tiny,small,base")
-args.add_argument("--rounds", type=int, default=5)
-args.add_argument("--steps", type=int, default=6)
+args.add_argument("--parts", default="step", help="of " + ",".join(PARTS) + " (default: step)")
+args.add_argument("--sizes", default="tiny,small,base,gpt8k,gpt2", help="of step and losses")
+args.add_argument("--rounds", type=int, default=5, help="alternations")
+args.add_argument("--steps", type=int, default=6, help="timed steps of each process")
 args.add_argument("--threads", type=int, default=2)
-args.add_argument("--compiled", action="store_true", help="also torch.compile (a minute more each)")
-args.add_argument("--python", help="a Python that has torch")
+args.add_argument("--peers", default="eager,fused,compiled,jax", help="of step; those far behind in the first round are left out then")
+args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
+args.add_argument("--mib", default="512", help="as bench_ops --mib")
+args.add_argument("--text", help="real sentence pairs, for decode and padding")
+args.add_argument("--decode", default="tiny,base", help="sizes of decode")
+args.add_argument("--sentences", type=int, default=1000)
+args.add_argument("--python", help="a Python that has the peers")
 args.add_argument("--venv", default=os.path.expanduser("~/.cache/libtensor-peers"))
+args.add_argument("--write", help="a Markdown file with markers")
 args = args.parse_args()
+FAR_BEHIND = 1.3  # times the fastest peer
 
 
-def python_with_torch():
+# ---- running
+
+def find_python():
     if args.python:
         return args.python
     python = os.path.join(args.venv, "bin", "python")
     if not os.path.exists(python):
-        print("making", args.venv, "with PyTorch", file=sys.stderr)
+        print("making", args.venv, "with PyTorch, JAX and CTranslate2", file=sys.stderr)
         venv.create(args.venv, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "numpy"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "jax", "ctranslate2", "numpy"], check=True)
     return python
 
 
-def run(command):
-    print("+", " ".join(command), file=sys.stderr)
-    out = subprocess.run(command, capture_output=True, text=True)
+def run(command, feed=None):
+    """Its standard output, or None with the reason on standard error."""
+    print("+", " ".join(command), file=sys.stderr, flush=True)
+    out = subprocess.run(command, capture_output=True, text=True, input=feed)
     if out.returncode:
-        sys.exit(f"{command[0]} failed:\n{out.stderr}")
-    return json.loads(out.stdout.strip().splitlines()[-1])
+        print(f"  failed: {(out.stderr.strip() or out.stdout.strip()).splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return out.stdout
 
+
+def rows_of(text):
+    return [json.loads(line) for line in (text or "").splitlines() if line.startswith("{")]
+
+
+def last(text):
+    rows = rows_of(text)
+    return rows[-1] if rows else None
+
+
+def ours(name, *more):
+    return run([os.path.join(args.build, "bench", "bench_" + name), *map(str, more)])
+
+
+def theirs(script, *more, feed=None):
+    return run([python, os.path.join(HERE, "peers", script), *map(str, more)], feed)
+
+
+# ---- writing
 
 def spread(values, digits=1):
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def column(rows, key):
+    return [r[key] for r in rows]
+
+
+def middle(rows, key):
+    return statistics.median(column(rows, key))
+
+
+def table(head, rows):
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)] + ["| " + " | ".join(r) + " |" for r in rows])
 
 
 def cpu_name():
@@ -57,26 +106,159 @@ def cpu_name():
         return platform.machine()
 
 
-python = python_with_torch()
-ours = os.path.join(args.build, "bench", "bench_train_step")
-common = ["--threads", str(args.threads), "--steps", str(args.steps)]
-print(f"Machine: {cpu_name()}, {os.cpu_count()} CPUs; {args.threads} threads, medians (least to most) of {args.rounds} "
-      f"alternations of {args.steps} steps each.\n")
-print("| size | libtensor, ms | PyTorch, ms | ratio | GFLOP/s | peak, GFLOP/s | share | MiB beyond 16 B a parameter: ours, theirs, ratio "
-      "| first step, ms: ours, theirs |")
-print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-for size in args.sizes.split(","):
-    a, b = [], []
-    for _ in range(args.rounds):
-        a.append(run([ours, "--size", size, "--json"] + common))
-        peers = [run([python, os.path.join(HERE, "peers", "torch_step.py"), "--size", size] + common)]
-        if args.compiled:
-            peers.append(run([python, os.path.join(HERE, "peers", "torch_step.py"), "--size", size, "--compile"] + common))
-        b.append(min(peers, key=lambda r: r["step_ms"]))
-    column = lambda rows, key: [r[key] for r in rows]
-    ratios = [y["step_ms"] / x["step_ms"] for x, y in zip(a, b)]
-    flops, peak = statistics.median(column(a, "gflops")), statistics.median(column(a, "peak_gflops"))
-    beyond = [statistics.median(r["rss_mib"] - 16 * r["params"] / 2**20 for r in rows) for rows in (a, b)]
-    print(f"| {size} | {spread(column(a, 'step_ms'))} | {spread(column(b, 'step_ms'))} | {spread(ratios, 2)} | {flops:.0f} | {peak:.0f} "
-          f"| {100 * flops / peak:.0f} % | {beyond[0]:.0f}, {beyond[1]:.0f}, {beyond[0] / beyond[1]:.2f} "
-          f"| {statistics.median(column(a, 'first_step_ms')):.0f}, {statistics.median(column(b, 'first_step_ms')):.0f} |", flush=True)
+def machine(more=""):
+    load = f"; load before: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{cpu_name()}, {os.cpu_count()} CPUs, {args.threads} threads{more}; {datetime.date.today()}{load}."
+
+
+def write(part, text, is_done=True):
+    """Into the file, also while a long part goes on; or printed, when it is done."""
+    if not args.write and not is_done:
+        return
+    text = f"<!-- begin {part} -->\n{text.strip()}\n<!-- end {part} -->"
+    if not args.write:
+        print(text + "\n", flush=True)
+        return
+    with open(args.write) as f:
+        page = f.read()
+    page, n = re.subn(f"<!-- begin {part} -->.*?<!-- end {part} -->", lambda _: text, page, flags=re.S)
+    if n != 1:
+        sys.exit(f"{args.write} has no markers of {part}")
+    with open(args.write, "w") as f:
+        f.write(page)
+
+
+# ---- the parts
+
+def peer_step(peer, size):
+    common = ["--size", size, "--threads", args.threads, "--steps", args.steps]
+    if peer == "jax":
+        return last(theirs("jax_step.py", *common))
+    return last(theirs("torch_step.py", *common, "--mode", peer))
+
+
+def step():
+    rows, where, sizes = [], machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each"), args.sizes.split(",")
+    for size in sizes:
+        mine, peers = [], {peer: [] for peer in args.peers.split(",")}
+        for r in range(args.rounds):
+            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads, "--steps", args.steps)))
+            for peer in list(peers):
+                result = peer_step(peer, size)
+                if result:
+                    peers[peer].append(result)
+            if r == 0:
+                best = min((p[0]["step_ms"] for p in peers.values() if p), default=0)
+                tried = ", ".join(f"{k} {p[0]['step_ms']:,.0f}" for k, p in peers.items() if p)
+                peers = {k: p for k, p in peers.items() if p and p[0]["step_ms"] <= FAR_BEHIND * best}
+        if not peers:
+            sys.exit("no peer could be run")
+        name = min(peers, key=lambda k: middle(peers[k], "step_ms"))
+        best = peers[name]
+        ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(mine, best)]
+        flops, peak = middle(mine, "gflops"), middle(mine, "peak_gflops")
+        beyond = [statistics.median(r["rss_mib"] - 16 * r["params"] / 2**20 for r in x) for x in (mine, best)]
+        rows.append([size, spread(column(mine, "step_ms")), f"{spread(column(best, 'step_ms'))}, {best[0]['peer']}", f"**{spread(ratios, 2)}**",
+                     tried, f"{flops:.0f} of {peak:.0f}, {100 * flops / peak:.0f} %",
+                     f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
+                     f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
+                     f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"])
+        write("step", where + "\n\n" + table(
+            ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms", "GFLOP/s of the peak",
+             "MiB beyond 16 B a parameter: ours, theirs, ratio", "start to first step done, ms: ours, theirs",
+             "compiling, ms; finding a program again, us"], rows), size == sizes[-1])
+
+
+def losses():
+    text = run([python, os.path.join(HERE, "losses.py"), "--build", args.build, "--sizes", args.sizes, "--threads", str(args.threads)])
+    write("losses", text or "failed")
+
+
+def affine():
+    text = "".join(ours("affine", "--size", size, "--threads", args.threads, "--rounds", args.rounds) or "" for size in ("tiny", "small"))
+    write("affine", machine() + "\n\n```\n" + text.strip() + "\n```")
+
+
+def gemm():
+    found = {}
+    for _ in range(max(1, args.rounds // 5)):
+        lines = ours("gemm", "--json", "--peers", "--threads", args.threads, "--sizes", args.gemm, "--repeats", 7)
+        for row in rows_of(theirs("torch_gemm.py", feed=lines)):
+            found.setdefault((row["batch"], row["m"], row["n"], row["k"], row["kind"]), []).append(row)
+    names = [n for n in ("OpenBLAS", "BLIS", "oneDNN", "MKL", "PyTorch") if n in next(iter(found.values()))[0]]
+    rows, ratios, shares = [], [], []
+    for (batch, m, n, k, kind), x in found.items():
+        others = {name: middle(x, name) for name in names}
+        ratio = middle(x, "gflops") / max(others.values())
+        ratios.append(ratio), shares.append(middle(x, "of_roof"))
+        rows.append([f"{batch} x {m} {n} {k} {kind}", f"{middle(x, 'gflops'):.0f}", f"{100 * shares[-1]:.0f} %"]
+                    + [f"{others[name]:.0f}" for name in names] + [f"{ratio:.2f}"])
+    head = machine("; f32, medians of 7 alternations (MKL in a process of its own)")
+    write("gemm", f"{head} Median of the ratios to the best library: **{statistics.median(ratios):.2f}** over {len(ratios)} products; median share of "
+          f"min(peak, bandwidth): {100 * statistics.median(shares):.0f} %.\n\n" + table(
+              ["batch x m n k, transposes", "libtensor, GFLOP/s", "of what the machine allows"] + names + ["ratio"], rows))
+
+
+def ops():
+    lines = ours("ops", "--json", "--threads", args.threads, "--mib", args.mib, "--rounds", args.rounds)
+    found = rows_of(theirs("torch_ops.py", "--threads", args.threads, "--rounds", args.rounds, feed=lines))
+    near = {r["op"]: r for r in found if r["data"] == "cache"}
+    rows = [[r["op"], f"{near[r['op']]['ms']:.3f}", f"{near[r['op']]['torch_ms'] / near[r['op']]['ms']:.1f}",
+             f"{r['mib']:.0f}", f"{r['ms']:.1f}", f"{r['gbps']:.1f}", f"{r['times_allowed']:.2f}", f"{r['torch_ms'] / r['ms']:.1f}"]
+            for r in found if r["data"] == "memory"]
+    far = [r for r in found if r["data"] == "memory"]
+    write("ops", machine(f"; memory reads at {middle(far, 'read'):.1f} GB/s, copies at {middle(far, 'copy'):.1f}, triad "
+                         f"{middle(far, 'triad'):.1f}") + "\n\n" + table(
+        ["op", "in cache, ms", "times as fast as PyTorch", "MiB out of cache", "ms", "GB/s", "times what bandwidth allows",
+         "times as fast as PyTorch"], rows))
+
+
+def decode():
+    if not args.text:
+        return write("decode", "Skipped: no sentences (--text).")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        work = os.path.join(folder, "work.safetensors")
+        jobs = [(size, beam, batch) for size in args.decode.split(",") for beam, batch in ((1, 32), (5, 32), (1, 1), (5, 1))]
+        for job in jobs:
+            size, beam, batch = job
+            n = args.sentences if batch > 1 else max(args.sentences // 10, 1)
+            common = ["--size", size, "--beam", beam, "--batch", batch, "--threads", args.threads, "--repeats", 1]
+            mine, peer = [], []
+            for _ in range(args.rounds):
+                mine.append(last(ours("decode", *common, "--text", args.text, "--sentences", n, "--export", work, "--json")))
+                peer.append(last(theirs("ct2_decode.py", work, *common)))
+            ratios = [a["tok_s"] / b["tok_s"] for a, b in zip(mine, peer)]
+            rows.append([size, str(beam), str(batch), str(n), spread(column(mine, "tok_s"), 0), spread(column(peer, "tok_s"), 0),
+                         f"**{spread(ratios, 2)}**", f"{middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
+            write("decode", machine(f"; {peer[0]['peer']}, float32; medians of {args.rounds} alternations") + "\n\n" + table(
+                ["size", "beam", "batch", "sentences", "libtensor, tokens/s", "CTranslate2, tokens/s", "ratio", "MiB: ours, theirs"], rows), job == jobs[-1])
+
+
+def padding():
+    if not args.text:
+        return write("padding", "Skipped: no sentences (--text).")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        work = os.path.join(folder, "batches.safetensors")
+        for size in ("tiny", "small"):
+            found = {"padded": [], "packed": []}
+            peer = []
+            for _ in range(args.rounds):
+                text = ours("padding", "--text", args.text, "--size", size, "--threads", args.threads, "--export", work, "--json")
+                for row in rows_of(text):
+                    found[row["layout"]].append(row)
+                peer.append(last(theirs("torch_padding.py", work, "--size", size, "--threads", args.threads)))
+            packed, padded, torch = (column(x, "tok_s") for x in (found["packed"], found["padded"], peer))
+            rows.append([size, spread(packed, 0), spread(padded, 0), spread(torch, 0), spread([a / b for a, b in zip(packed, padded)], 2),
+                         f"**{spread([a / b for a, b in zip(packed, torch)], 2)}**",
+                         f"{100 * middle(found['packed'], 'real_share'):.0f} %, {100 * middle(found['padded'], 'real_share'):.0f} %"])
+    write("padding", machine(f"; {peer[0]['peer']}; medians of {args.rounds} alternations") + "\n\n" + table(
+        ["size", "packed, real tokens/s", "padded", "PyTorch, padded", "packed to padded", "packed to PyTorch", "real of all tokens: packed, padded"], rows))
+
+
+python = find_python()
+for part in args.parts.split(","):
+    if part not in PARTS:
+        sys.exit(f"no part {part}: there are " + ", ".join(PARTS))
+    globals()[part]()
