@@ -11,6 +11,7 @@ from torch import nn
 import torch.nn.functional as F
 
 SIZES = {  # d, heads, ff, layers, batch, source, target, vocabulary
+    "nano": (128, 4, 256, 4, 32, 32, 32, 8000),
     "tiny": (128, 4, 512, 2, 32, 32, 32, 8000),
     "small": (256, 4, 1024, 3, 32, 48, 48, 8000),
     "base": (512, 8, 2048, 6, 16, 64, 64, 8000),
@@ -86,9 +87,10 @@ def sinusoids(n, d):
 class Model(nn.Module):
     """Encoder-decoder with one embedding for source, target and output; or decoder only. The loss of a batch."""
 
-    def __init__(self, size, dropout=-1.0, fused=True, max_length=0):
+    def __init__(self, size, dropout=-1.0, fused=True, max_length=0, vocabulary=0):
         super().__init__()
-        d, heads, ff, layers, _, source, target, vocabulary = SIZES[size]
+        d, heads, ff, layers, _, source, target, usual = SIZES[size]
+        vocabulary = vocabulary or usual
         self.gpt, self.d, self.vocabulary = source == 0, d, vocabulary
         self.dropout = dropout if dropout >= 0 else 0.0 if self.gpt else 0.1
         part = (d, heads, ff, self.dropout, fused, self.gpt)
@@ -106,20 +108,27 @@ class Model(nn.Module):
         x = self.embedding(ids) if self.gpt else self.embedding(ids) * math.sqrt(self.d)
         return F.dropout(x + self.positions[: ids.shape[1]], self.dropout, self.training)
 
-    def forward(self, src, tgt, following):
-        memory = memory_keep = keep = None
+    def encode(self, src):
+        keep = (src != 0)[:, None, None, :]
+        x = self.embed(src)
+        for layer in self.encoder:
+            x = layer(x, keep)
+        return self.encoder_norm(x), keep
+
+    def decode(self, tgt, memory=None, memory_keep=None):
+        """Of each place, what the output layer is applied to."""
+        keep = None
         if not self.gpt:
-            memory_keep = (src != 0)[:, None, None, :]
             t = tgt.shape[1]
             keep = torch.ones(t, t, dtype=torch.bool).tril() & (tgt != 0)[:, None, None, :]
-            memory = self.embed(src)
-            for layer in self.encoder:
-                memory = layer(memory, memory_keep)
-            memory = self.encoder_norm(memory)
         x = self.embed(tgt)
         for layer in self.decoder:
             x = layer(x, keep, memory, memory_keep, causal=self.gpt)
-        logits = F.linear(self.decoder_norm(x), self.embedding.weight).view(-1, self.vocabulary)
+        return self.decoder_norm(x)
+
+    def forward(self, src, tgt, following):
+        x = self.decode(tgt) if self.gpt else self.decode(tgt, *self.encode(src))
+        logits = F.linear(x, self.embedding.weight).view(-1, self.vocabulary)
         if self.gpt:
             return F.cross_entropy(logits, following.view(-1))
         return F.cross_entropy(logits, following.view(-1), ignore_index=0, label_smoothing=0.1)
