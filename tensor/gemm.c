@@ -172,7 +172,9 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     const bool     by_rows = p->is_shared || p->b_direct;
     int64_t        rows = cuts(g->m, rows_for_l2(p, caches, p->kc));
     if (by_rows) rows = max(rows, min(wanted, threads));
-    int64_t cols = cuts(n, max(caches->l2 / 4 / cuts(g->m, rows) / size, narrow));
+    if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
+        rows = max(rows, min(cuts(g->m * n * size, caches->l2 / 2), cuts(g->m, 8 * mr)));
+    int64_t cols = cuts(n, max(caches->l2 / 2 / cuts(g->m, rows) / size, narrow));
     if (by_rows && rows * cols < wanted) rows = min(cuts(wanted, cols), cuts(g->m, 8 * mr));
     if (by_rows && wanted > 1 && rows * cols % threads) rows = up(rows, threads);
     if (rows * cols < (by_rows ? min(wanted, threads) : wanted))
