@@ -15,7 +15,7 @@
 enum {
     LINE = 64,
     PAGE = 4096,
-    KC_MOST = 384,         /* of a block of k */
+    KC_MOST = 512,         /* of a block of k */
     KB_LEAST = 1024,       /* of a superblock, where k goes so far */
     B_BYTES_MOST = 4 << 20, /* of B packed for all; more only for rounding */
     B_BYTES_LEAST = 1 << 20,
@@ -255,7 +255,8 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
 
     const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
     p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
-    p->kc = even(p->g.k, min(max(caches.l1d * 7 / 10 / (p->width * size), 32), KC_MOST), 4);
+    /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles */
+    p->kc = even(p->g.k, min(max(3 * caches.l1d / 2 / (p->width * size), 32), KC_MOST), 4);
     choose_direct(p);
     if (is_worth_sharing(p, &caches))
         plan_shared(p, &caches, threads);
