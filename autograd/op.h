@@ -14,7 +14,7 @@ extern "C" {
 
 typedef struct tn_op tn_op;
 
-enum { TN_MAX_OUT = 8, TN_SAMPLE_IN = 8 };
+enum { TN_MAX_OUT = 8, TN_SAMPLE_IN = 8, TN_SAMPLE_RANK = 5 };
 
 /* ---- attributes: a plain struct and the list of its fields ---------------------------------- */
 
@@ -132,13 +132,13 @@ typedef struct tn_ref {
 } tn_ref;
 
 /* Inputs for the table-driven tests. A shape is a list of dimensions that ends at a 0 ({0} is a
- * scalar); -1 stands for a dimension of size 0. */
+ * scalar); -1 stands for a dimension of size 0. The struct is small: there are hundreds of them. */
 typedef struct tn_sample {
-    int16_t     in[TN_SAMPLE_IN][TN_MAX_RANK + 1];
-    int         n_in;                /* of variadic ops; 0: op->arity */
-    double      lo, hi;              /* range of float inputs; 0, 0: [-1, 1] */
-    int64_t     int_lo, int_hi;      /* range of integer inputs [lo, hi); 0, 0: [0, 2) */
-    tn_dtype    dtype[TN_SAMPLE_IN]; /* TN_F32 (0) stands for the float dtype under test */
+    int16_t     in[TN_SAMPLE_IN][TN_SAMPLE_RANK + 1];
+    uint8_t     dtype[TN_SAMPLE_IN]; /* TN_F32 (0) stands for the float dtype under test */
+    int32_t     n_in;                /* of variadic ops; 0: op->arity */
+    int32_t     int_lo, int_hi;      /* range of integer inputs [lo, hi); 0, 0: [0, 2) */
+    float       lo, hi;              /* range of float inputs; 0, 0: [-1, 1] */
     const void *attrs;
     bool        distinct;            /* float inputs are distinct by at least 1e-2: max, sort, .. */
     bool        no_grad[TN_SAMPLE_IN]; /* do not gradient-check this input */

@@ -238,7 +238,27 @@ BINARY_FN(pow)
 #define POW_SCALAR_ATTRS(F) F(pow_scalar, f64, exponent)
 TN_ATTRS(pow_scalar, POW_SCALAR_ATTRS)
 
-SPAN_MATH_ATTRS(pow_scalar, 1, pow_scalar_attrs, tn__pow(x, (T)attrs.exponent))
+/* pow's kernel, with a block of the exponent. */
+#define POW_SCALAR_FN(level, target, fused, type, T)                                               \
+    static void pow_scalar_blocks_##type##_##level(const tn_span_args *args)                       \
+    {                                                                                              \
+        const T      e = (T)((const pow_scalar_attrs *)args->attrs)->exponent;                     \
+        T            exponent[SPAN_BLOCK];                                                         \
+        tn_span_args block = { .n = SPAN_BLOCK, .in = { NULL, exponent } };                        \
+        for (int i = 0; i < SPAN_BLOCK; i++) exponent[i] = e;                                      \
+        for (int64_t i = 0; i < args->n; i += SPAN_BLOCK) {                                        \
+            block.in[0] = (const T *)args->in[0] + i, block.out[0] = (T *)args->out[0] + i;        \
+            pow_blocks_##type##_##level(&block);                                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void pow_scalar_##type##_##level(const tn_span_args *args)                              \
+    {                                                                                              \
+        tn__span_blocks(args, 1, sizeof(T), pow_scalar_blocks_##type##_##level);                   \
+    }
+TN_EACH_LEVEL(POW_SCALAR_FN, f32, float)
+TN_EACH_LEVEL(POW_SCALAR_FN, f64, double)
+static const tn_span pow_scalar_span = { { [TN_F32] = TN_LEVELS_OF(pow_scalar, f32),
+                                           [TN_F64] = TN_LEVELS_OF(pow_scalar, f64) } };
 REF_ATTRS(pow_scalar, pow_scalar_attrs, pow(x, attrs.exponent))
 static void pow_scalar_vjp(tn_vjp *c)
 {

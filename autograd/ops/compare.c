@@ -39,15 +39,9 @@ REF(le, x <= y)
 TN_OP_DEFINE(le, .doc = "x <= y, a bool", COMPARISON(le, 2), COMPARISON_SAMPLES);
 BINARY_FN(le)
 
-TN_SPAN_TEST(gt, x > y)
-REF(gt, x > y)
-TN_OP_DEFINE(gt, .doc = "x > y, a bool", COMPARISON(gt, 2), COMPARISON_SAMPLES);
-BINARY_FN(gt)
-
-TN_SPAN_TEST(ge, x >= y)
-REF(ge, x >= y)
-TN_OP_DEFINE(ge, .doc = "x >= y, a bool", COMPARISON(ge, 2), COMPARISON_SAMPLES);
-BINARY_FN(ge)
+/* x > y is y < x: no op of its own. */
+tn_node *tn_gt(tn_node *x, tn_node *y) { return tn_lt(y, x); }
+tn_node *tn_ge(tn_node *x, tn_node *y) { return tn_le(y, x); }
 
 /* ---- classes of floats ----------------------------------------------------------------------- */
 

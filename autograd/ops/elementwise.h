@@ -21,8 +21,9 @@
     SPAN_OF_NUM(name)
 
 /* Mathematics: expressions so long that the compiler's second and third copies of them, for the
- * ends of spans, would be most of the library. Here there is one copy, for blocks of 64 elements;
- * the last block is filled up. An element for which `rare` is true gets rare_expr (of x and y).
+ * ends of spans, would be most of the library. Here there is one copy, name_blocks_f32_avx2, for
+ * whole blocks of 64 elements; tn__span_blocks calls it, and fills up the last block. An element for
+ * which `rare` is true gets rare_expr (of x and y).
  *     SPAN_MATH(pow, 2, tn__pow(x, y))   2: operands */
 #define SPAN_MATH(name, n_in, expr)             SPAN_MATH_ATTRS(name, n_in, tn_no_attrs, expr)
 #define SPAN_MATH_ATTRS(name, n_in, Attrs, expr) SPAN_MATH_OF(name, n_in, Attrs, 0, 0, expr)
@@ -35,25 +36,18 @@
                                            [TN_F64] = TN_LEVELS_OF(name, f64) } };
 
 #define SPAN_MATH_FN(level, target, fused, name, type, T_, n_in, Attrs, rare, rare_expr, expr)     \
-    target static void name##_##type##_##level(const tn_span_args *args)                           \
+    target static void name##_blocks_##type##_##level(const tn_span_args *args)                    \
     {                                                                                              \
         typedef T_ T;                                                                              \
         enum { tn__fused = fused };                                                                \
         const Attrs attrs = *(const Attrs *)(args->attrs ? args->attrs : args);                    \
-        (void)attrs;                                                                               \
-        for (int64_t first = 0; first < args->n; first += SPAN_BLOCK) {                            \
-            const int64_t left = args->n - first;                                                  \
-            const T      *in0 = (const T *)args->in[0] + first;                                    \
-            const T      *in1 = (const T *)args->in[1] + first;                                    \
-            T            *out = (T *)args->out[0] + first;                                         \
-            T             room[n_in][SPAN_BLOCK], other[SPAN_BLOCK];                               \
-            uint64_t      which = 0;                                                               \
-            int           is_rare = 0;                                                             \
-            if (left < SPAN_BLOCK) {                                                               \
-                in0 = (const T *)span_fill(room[0], in0, left, sizeof(T));                         \
-                if (n_in > 1) in1 = (const T *)span_fill(room[n_in - 1], in1, left, sizeof(T));    \
-                out = room[0];                                                                     \
-            }                                                                                      \
+        const T    *in0 = (const T *)args->in[0], *in1 = (const T *)args->in[1];                   \
+        T          *out = (T *)args->out[0], other[SPAN_BLOCK];                                    \
+        (void)attrs, (void)other;                                                                  \
+        for (int64_t n = args->n; n > 0;                                                           \
+             n -= SPAN_BLOCK, in0 += SPAN_BLOCK, in1 += SPAN_BLOCK, out += SPAN_BLOCK) {           \
+            uint64_t which = 0;                                                                    \
+            int      is_rare = 0;                                                                  \
             for (int i = 0; i < SPAN_BLOCK; i++) {                                                 \
                 TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
                 is_rare |= (rare);                                                                 \
@@ -70,29 +64,24 @@
             }                                                                                      \
             for (int i = 0; which; i++, which >>= 1)                                               \
                 if (which & 1) out[i] = other[i];                                                  \
-            if (left < SPAN_BLOCK)                                                                 \
-                __builtin_memcpy((T *)args->out[0] + first, out, (size_t)left * sizeof(T));        \
         }                                                                                          \
+    }                                                                                              \
+    static void name##_##type##_##level(const tn_span_args *args)                                  \
+    {                                                                                              \
+        tn__span_blocks(args, n_in, sizeof(T_), name##_blocks_##type##_##level);                   \
     }
 
 enum { SPAN_BLOCK = 64 };
+
+/* A span of n_in operands and a result, all of `size` bytes an element, by a kernel that takes whole
+ * blocks. */
+void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn blocks);
 
 #if defined __clang__
 #  define SPAN_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #  define SPAN_ROLLED _Pragma("GCC unroll 1")
 #endif
-
-/* The n elements of a last block, and the first of them again up to its end: numbers as good as
- * the rest, where what lies in memory might be slow to compute with. */
-__attribute__((noinline, unused)) static const void *span_fill(void *room, const void *in,
-                                                               int64_t n, size_t size)
-{
-    char *to = room;
-    __builtin_memcpy(to, in, (size_t)n * size);
-    for (size_t i = (size_t)n; i < SPAN_BLOCK; i++) __builtin_memcpy(to + i * size, in, size);
-    return room;
-}
 
 /* The table of an op with kernels for f32, f64, i32 and i64. */
 #define SPAN_OF_NUM(name)                                                                          \
@@ -140,50 +129,25 @@ __attribute__((noinline, unused)) static const void *span_fill(void *room, const
 /* ---- references ------------------------------------------------------------------------------ */
 
 /* Operand k, broadcast, at element i of the result; 0 of an operand that is not there. */
-TN_INLINE double tn__ref_at(const tn_ref *r, int k, int64_t i)
-{
-    if (k >= r->n_in) return 0;
-    const tn_type  *t = &r->in_type[k];
-    const tn_shape *s = &r->out_type[0].shape;
-    int64_t         at = 0, stride = 1;
-    for (int d = s->rank - 1, e = t->shape.rank - 1; e >= 0; d--, e--) {
-        int64_t index = i % s->dim[d];
-        i /= s->dim[d];
-        if (t->shape.dim[e] != 1) at += index * stride;
-        stride *= t->shape.dim[e];
-    }
-    if (t->dtype == TN_BOOL) return ((const uint8_t *)r->in[k])[at];
-    if (t->dtype == TN_U8 || tn_dtype_is_index(t->dtype))
-        return (double)((const int64_t *)r->in[k])[at];
-    return ((const double *)r->in[k])[at];
-}
+double tn__ref_at(const tn_ref *r, int k, int64_t i);
 
-TN_INLINE void tn__ref_put(const tn_ref *r, int64_t i, double value)
-{
-    tn_dtype t = r->out_type[0].dtype;
-    if (t == TN_BOOL)
-        ((uint8_t *)r->out[0])[i] = value != 0;
-    else if (t == TN_U8 || tn_dtype_is_index(t))
-        ((int64_t *)r->out[0])[i] = (int64_t)value;
-    else
-        ((double *)r->out[0])[i] = value;
-}
+/* Sets element i of the result, whatever its dtype. */
+void tn__ref_put(const tn_ref *r, int64_t i, double value);
 
-/* REF(hypot, hypot(x, y)): the naive reference hypot_ref, one element at a time in f64. */
+/* The whole result: value(x, y, z, attrs) of the operands, one element at a time in f64. */
+void tn__ref_each(const tn_ref *r, double (*value)(double x, double y, double z, const void *attrs));
+
+/* REF(hypot, hypot(x, y)): the naive reference hypot_ref. */
 #define REF(op, expr) REF_ATTRS(op, tn_no_attrs, expr)
 
 /* The same for an op whose attribute struct is Attrs: the expression reads attrs.field. */
 #define REF_ATTRS(op, Attrs, expr)                                                                 \
-    static void op##_ref(const tn_ref *r)                                                          \
+    static double op##_value(double x, double y, double z, const void *at)                         \
     {                                                                                              \
-        TN_UNUSED const Attrs *a = r->attrs;                                                       \
-        TN_UNUSED const Attrs  attrs = a ? *a : (Attrs){ 0 };                                      \
-        int64_t                n = tn_shape_size(&r->out_type[0].shape);                           \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            TN_UNUSED const double x = tn__ref_at(r, 0, i), y = tn__ref_at(r, 1, i),               \
-                                   z = tn__ref_at(r, 2, i);                                        \
-            tn__ref_put(r, i, (expr));                                                             \
-        }                                                                                          \
-    }
+        TN_UNUSED const Attrs attrs = at ? *(const Attrs *)at : (Attrs){ 0 };                      \
+        (void)x, (void)y, (void)z;                                                                 \
+        return (double)(expr);                                                                     \
+    }                                                                                              \
+    static void op##_ref(const tn_ref *r) { tn__ref_each(r, op##_value); }
 
 #endif
