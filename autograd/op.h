@@ -131,20 +131,20 @@ typedef struct tn_ref {
     void         **out;
 } tn_ref;
 
-/* Inputs for the table-driven tests. A shape is a list of dimensions that ends at a 0 ({0} is a
- * scalar); -1 stands for a dimension of size 0. The struct is small: there are hundreds of them. */
+/* Inputs for the table-driven tests. A shape is a list of dimensions below 255 that ends at a 0 ({0}
+ * is a scalar); -1 stands for a dimension of size 0. The struct is small: there are hundreds. */
 typedef struct tn_sample {
-    int16_t     in[TN_SAMPLE_IN][TN_SAMPLE_RANK + 1];
+    uint8_t     in[TN_SAMPLE_IN][TN_SAMPLE_RANK + 1];
     uint8_t     dtype[TN_SAMPLE_IN]; /* TN_F32 (0) stands for the float dtype under test */
-    int32_t     n_in;                /* of variadic ops; 0: op->arity */
-    int32_t     int_lo, int_hi;      /* range of integer inputs [lo, hi); 0, 0: [0, 2) */
-    float       lo, hi;              /* range of float inputs; 0, 0: [-1, 1] */
-    const void *attrs;
-    bool        distinct;            /* float inputs are distinct by at least 1e-2: max, sort, .. */
     bool        no_grad[TN_SAMPLE_IN]; /* do not gradient-check this input */
     bool        no_second;           /* second order is not checked here; say why beside it */
+    bool        distinct;            /* float inputs are distinct by at least 1e-2: max, sort, .. */
+    int16_t     n_in;                /* of variadic ops; 0: op->arity */
+    int32_t     int_lo, int_hi;      /* range of integer inputs [lo, hi); 0, 0: [0, 2) */
+    float       lo, hi;              /* range of float inputs; 0, 0: [-1, 1] */
     tn_status   fails;               /* not TN_OK: building must fail with this status */
-    const char *message;             /* and a message that contains this */
+    const void *attrs;
+    const char *message;             /* where it fails: a part of the message */
 } tn_sample;
 
 /* ---- the descriptor ------------------------------------------------------------------------- */

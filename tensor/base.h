@@ -22,10 +22,12 @@
 #if defined __GNUC__
 #  define TN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #  define TN_UNUSED            __attribute__((unused))
+#  define TN_COLD              __attribute__((cold)) /* runs rarely: made small */
 #  define TN_INLINE            static inline __attribute__((always_inline, unused))
 #else
 #  define TN_PRINTF(fmt, args)
 #  define TN_UNUSED
+#  define TN_COLD
 #  define TN_INLINE            static inline
 #endif
 

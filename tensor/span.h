@@ -38,12 +38,16 @@ typedef struct tn_span {
     tn_span_fn fn[TN_N_DTYPES][TN_N_CPU_LEVELS];
 } tn_span;
 
+/* Before a loop: iterations do not depend on each other; the loop is not to be unrolled. */
 #if defined __clang__
-#  define TN_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#  define TN_IVDEP  _Pragma("clang loop vectorize(assume_safety)")
+#  define TN_ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined __GNUC__
-#  define TN_IVDEP _Pragma("GCC ivdep")
+#  define TN_IVDEP  _Pragma("GCC ivdep")
+#  define TN_ROLLED _Pragma("GCC unroll 1")
 #else
 #  define TN_IVDEP
+#  define TN_ROLLED
 #endif
 
 #if defined __x86_64__ && defined __GNUC__

@@ -30,10 +30,10 @@ typedef struct op_case {
     int              output;             /* which output to look at; -1: the sum of all floats */
 } op_case;
 
-__attribute__((unused)) static tn_shape sample_shape(const int16_t *dims)
+__attribute__((unused)) static tn_shape sample_shape(const uint8_t *dims)
 {
     tn_shape s = { 0 };
-    for (; dims[s.rank] != 0; s.rank++) s.dim[s.rank] = dims[s.rank] < 0 ? 0 : dims[s.rank];
+    for (; dims[s.rank] != 0; s.rank++) s.dim[s.rank] = dims[s.rank] == (uint8_t)-1 ? 0 : dims[s.rank];
     return s;
 }
 

@@ -56,7 +56,7 @@
                 TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
                 if (rare) other[i] = (T)(rare_expr), which |= (uint64_t)1 << i;                    \
             }                                                                                      \
-            SPAN_ROLLED                                                                            \
+            TN_ROLLED                                                                              \
             TN_IVDEP                                                                               \
             for (int i = 0; i < SPAN_BLOCK; i++) {                                                 \
                 TN_UNUSED const T x = in0[i], y = in1[n_in > 1 ? i : 0];                           \
@@ -77,12 +77,6 @@ enum { SPAN_BLOCK = 64 };
  * blocks. */
 void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn blocks);
 
-#if defined __clang__
-#  define SPAN_ROLLED _Pragma("clang loop unroll(disable)")
-#else
-#  define SPAN_ROLLED _Pragma("GCC unroll 1")
-#endif
-
 /* The table of an op with kernels for f32, f64, i32 and i64. */
 #define SPAN_OF_NUM(name)                                                                          \
     static const tn_span name##_span = { { [TN_F32] = TN_LEVELS_OF(name, f32),                     \
@@ -97,7 +91,7 @@ void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn
 
 /* The rule of y = f(x): dx as a node made of x, y and dy. */
 #define VJP(op, dx)                                                                                \
-    static void op##_vjp(tn_vjp *c)                                                                \
+    TN_COLD static void op##_vjp(tn_vjp *c)                                                        \
     {                                                                                              \
         TN_UNUSED tn_node *x = c->in[0], *y = c->out[0], *dy = c->dout[0];                         \
         c->din[0] = (dx);                                                                          \
@@ -105,7 +99,7 @@ void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn
 
 /* The rule of out = f(x, y), with cotangent g. */
 #define VJP2(op, dx, dy)                                                                           \
-    static void op##_vjp(tn_vjp *c)                                                                \
+    TN_COLD static void op##_vjp(tn_vjp *c)                                                        \
     {                                                                                              \
         TN_UNUSED tn_node *x = c->in[0], *y = c->in[1], *out = c->out[0], *g = c->dout[0];         \
         if (c->want[0]) c->din[0] = (dx);                                                          \
@@ -142,7 +136,7 @@ void tn__ref_each(const tn_ref *r, double (*value)(double x, double y, double z,
 
 /* The same for an op whose attribute struct is Attrs: the expression reads attrs.field. */
 #define REF_ATTRS(op, Attrs, expr)                                                                 \
-    static double op##_value(double x, double y, double z, const void *at)                         \
+    TN_COLD static double op##_value(double x, double y, double z, const void *at)                 \
     {                                                                                              \
         TN_UNUSED const Attrs attrs = at ? *(const Attrs *)at : (Attrs){ 0 };                      \
         (void)x, (void)y, (void)z;                                                                 \

@@ -111,19 +111,21 @@ void TN_KR(reduce_rows)(int kind, const void *x, int64_t stride, int64_t rows, i
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
-/* `rows` more rows into out[0..n), which holds what came before (or nothing yet, is_first). */
+/* `rows` more rows into out[0..n), after what is in from[0], from[step], ..: out itself, or (step 0)
+ * the neutral element again and again. The tail's loop stays a loop, for the size of the code. */
 TN_INLINE void TN_R(add_rows)(tn__reduce_kind kind, const T *x, int64_t stride, int rows, int64_t n,
-                              T *out, bool is_first)
+                              const T *from, int64_t step, T *out)
 {
     const T neutral = TN_R(neutral)(kind);
     int64_t j = 0;
     for (; j + v_lanes <= n; j += v_lanes) {
-        vec a = is_first ? v_set(neutral) : v_load(out + j);
+        vec a = v_load(from + j * step);
         for (int r = 0; r < rows; r++) a = TN_R(step)(kind, a, v_load(x + r * stride + j));
         v_store(out + j, a);
     }
     if (j == n) return;
-    vec a = is_first ? v_set(neutral) : v_load_part(out + j, n - j, neutral);
+    vec a = v_load_part(from + j * step, n - j, neutral);
+    TN_ROLLED
     for (int r = 0; r < rows; r++)
         a = TN_R(step)(kind, a, v_load_part(x + r * stride + j, n - j, neutral));
     v_store_part(out + j, n - j, a);
@@ -134,9 +136,13 @@ TN_INLINE void TN_R(add_rows)(tn__reduce_kind kind, const T *x, int64_t stride, 
 TN_INLINE void TN_R(reduce_columns)(tn__reduce_kind kind, const T *x, int64_t stride, int64_t rows,
                                     int64_t n, T *out)
 {
+    T neutral[v_lanes];
+    v_store(neutral, v_set(TN_R(neutral)(kind)));
     int64_t r = 0;
-    for (; r + 8 <= rows; r += 8) TN_R(add_rows)(kind, x + r * stride, stride, 8, n, out, r == 0);
-    for (; r < rows; r++) TN_R(add_rows)(kind, x + r * stride, stride, 1, n, out, r == 0);
+    for (; r + 8 <= rows; r += 8)
+        TN_R(add_rows)(kind, x + r * stride, stride, 8, n, r ? out : neutral, r > 0, out);
+    for (; r < rows; r++)
+        TN_R(add_rows)(kind, x + r * stride, stride, 1, n, r ? out : neutral, r > 0, out);
 }
 
 #define COLS(kind)                                                                                 \
