@@ -26,5 +26,5 @@ nm -D --undefined-only "$so" | grep -w 'abort\|exit\|_exit\|__assert_fail\|_Exit
 strip -o "$dir/stripped" "$so" || fail "strip"
 size=$(wc -c < "$dir/stripped")
 echo "stripped: $size bytes"
-[ "$size" -lt 3000000 ] || fail "expected under 3,000,000 bytes (the goal is 2,000,000)"
+[ "$size" -lt 2000000 ] || fail "expected under 2,000,000 bytes"
 exit $failed
