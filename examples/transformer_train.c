@@ -184,7 +184,12 @@ static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part,
     size_t  used = 0, slots = 1;
     while (slots < 2 * (size_t)n) slots *= 2;
     size_t *seen = tn_alloc(ctx, slots * sizeof *seen); /* where a French sentence begins, and 1 */
-    for (int64_t have = 0; text && seen && have < n;) {
+    for (int64_t have = 0, tries = 0; text && seen && have < n; tries++) {
+        if (tries > 100000 + 100 * have) {
+            tn_fail(ctx, TN_ERR_ARG, "the made-up corpus has no %lld different pairs of this kind",
+                    (long long)n);
+            break;
+        }
         grammar_pair(&seed, french, english);
         int part = grammar_part(french);
         if (part < first_part || part > last_part) continue;
@@ -197,7 +202,8 @@ static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part,
         seen[at % slots] = used + 1, have++;
         used += (size_t)sprintf(text + used, "%s\t%s\n", french, english);
     }
-    tn_corpus *corpus = text && seen ? tn_corpus_parse(ctx, "grammar", text, used, NULL) : NULL;
+    bool       ok = text && seen && tn_ctx_status(ctx) == TN_OK;
+    tn_corpus *corpus = ok ? tn_corpus_parse(ctx, "grammar", text, used, NULL) : NULL;
     tn_free(ctx, text), tn_free(ctx, seen);
     return corpus;
 }
@@ -470,8 +476,9 @@ int main(int argc, char **argv)
     if (resume ? !resumed : !settle()) return free(resumed), 2;
     if (resume) schedule = (tn_schedule_kind)cli_choice("schedule", s.schedule, schedules);
     tn_ctx *ctx =
-        tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed });
-    if (!ctx) return fprintf(stderr, "no memory\n"), free(resumed), 1;
+        tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed,
+                                      .memory_limit = memory_of_machine() });
+    if (!ctx) return fprintf(stderr, "transformer_train: no memory or threads\n"), free(resumed), 1;
     signal(SIGINT, on_interrupt);
     bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c) && (interrupted || finish(&r, &c));
     if (!ok) fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));

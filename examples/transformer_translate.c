@@ -100,8 +100,9 @@ int main(int argc, char **argv)
                        "transformer_translate: --n-best %lld is not in [1, %lld], the beam\n",
                        (long long)s.n_best, (long long)s.beam),
                2;
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads });
-    if (!ctx) return fprintf(stderr, "no memory\n"), 1;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads,
+                                                .memory_limit = memory_of_machine() });
+    if (!ctx) return fprintf(stderr, "transformer_translate: no memory or threads\n"), 1;
     bool ok = translation_load(ctx, s.model, &t) == TN_OK && translate_all(&t);
     if (!ok) fprintf(stderr, "transformer_translate: %s\n", tn_error(ctx));
     translation_free(&t);

@@ -2,6 +2,13 @@
 #include "translation.h"
 
 #include <string.h>
+#include <unistd.h>
+
+size_t memory_of_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : 0;
+}
 
 void translation_free(translation *t)
 {
@@ -37,6 +44,26 @@ tn_status translation_save(const translation *t, const char *path, const tn_opti
     return tn_ctx_status(t->ctx);
 }
 
+/* A file may say that its model is of any size: one that is larger than what is in the file is not made.
+ * Counts the matrices, which every model of that configuration has. */
+static tn_status check_size(tn_ctx *ctx, const tn_safetensors *file, const char *path,
+                            const tn_transformer_config *c)
+{
+    const double d = (double)c->d_model, ff = 2 * d * (double)c->d_ff;
+    double need = (double)c->tgt_vocab * d * (1 + c->separate_output) +
+                  (double)c->n_encoder * (4 * d * d + ff) + (double)c->n_decoder * (8 * d * d + ff);
+    if (c->separate_source) need += (double)c->src_vocab * d;
+    if (c->learned_positions) need += 2 * (double)c->max_length * d;
+    double have = 0;
+    for (int i = 0; i < tn_safetensors_count(file); i++) {
+        tn_shape s = tn_safetensors_type(file, i).shape;
+        have += (double)tn_shape_size(&s);
+    }
+    if (need <= have) return TN_OK;
+    return tn_fail(ctx, TN_ERR_FORMAT, "%s: a model of %.0f numbers or more, and %.0f are in it", path,
+                   need, have);
+}
+
 static tn_status make_as_in(translation *t, const tn_safetensors *file, const char *path)
 {
     const char *config = tn_safetensors_metadata(file, "transformer"),
@@ -45,6 +72,7 @@ static tn_status make_as_in(translation *t, const tn_safetensors *file, const ch
     if (!config || !tokenizer)
         return tn_fail(t->ctx, TN_ERR_FORMAT, "%s: it has no transformer and tokenizer", path);
     tn_status s = tn_transformer_config_parse(t->ctx, config, &c);
+    if (s == TN_OK) s = check_size(t->ctx, file, path, &c);
     if (s != TN_OK) return s;
     t->tokenizer = tn_tokenizer_unpack(t->ctx, path, tokenizer, strlen(tokenizer));
     if (!t->tokenizer) return tn_ctx_status(t->ctx);

@@ -14,6 +14,10 @@ typedef struct translation {
 
 void translation_free(translation *t); /* not the context */
 
+/* Bytes of memory that the machine has: what a context may take at most, so that a model too large is
+ * refused. 0: not known. */
+size_t memory_of_machine(void);
+
 /* One safetensors file: the parameters, and as texts the model's configuration, the tokenizer and what
  * the caller wants to remember (NULL: nothing). With an optimizer, its state too. */
 tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer, const char *training);

@@ -288,7 +288,9 @@ static bool open_file(tn_safetensors *f)
     if (fseek(f->file, 0, SEEK_END) != 0) return io_fail(f, "read"), false;
     long size = ftell(f->file);
     rewind(f->file);
-    if (size < 8 || fread(head, 1, 8, f->file) != 8)
+    size_t got = fread(head, 1, 8, f->file);
+    if (ferror(f->file)) return io_fail(f, "read"), false; /* a folder, say */
+    if (size < 8 || got != 8)
         return tn_fail(f->ctx, TN_ERR_FORMAT, "%s: %ld bytes are no safetensors file", f->path, size), false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | head[i];

@@ -74,5 +74,14 @@ wrong "which --model" $translate
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
 head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
 wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
+wrong "Is a directory" $translate --model "$dir"
+wrong "over the memory limit" $train --size micro --pairs 99999999 --steps 1
+# a small file with a huge model in it: refused before any of it is made
+tokenizer='libtensor-tokenizer 1\nkind byte-bpe\nsplit 1\nspecials pad unk bos eos\nmerges 0\ncrc32 0c72dd6c\n'
+config='src_vocab=260\nd_model=65536\nn_encoder=9999\n'
+header="{\"__metadata__\":{\"transformer\":\"$config\",\"tokenizer\":\"$tokenizer\"}}"
+length=$(printf '%s' "$header" | wc -c)
+{ printf "\\$(printf %03o $((length % 256)))\\$(printf %03o $((length / 256)))\\0\\0\\0\\0\\0\\0"; printf '%s' "$header"; } > "$dir/huge.safetensors"
+wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" $translate --model "$dir/huge.safetensors"
 $train --help | grep -q -- "--label-smoothing" || fail "--help"
 exit $failed

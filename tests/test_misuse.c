@@ -288,6 +288,34 @@ TEST(misuse, parameters_and_optimizers)
     tn_ctx_free(ctx);
 }
 
+/* One element, or none, may be taken in steps of any size: nothing is multiplied by them. */
+TEST(misuse, steps_that_are_not_taken)
+{
+    static const float   numbers[4] = { 1, 2, 3, 4 };
+    static const int64_t steps[] = { INT64_MAX, INT64_MIN, -1, (int64_t)1 << 62 };
+    tn_ctx *ctx = new_ctx();
+    for (int i = 0; i < 4; i++) {
+        tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+        tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2, 2)), *out[2], *dx = NULL;
+        struct { int64_t axis, begin, count, step; } slice = { 0, 1, 1, steps[i] };
+        struct { int64_t axis, begin, step, n; double value; } pad = { 0, 1, steps[i], 3, 0 };
+        struct { int64_t axis, size, step; } unfold = { 1, 2, steps[i] > 0 ? steps[i] : 1 };
+        tn_node *y = tn_apply(&tn_op_pad, (tn_node *[]){ tn_apply(&tn_op_slice, &x, 1, &slice) }, 1, &pad);
+        tn_node *w = tn_apply(&tn_op_unfold, &x, 1, &unfold);
+        out[0] = tn_add(tn_sum_all(y), tn_sum_all(w));
+        CHECK_MSG(tn_grad(tn_add(tn_sum_all(tn_square(y)), tn_sum_all(w)), NULL, &x, 1, &dx) == TN_OK, "%s", tn_error(ctx));
+        out[1] = dx;
+        tn_program *p = tn_compile(g, out, 2, NULL);
+        CHECK_MSG(p && tn_feed(p, x, numbers, sizeof numbers) == TN_OK && tn_run(p) == TN_OK, "%s", tn_error(ctx));
+        CHECK_NEAR(tn_item(p, out[0]), 7 + 10, 0);
+        CHECK(p && ((const float *)tn_output(p, 1))[3] == 2 * 4 + 1);
+        tn_program_free(p), tn_graph_free(g);
+        tn_clear_error(ctx);
+    }
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+}
+
 /* ---- any op on anything ---------------------------------------------------------------------- */
 
 static uint64_t random_state;

@@ -324,7 +324,7 @@ TEST(misuse_models, files)
     REFUSED(tn_checkpoint_save(NULL, r.p, NULL, NULL, 0) == TN_OK, TN_ERR_ARG, "no path");
     REFUSED(tn_checkpoint_load(NULL, r.p, NULL) == TN_OK, TN_ERR_ARG, "no path");
     REFUSED(tn_checkpoint_save(in_none, r.p, NULL, NULL, 0) == TN_OK, TN_ERR_IO, "none/x");
-    REFUSED(tn_safetensors_open(ctx, dir), TN_ERR_FORMAT, dir);
+    REFUSED(tn_safetensors_open(ctx, dir), TN_ERR_IO, dir);
     REFUSED(tn_corpus_load(ctx, dir, NULL), TN_ERR_IO, dir);
     REFUSED(tn_tokenizer_load(ctx, dir), TN_ERR_IO, dir);
     REFUSED(tn_text_load(ctx, dir, 0, &length), TN_ERR_IO, dir);

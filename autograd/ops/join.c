@@ -22,7 +22,7 @@ static tn_tensor part_of(const tn_tensor *out, const tn_tensor *x, int axis, int
     tn_tensor part = *out;
     part.shape = x->shape;
     part.data = (char *)out->data + first * out->stride[axis] * (int64_t)tn_dtype_size(out->dtype);
-    part.stride[axis] *= step;
+    if (x->shape.dim[axis] > 1) part.stride[axis] *= step;
     return part;
 }
 
@@ -248,8 +248,9 @@ static tn_status pad_run(tn_exec *e)
 static void pad_vjp(tn_vjp *c)
 {
     const pad_attrs *a = c->attrs;
-    int64_t          count = tn_dim(c->in[0], (int)a->axis), end = a->begin + count * a->step;
-    c->din[0] = tn_slice(c->dout[0], (int)a->axis, a->begin, end < 0 ? INT64_MIN : end, a->step);
+    int64_t          count = tn_dim(c->in[0], (int)a->axis), step = count > 1 ? a->step : 1;
+    int64_t          end = a->begin + count * step;
+    c->din[0] = tn_slice(c->dout[0], (int)a->axis, a->begin, end < 0 ? INT64_MIN : end, step);
 }
 
 static bool pad_map(const tn_ref *r, int k, const int64_t *at, int64_t *in)

@@ -303,9 +303,10 @@ static bool steps_inside(int64_t begin, int64_t count, int64_t step, int64_t n)
 {
     if (count == 0) return true;
     if (count < 0 || count > n || begin < 0 || begin >= n) return false;
-    if (count > 1 && (step >= n || step <= -n)) return false;
+    if (count == 1) return true; /* any step will do */
+    if (step >= n || step <= -n) return false;
     int64_t room = step > 0 ? (n - 1 - begin) / step : step < 0 ? begin / -step : 0;
-    return count == 1 || count - 1 <= room;
+    return count - 1 <= room;
 }
 
 static tn_status slice_infer(tn_infer *c)
@@ -331,7 +332,7 @@ static bool slice_view(const void *attrs, const tn_layout *in, tn_layout *out, i
     (void)index;
     *out = *in;
     if (a->count > 0) out->offset += a->begin * in->stride[axis];
-    out->stride[axis] *= a->step;
+    if (a->count > 1) out->stride[axis] *= a->step;
     out->shape.dim[axis] = a->count;
     return true;
 }
@@ -600,7 +601,7 @@ static bool unfold_view(const void *attrs, const tn_layout *in, tn_layout *out, 
     (void)index;
     *out = *in;
     out->shape.dim[axis] = (in->shape.dim[axis] - a->size) / a->step + 1;
-    out->stride[axis] = in->stride[axis] * a->step;
+    if (out->shape.dim[axis] > 1) out->stride[axis] = in->stride[axis] * a->step;
     out->shape.dim[last] = a->size, out->stride[last] = in->stride[axis];
     out->shape.rank++;
     return true;
