@@ -12,12 +12,49 @@ pc=$(find "$dir" -name libtensor.pc) so=$(find "$dir" -name 'libtensor.so')
 [ -n "$pc" ] && [ -n "$so" ] || { echo "FAILED: no libtensor.pc or libtensor.so"; exit 1; }
 
 # A program of a user: an op of its own, compiled and run away from the sources.
-PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$dir
-export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+sed -i "s|^prefix=|prefix=$dir|" "$pc" # as if that were where it belongs
+PKG_CONFIG_PATH=$(dirname "$pc")
+export PKG_CONFIG_PATH
 cp "$source/examples/recurrent.c" "$dir/recurrent.c"
 ${CC:-cc} -O2 -fno-math-errno -fno-trapping-math "$dir/recurrent.c" -o "$dir/recurrent" \
     $(pkg-config --cflags --libs libtensor) -lm || fail "recurrent.c does not build"
 LD_LIBRARY_PATH=$(dirname "$so") "$dir/recurrent" 3 > "$dir/out.txt" 2>&1 || { fail "recurrent"; cat "$dir/out.txt"; }
+
+# The same from C++.
+if command -v "${CXX:-c++}" > /dev/null; then
+    ${CXX:-c++} -O2 "$source/tests/test_cpp.cpp" -o "$dir/cpp" $(pkg-config --cflags --libs libtensor) &&
+        LD_LIBRARY_PATH=$(dirname "$so") "$dir/cpp" || fail "a program in C++"
+fi
+
+# From CMake, which finds the library by pkg-config.
+if command -v cmake > /dev/null; then
+    mkdir "$dir/cmake"
+    cp "$source/examples/mlp.c" "$dir/cmake/"
+    cat > "$dir/cmake/CMakeLists.txt" << 'END'
+cmake_minimum_required(VERSION 3.13)
+project(user C)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBTENSOR REQUIRED IMPORTED_TARGET libtensor)
+add_executable(mlp mlp.c)
+target_link_libraries(mlp PRIVATE PkgConfig::LIBTENSOR m)
+END
+    { cmake -S "$dir/cmake" -B "$dir/cmake/build" && cmake --build "$dir/cmake/build" &&
+        LD_LIBRARY_PATH=$(dirname "$so") "$dir/cmake/build/mlp" 2; } > "$dir/log.txt" 2>&1 ||
+        { fail "a project of CMake"; cat "$dir/log.txt"; }
+fi
+
+# As a subproject of meson: configured, and its dependency found (building it again would take a minute).
+mkdir -p "$dir/parent/subprojects"
+ln -s "$source" "$dir/parent/subprojects/libtensor"
+cp "$source/examples/mlp.c" "$dir/parent/"
+cat > "$dir/parent/meson.build" << 'END'
+project('user', 'c')
+libtensor = dependency('libtensor', fallback: 'libtensor',
+    default_options: ['tests=false', 'examples=false', 'bench=false'])
+executable('mlp', 'mlp.c', dependencies: libtensor)
+END
+PKG_CONFIG_PATH=/nowhere PKG_CONFIG_LIBDIR=/nowhere meson setup "$dir/parent/build" "$dir/parent" > "$dir/log.txt" 2>&1 &&
+    grep -q 'libtensor.*YES' "$dir/log.txt" || { fail "a subproject of meson"; cat "$dir/log.txt"; }
 
 # Only tn_ goes out; nothing that ends a process comes in; the library is small.
 nm -D --defined-only "$so" | awk '$2 != "A" { print $3 }' | grep -v '^tn_' && fail "exported symbols without tn_"
