@@ -121,10 +121,15 @@ static tn_program *build_step(const tn_translator *t, const group *g)
     if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
     tn_node *x = tn_transformer_embed_target(m, ids, places);
     tn_node *logits = tn_transformer_logits(m, decoder_step(m, g, x, position, &self, &cross));
-    tn_node *values = NULL, *best = NULL;
+    tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
     logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
     tn_topk(logits, t->n_candidates, -1, &values, &best);
-    tn_node *out[2] = { tn_sub(values, tn_logsumexp(logits, (const int[]){ -1 }, 1, true)), best };
+    /* log p of a candidate: as far below the best as its logit is. The best's is the negative loss of
+     * predicting it, which reads the logits once. */
+    first[0] = tn_slice(values, -1, 0, 1, 1);
+    first[1] = tn_cross_entropy(logits, tn_select(best, -1, 0),
+                                &(tn_cross_entropy_options){ .reduction = TN_NONE });
+    tn_node *out[2] = { tn_sub(tn_sub(values, first[0]), tn_unsqueeze(first[1], -1)), best };
     out[0] = tn_cast(out[0], TN_F64);
     tn_program *p = out[0] && out[1]
                         ? tn_compile(graph, out, 2, &(tn_compile_options){ .arena = t->arena })

@@ -124,18 +124,35 @@ static bool any_larger(const float *a, int64_t n, float x)
     return any;
 }
 
-/* The k first of a line in order, for k much smaller than n: most blocks hold none of them. */
+/* The k largest of a line of floats, of which best has k, in order and no NaN, from before `from`. Most
+ * blocks hold none, and most of the others one. */
+static void pick_larger(const float *x, int64_t from, int64_t n, int64_t k, sort_item *best)
+{
+    float least = x[best[k - 1].position];
+    for (int64_t i = from; i < n; i += PICK_BLOCK) {
+        int64_t end = n - i < PICK_BLOCK ? n : i + PICK_BLOCK;
+        if (!any_larger(x + i, end - i, least)) continue;
+        for (int64_t j = i; j < end; j++) {
+            if (!(x[j] > least)) continue;
+            sort_item item = { float_key(x[j], true), j };
+            pick(&item, 1, k, best, k);
+            least = x[best[k - 1].position];
+        }
+    }
+}
+
+/* The k first of a line in order, for k much smaller than n. */
 static void pick_first(const sort_plan *p, const char *x, sort_item *best)
 {
     int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
-    bool      can_skip = p->dtype == TN_F32 && p->inner == 1 && p->descending;
+    bool      is_plain = p->dtype == TN_F32 && p->inner == 1 && p->descending;
     sort_item block[PICK_BLOCK];
     for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
-        int64_t      n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
-        const float *f = (const float *)(const void *)x;
-        if (can_skip && have == p->k && best[p->k - 1].key != UINT64_MAX &&
-            !any_larger(f + i, n, f[best[p->k - 1].position]))
-            continue;
+        int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
+        if (is_plain && have == p->k && best[p->k - 1].key != UINT64_MAX) {
+            pick_larger((const float *)(const void *)x, i, p->n, p->k, best);
+            return;
+        }
         make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
         for (int64_t j = 0; j < n; j++) block[j].position += i;
         have = pick(block, n, p->k, best, have);
