@@ -1,5 +1,5 @@
 /* Translating real sentences: tokens a second of greedy and of beam search. The weights are random, and
- * the row of eos is zeros, so that nothing ends before its length, which is that of its source.
+ * the row of eos is zeros, so that nothing ends before its length, which is that of its source. Sentences of like lengths go together.
  *
  *     bench_decode --text pairs.tsv --size base --beam 5 --batch 32 [--export FILE]
  *
@@ -40,21 +40,42 @@ static bool parse(options *o, int argc, char **argv)
         else return false;
     }
     return o->size && !o->size->is_gpt && o->threads > 0 && o->repeats > 0 &&
-           o->repeats <= MAX_REPEATS;
+           o->repeats <= MAX_REPEATS && o->batch > 0;
 }
 
-/* Sources end in eos, as models are trained; what is too long for the work is cut. */
-static int32_t *make_sources(const tn_token_pairs *pairs, int32_t eos, int64_t *at)
+static int64_t length_of(const tn_token_pairs *pairs, int64_t i)
+{
+    return pairs->src_at[i + 1] - pairs->src_at[i];
+}
+
+static const tn_token_pairs *sorted; /* by length, for qsort alone */
+
+static int by_length(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    int64_t d = length_of(sorted, x) - length_of(sorted, y);
+    return d ? (d > 0) - (d < 0) : (x > y) - (x < y);
+}
+
+/* The sources by length. Those that are translated together are cut to the shortest of them, so that
+ * everyone makes the same tokens, whether they let a sentence of a group end before the others or not.
+ * All end in eos, as models are trained. */
+static int32_t *make_sources(const tn_token_pairs *pairs, int64_t batch, int32_t eos, int64_t *at)
 {
     int32_t *ids = malloc((size_t)(pairs->src_at[pairs->n] + pairs->n) * sizeof *ids);
-    at[0] = 0;
-    for (int64_t i = 0; ids && i < pairs->n; i++) {
-        int64_t n = pairs->src_at[i + 1] - pairs->src_at[i];
+    int64_t *order = malloc((size_t)pairs->n * sizeof *order);
+    at[0] = 0, sorted = pairs;
+    for (int64_t i = 0; order && i < pairs->n; i++) order[i] = i;
+    if (order) qsort(order, (size_t)pairs->n, sizeof *order, by_length);
+    for (int64_t i = 0; ids && order && i < pairs->n; i++) {
+        int64_t n = length_of(pairs, order[i / batch * batch]);
         if (n >= MAX_SOURCE) n = MAX_SOURCE - 1;
-        memcpy(ids + at[i], pairs->src + pairs->src_at[i], (size_t)n * sizeof *ids);
+        memcpy(ids + at[i], pairs->src + pairs->src_at[order[i]], (size_t)n * sizeof *ids);
         ids[at[i] + n] = eos;
         at[i + 1] = at[i] + n + 1;
     }
+    if (!order) free(ids), ids = NULL;
+    free(order);
     return ids;
 }
 
@@ -126,7 +147,7 @@ static tn_status run(tn_ctx *ctx, const options *o)
     tn_transformer_config c = tn_bench_transformer(o->size, 0);
     tn_transformer *m = tn_transformer_new(p, &c);
     int64_t        *at = pairs ? malloc((size_t)(pairs->n + 1) * sizeof *at) : NULL;
-    int32_t        *ids = at && m ? make_sources(pairs, (int32_t)m->config.eos_id, at) : NULL;
+    int32_t        *ids = at && m ? make_sources(pairs, o->batch, (int32_t)m->config.eos_id, at) : NULL;
     if (ids) {
         float *table = tn_variable_data(m->target.w);
         memset(table + m->config.eos_id * c.d_model, 0, (size_t)c.d_model * sizeof *table);

@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_GROUPS = 8, N_ENCODERS = 8, MAX_BEAM = 32, ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4 };
+enum { N_GROUPS = 8, N_ENCODERS = 8, MAX_BEAM = 32, ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4,
+       FEW_ROWS = 16 };
 
 typedef struct encoder {
     int64_t     source; /* tokens of a source */
@@ -39,6 +40,8 @@ struct tn_translator {
     tn_translate_options  o;
     tn_arena             *arena;
     group                 groups[N_GROUPS];
+    tn_node              *table; /* [d, vocabulary]: a tied table turned, for steps of few rows */
+    tn_program           *turn;  /* brings it up to date */
     int64_t               clock, n_candidates; /* of each beam and step */
     tn_translation       *out;                 /* of the last call */
     int64_t               n_out;
@@ -93,6 +96,32 @@ static tn_node *decoder_step(const tn_transformer *m, const group *g, tn_node *x
     return m->decoder.norm.gamma ? tn_norm_apply(&m->decoder.norm, x) : x;
 }
 
+/* A product of few rows with a matrix that lies [vocabulary, d] takes as long as turning the matrix. So
+ * that is done once a call; the bits are the same. False: out of memory. */
+static bool make_table(tn_translator *t)
+{
+    tn_node *w = t->m->target.w;
+    if (t->turn) return true;
+    t->table = tn_variable_new(t->ctx, "turned", tn_node_dtype(w),
+                               TN_SHAPE(tn_dim(w, 1), tn_dim(w, 0)));
+    tn_graph *g = tn_graph_new(t->ctx, TN_EVAL);
+    tn_node  *out = t->table && g ? tn_assign(t->table, tn_transpose(tn_read(g, w), 0, 1)) : NULL;
+    t->turn = out ? tn_compile(g, &out, 1, &(tn_compile_options){ .arena = t->arena }) : NULL;
+    tn_graph_free(g);
+    if (t->turn && tn_run(t->turn) == TN_OK) return true;
+    tn_program_free(t->turn), tn_variable_free(t->table);
+    t->turn = NULL, t->table = NULL;
+    return false;
+}
+
+static tn_node *logits_of(tn_translator *t, tn_node *x)
+{
+    bool is_tied = !t->m->output.w;
+    if (!x || !is_tied || tn_dim(x, 0) * tn_dim(x, 1) > FEW_ROWS)
+        return tn_transformer_logits(t->m, x);
+    return make_table(t) ? tn_matmul(x, t->table) : NULL;
+}
+
 /* What is never a next token has -inf added to its logit. */
 static tn_node *forbid(const tn_transformer *m, tn_graph *g, tn_dtype dtype)
 {
@@ -108,7 +137,7 @@ static tn_node *forbid(const tn_transformer *m, tn_graph *g, tn_dtype dtype)
 }
 
 /* Candidates of each beam: their log probabilities and ids, [n, k, n_candidates]. */
-static tn_program *build_step(const tn_translator *t, const group *g)
+static tn_program *build_step(tn_translator *t, const group *g)
 {
     const tn_transformer *m = t->m;
     tn_graph *graph = tn_graph_new(t->ctx, TN_EVAL);
@@ -120,7 +149,7 @@ static tn_program *build_step(const tn_translator *t, const group *g)
     tn_attention_mask cross = { .k_lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(n)) };
     if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
     tn_node *x = tn_transformer_embed_target(m, ids, places);
-    tn_node *logits = tn_transformer_logits(m, decoder_step(m, g, x, position, &self, &cross));
+    tn_node *logits = logits_of(t, decoder_step(m, g, x, position, &self, &cross));
     tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
     logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
     tn_topk(logits, t->n_candidates, -1, &values, &best);
@@ -526,6 +555,7 @@ const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const i
     by_length *order = sort_by_length(t, at, n);
     tn_status  status = t->out && order ? TN_OK : tn_ctx_status(t->ctx);
     if (t->out) t->n_out = n * t->o.n_best;
+    if (status == TN_OK && t->turn) status = tn_run(t->turn);
     for (int64_t i = 0; i < t->n_out; i++) t->out[i].score = t->out[i].log_prob = -INFINITY;
     for (int64_t i = 0; status == TN_OK && i < n; i += t->o.batch)
         status = translate_group(t, order + i, smaller(t->o.batch, n - i), ids, at);
@@ -576,6 +606,7 @@ void tn_translator_free(tn_translator *t)
 {
     if (!t) return;
     for (int i = 0; i < N_GROUPS; i++) group_clear(t->ctx, &t->groups[i]);
+    tn_program_free(t->turn), tn_variable_free(t->table);
     tn_arena_free(t->arena);
     drop_results(t);
     tn_free(t->ctx, t);

@@ -4,7 +4,7 @@
     build/bench/bench_decode --text pairs.tsv --size base --export work.safetensors
     python3 bench/peers/ct2_decode.py work.safetensors --size base --beam 5 --batch 32 --threads 2
 
-Groups are as bench_decode makes them, by length; all of a group get the length of its longest."""
+Groups are as bench_decode makes them: by length, and all of a group have the same."""
 import argparse
 import json
 import resource
