@@ -29,11 +29,9 @@ static tn_status arena_reserve(tn_arena *a, size_t bytes)
     if (bytes <= a->bytes) return TN_OK;
     tn_free(a->ctx, a->data); /* nothing in it outlives a run */
     a->bytes = 0, a->version++;
-    a->data = tn__alloc_pages(a->ctx, bytes);
+    a->data = tn__alloc_touched(a->ctx, bytes); /* here, so that no run meets a page first */
     if (!a->data) return tn_ctx_status(a->ctx);
     a->bytes = bytes;
-    /* touched here, so that no run meets a page for the first time */
-    memset(a->data, 0, bytes);
     return TN_OK;
 }
 

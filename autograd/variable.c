@@ -30,7 +30,7 @@ tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape
     v->leaf.type = (tn_type){ dtype, shape };
     v->bytes = (size_t)tn_shape_size(&shape) * tn_dtype_size(dtype);
     v->name = tn_alloc(ctx, strlen(name) + 1);
-    v->data = tn_alloc(ctx, v->bytes ? v->bytes : 1);
+    v->data = tn__alloc_touched(ctx, v->bytes ? v->bytes : 1);
     if (!v->name || !v->data) {
         tn_variable_free(&v->leaf);
         return NULL;

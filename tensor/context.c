@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if defined _WIN32
 #  include <malloc.h>
 #else
@@ -18,8 +19,11 @@
 
 enum { ERROR_TEXT = 512, BLOCK_ALIGN = 64 };
 
-#define HUGE_PAGE   ((size_t)2 << 20)
-#define LARGE_BLOCK ((size_t)4 << 20) /* from here on blocks are aligned to large pages */
+#define SMALLEST_PAGE ((size_t)4 << 10)
+#define HUGE_PAGE     ((size_t)2 << 20)
+#define LARGE_BLOCK   ((size_t)4 << 20)   /* from here on blocks are aligned to large pages */
+#define MAPPED_BLOCK  ((size_t)256 << 10) /* from here on they are fresh pages, which are zero */
+#define SLOW_PAGE     1.5e-3 /* seconds a large page; its small ones take a third of that */
 
 struct tn_ctx {
     tn_allocator      allocator;
@@ -56,19 +60,22 @@ static void system_free(void *user, void *block, size_t size)
 }
 
 static bool system_is_zeroed(size_t size) { return (void)size, false; }
+static void system_small_pages(char *p, size_t size) { (void)p, (void)size; }
 
 #else
 
 static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
-/* Fresh zeroed pages that start on a large page's boundary: maps too much and trims both ends. */
-static void *map_large(size_t size)
+/* Fresh zeroed pages; large blocks start on a large page's boundary: that maps too much and trims
+ * both ends. */
+static void *map_pages(size_t size)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (size > SIZE_MAX / 2) return NULL;
-    size = round_up(size, page);
-    char *all = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    size = round_up(size, (size_t)sysconf(_SC_PAGESIZE));
+    size_t more = size >= LARGE_BLOCK ? HUGE_PAGE : 0;
+    char  *all = mmap(NULL, size + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (all == MAP_FAILED) return NULL;
+    if (!more) return all;
     size_t head = (HUGE_PAGE - (uintptr_t)all % HUGE_PAGE) % HUGE_PAGE, tail = HUGE_PAGE - head;
     if (head) munmap(all, head);
     if (tail) munmap(all + head + size, tail);
@@ -78,26 +85,43 @@ static void *map_large(size_t size)
     return all + head;
 }
 
-static bool system_is_zeroed(size_t size) { return size >= LARGE_BLOCK; }
+static bool system_is_zeroed(size_t size) { return size >= MAPPED_BLOCK; }
+
+/* Whole pages from p on, not touched yet, are not to be large ones. */
+static void system_small_pages(char *p, size_t size)
+{
+#  if defined MADV_NOHUGEPAGE
+    madvise(p, size, MADV_NOHUGEPAGE);
+#  else
+    (void)p, (void)size;
+#  endif
+}
 
 static void *system_alloc(void *user, size_t size, size_t align)
 {
     void *block = NULL;
     (void)user;
-    if (size >= LARGE_BLOCK) return map_large(size);
+    if (size >= MAPPED_BLOCK) return map_pages(size);
     return posix_memalign(&block, align, size) == 0 ? block : NULL;
 }
 
 static void system_free(void *user, void *block, size_t size)
 {
     (void)user;
-    if (size >= LARGE_BLOCK)
+    if (size >= MAPPED_BLOCK)
         munmap(block, round_up(size, (size_t)sysconf(_SC_PAGESIZE)));
     else
         free(block);
 }
 
 #endif
+
+static double seconds_now(void)
+{
+    struct timespec t = { 0 };
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
@@ -139,6 +163,50 @@ void *tn_alloc(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, t
 void *tn__alloc_pages(tn_ctx *ctx, size_t size)
 {
     return ctx ? alloc_block(ctx, size, false) : NULL;
+}
+
+/* Memory that is touched by all threads in pieces as long as a large page: a byte of each page. */
+typedef struct touching {
+    volatile char *begin, *end;
+} touching;
+
+static void touch_piece(void *arg, int64_t piece, int worker)
+{
+    const touching *t = arg;
+    volatile char  *p = t->begin + (size_t)piece * HUGE_PAGE;
+    (void)worker;
+    for (size_t i = 0; i < HUGE_PAGE && p + i < t->end; i += SMALLEST_PAGE) p[i] = 0;
+}
+
+/* The host of a virtual machine can be far slower to find large pages than small ones, which are
+ * often there from before: where they turn out slow, the rest of the block is made of small ones. */
+static void touch(tn_ctx *ctx, char *p, size_t size)
+{
+    size_t threads = (size_t)tn_ctx_threads(ctx), step = threads * HUGE_PAGE, n;
+    bool   is_large = size >= LARGE_BLOCK;
+    for (size_t at = 0; at < size; at += n, step = 8 * threads * HUGE_PAGE) {
+        n = is_large && size - at > step ? step : size - at;
+        touching t = { p + at, p + at + n };
+        size_t   pages = (n + HUGE_PAGE - 1) / HUGE_PAGE;
+        double   begin = seconds_now();
+        tn_parallel_for(ctx, (int64_t)pages, touch_piece, &t);
+        if (!is_large || at + n == size) continue;
+        is_large = (seconds_now() - begin) * (double)threads < SLOW_PAGE * (double)pages;
+        if (!is_large) system_small_pages(p + at + n, size - at - n);
+    }
+}
+
+void *tn__alloc_touched(tn_ctx *ctx, size_t size)
+{
+    char *block = tn_alloc(ctx, size);
+    if (!block || !ctx->is_system) return block;
+    size_t total = ((block_head *)(void *)(block - BLOCK_ALIGN))->size;
+    if (system_is_zeroed(total)) {
+        block_head head = *(block_head *)(void *)(block - BLOCK_ALIGN);
+        touch(ctx, block - BLOCK_ALIGN, total);
+        *(block_head *)(void *)(block - BLOCK_ALIGN) = head;
+    }
+    return block;
 }
 
 void tn_free(tn_ctx *ctx, void *block)

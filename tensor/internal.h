@@ -15,6 +15,10 @@ tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list a
 /* Like tn_alloc, but the memory is not zeroed and large blocks ask for large pages: arenas. */
 void *tn__alloc_pages(tn_ctx *ctx, size_t size);
 
+/* Like tn_alloc, and every page has been touched, by all threads: later, no page is met for the first
+ * time. (The system clears a page when it is touched, and that takes most of a program's start.) */
+void *tn__alloc_touched(tn_ctx *ctx, size_t size);
+
 /* Sends a line to the context's log sink, if it has one. */
 void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINTF(3, 4);
 

@@ -363,6 +363,25 @@ TEST(memory, pages)
     tn_ctx_free(ctx);
 }
 
+TEST(memory, touched)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        tn_ctx *ctx = new_ctx(threads);
+        REQUIRE(ctx);
+        for (size_t size = 1; size < 80 << 20; size = size * 5 + 3) {
+            char *p = tn__alloc_touched(ctx, size);
+            REQUIRE(p);
+            CHECK_MSG(is_zero(p, size), "%zu bytes are not all zero", size);
+            tn_free(ctx, p);
+        }
+        CHECK_INT(tn_ctx_memory(ctx), 0);
+        CHECK(!tn__alloc_touched(ctx, SIZE_MAX / 2));
+        CHECK_INT(tn_ctx_status(ctx), TN_ERR_MEMORY);
+        tn_ctx_free(ctx);
+    }
+    CHECK(!tn__alloc_touched(NULL, 1));
+}
+
 TEST(memory, limit)
 {
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .memory_limit = 10000 });
