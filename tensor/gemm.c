@@ -158,6 +158,15 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
+/* A wide product of few rows is better cut into columns: A is read, and packed, by every worker, but
+ * B only once. */
+static bool is_wide(const plan *p, const tn__caches *caches)
+{
+    const tn_gemm *g = &p->g;
+    return g->n > g->m && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
+           g->m * g->k * (int64_t)p->size <= A_BYTES_MOST;
+}
+
 /* Cuts m x n into rectangles: A's rows and C's rectangle fit L2, all threads get as much to do as
  * far as the sizes allow, and in more pieces than threads, that who is late may be helped. Where no
  * task packs B, more rows are the cheaper pieces; else more columns, for which A is packed once. */
@@ -169,13 +178,14 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     const int64_t  worth = max(g->m * n * k / TASK_WORK, 1);
     const int64_t  wanted = threads > 1 && products < 3 * threads
                                 ? min(cuts(3 * threads, products), worth) : 1;
-    const bool     by_rows = p->is_shared || p->b_direct;
-    int64_t        rows = cuts(g->m, rows_for_l2(p, caches, p->kc));
+    const bool     by_rows = p->is_shared || (p->b_direct && !is_wide(p, caches));
+    const int64_t  many = max(g->m / (8 * mr), 1); /* with fewer rows B passes by too often */
+    int64_t        rows = cuts(g->m, rows_for_l2(p, caches, p->kc) * (by_rows ? 1 : 2));
     if (by_rows) rows = max(rows, min(wanted, threads));
     if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
-        rows = max(rows, min(cuts(g->m * n * size, caches->l2 / 2), cuts(g->m, 8 * mr)));
+        rows = max(rows, min(cuts(g->m * n * size, caches->l2 / 2), many));
     int64_t cols = cuts(n, max(caches->l2 / 2 / cuts(g->m, rows) / size, narrow));
-    if (by_rows && rows * cols < wanted) rows = min(cuts(wanted, cols), cuts(g->m, 8 * mr));
+    if (by_rows && rows * cols < wanted) rows = max(rows, min(cuts(wanted, cols), many));
     if (by_rows && wanted > 1 && rows * cols % threads) rows = up(rows, threads);
     if (rows * cols < (by_rows ? min(wanted, threads) : wanted))
         cols = max(cols, min(cuts(wanted, rows), n / narrow));
@@ -210,15 +220,12 @@ static void plan_shared(plan *p, const tn__caches *caches, int threads)
 }
 
 /* Packing B once for all pays where its columns would be packed for many rows time and again, and
- * waiting for the last slab is short beside the product. A wide product of few rows is better cut
- * into columns, and its A packed by every worker. */
+ * waiting for the last slab is short beside the product. */
 static bool is_worth_sharing(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
     const int64_t  work = g->m * g->n * max(g->k, 1);
-    const bool     is_wide = g->n >= g->m && g->m <= rows_for_l2(p, caches, p->kc) &&
-                         g->m * g->k * (int64_t)p->size <= A_BYTES_MOST;
-    return !p->b_direct && !is_wide && g->m >= 8 * p->kernels->mr && g->k > 16 &&
+    return !p->b_direct && !is_wide(p, caches) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
            g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
 }
 
