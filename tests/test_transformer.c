@@ -482,6 +482,28 @@ TEST(decoding, alone_as_in_company)
     close_fixture(&f);
 }
 
+/* What a translator keeps of the weights follows them; and a limit without extra tokens. */
+TEST(decoding, reads_weights_at_each_call)
+{
+    static const int32_t ids[] = { 4, 5, 6, 3 };
+    static const int64_t at[] = { 0, 4 };
+    fixture               f;
+    tn_transformer_config c = tiny();
+    if (!open_fixture(&f, &c, TN_F64)) return;
+    tn_translate_options o = { .max_ratio = 0.5, .max_extra = TN_NONE };
+    tn_translator       *t = tn_translator_new(f.model, &o);
+    const tn_translation *y = tn_translate(t, ids, at, 1);
+    CHECK(y && y->n <= 2);
+    double *table = tn_variable_data(f.model->target.w);
+    for (int i = 0; i < VOCAB * 4; i++) table[i] *= i / 4 % 2 ? 1.5 : 0.5; /* d_model 4 */
+    tn_translator *fresh = tn_translator_new(f.model, &o);
+    const tn_translation *want = tn_translate(fresh, ids, at, 1);
+    y = tn_translate(t, ids, at, 1);
+    CHECK(y && want && y->n == want->n && y->log_prob == want->log_prob);
+    tn_translator_free(t), tn_translator_free(fresh);
+    close_fixture(&f);
+}
+
 TEST(decoding, wrong_options)
 {
     fixture               f;
