@@ -108,7 +108,7 @@ def cpu_name():
 
 def machine(more=""):
     load = f"; load before: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{cpu_name()}, {os.cpu_count()} CPUs, {args.threads} threads{more}; {datetime.date.today()}{load}."
+    return f"{cpu_name()}, {os.cpu_count()} CPUs, {args.threads} thread{"s" * (args.threads > 1)}{more}; {datetime.date.today()}{load}."
 
 
 def write(part, text, is_done=True):
