@@ -107,8 +107,9 @@ def cpu_name():
 
 
 def machine(more=""):
+    threads = f"{args.threads} thread" + "s" * (args.threads > 1)
     load = f"; load before: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{cpu_name()}, {os.cpu_count()} CPUs, {args.threads} thread{"s" * (args.threads > 1)}{more}; {datetime.date.today()}{load}."
+    return f"{cpu_name()}, {os.cpu_count()} CPUs, {threads}{more}; {datetime.date.today()}{load}."
 
 
 def write(part, text, is_done=True):
