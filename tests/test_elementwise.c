@@ -135,6 +135,7 @@ static tn_node *grad(tn_node *y, tn_node *x)
 
 TEST(elementwise, special_values)
 {
+    if (getenv("TN_VALGRIND")) SKIP("valgrind computes vectors with NaN and -0 in another way");
     static const struct {
         const char *name;
         tn_node *(*f)(tn_node *);
