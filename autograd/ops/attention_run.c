@@ -24,11 +24,13 @@ typedef struct call {
     tn__attention_at           at;
     tn__attention_sizes        s;
     int64_t                    size;       /* bytes of an element */
+    int64_t                    group;      /* heads that share a key head */
+    uint64_t                   key;        /* of dropout */
     bool                       is_f32;
     const int32_t             *q_offsets, *k_offsets, *k_lengths;
     char                      *scratch;
     size_t                     per_worker;
-    int64_t                    q_chunks, chunk_rows, k_chunks, chunk_keys;
+    int64_t                    q_chunks, chunk_rows, k_chunks, chunk_keys, n_tasks;
     char                      *parts;      /* of dq: [k_chunks] times dq, where k_chunks > 1 */
 } call;
 
@@ -39,6 +41,8 @@ static call call_of(tn_exec *e)
                    c.attrs->has_q_offsets ? &e->in[c.at.q_offsets].shape : NULL);
     c.size = (int64_t)tn_dtype_size(e->in[0].dtype);
     c.is_f32 = e->in[0].dtype == TN_F32;
+    c.group = c.s.hk > 0 ? c.s.h / c.s.hk : 1;
+    c.key = tn__rng_key(e->seed, c.attrs->stream);
     const int64_t heads = c.s.b * c.s.hk;
     int64_t       cuts = heads > 0 ? (ENOUGH_TASKS + heads - 1) / heads : 1;
     cuts = cuts < MOST_CHUNKS ? cuts : MOST_CHUNKS;
@@ -118,30 +122,30 @@ static void lengths_of(const call *c, int64_t b, int64_t *q0, int64_t *nq, int64
     if (c->k_lengths) *nk = c->k_lengths[b];
 }
 
-/* What the kernels need of head `head` of batch row or segment b, gradients aside. */
-static tn__attention head_of(const call *c, int64_t b, int64_t head, const tn_tensor *y, const tn_tensor *lse)
+/* Fills in what the kernels need of head `head` of batch row or segment b, gradients aside. */
+static void set_head(const call *c, tn__attention *a, int64_t b, int64_t head, const tn_tensor *y,
+                     const tn_tensor *lse)
 {
-    const tn__attention_attrs *at = c->attrs;
-    const tn_tensor           *in = c->e->in;
-    const int64_t              kv = head / (c->s.h / c->s.hk);
-    int64_t                    q0, k0;
-    tn__attention a = { .dh = c->s.dh, .dv = c->s.dv, .scale = at->scale, .p = at->p, .run = c->e->run };
-    lengths_of(c, b, &q0, &a.tq, &k0, &a.tk);
-    a.q = rows_of(c, &in[0], b, q0, head, &a.q_row);
-    a.k = rows_of(c, &in[1], b, k0, kv, &a.k_row);
-    a.v = rows_of(c, &in[2], b, k0, kv, &a.v_row);
-    a.y = rows_of(c, y, b, q0, head, &a.y_row);
-    a.lse = stat_of(c, lse, b, q0, head);
+    const tn_tensor *in = c->e->in;
+    const int64_t    kv = head / c->group;
+    int64_t          q0, k0;
+    lengths_of(c, b, &q0, &a->tq, &k0, &a->tk);
+    a->dh = c->s.dh, a->dv = c->s.dv, a->scale = c->attrs->scale;
+    a->q = rows_of(c, &in[0], b, q0, head, &a->q_row);
+    a->k = rows_of(c, &in[1], b, k0, kv, &a->k_row);
+    a->v = rows_of(c, &in[2], b, k0, kv, &a->v_row);
+    a->y = rows_of(c, y, b, q0, head, &a->y_row);
+    a->lse = stat_of(c, lse, b, q0, head);
     /* With run-time lengths, the last query stands at the last key, or before it. */
     const bool is_cache = c->k_lengths || c->k_offsets != c->q_offsets;
-    a.diagonal = !at->causal ? a.tk : is_cache && a.tk > a.tq ? a.tk - a.tq : 0;
+    a->diagonal = !c->attrs->causal ? a->tk : is_cache && a->tk > a->tq ? a->tk - a->tq : 0;
+    a->keep = NULL, a->bias = NULL;
     if (c->at.keep >= 0)
-        a.keep = (const uint8_t *)mask_of(&in[c->at.keep], b, head, &a.keep_row, &a.keep_col);
-    if (c->at.bias >= 0) a.bias = mask_of(&in[c->at.bias], b, head, &a.bias_row, &a.bias_col);
-    a.key = tn__rng_key(c->e->seed, at->stream);
-    a.first_row = c->s.tk;
-    a.first = (uint64_t)((((c->s.is_packed ? 0 : b) * c->s.h + head) * c->s.tq + q0) * c->s.tk + k0);
-    return a;
+        a->keep = (const uint8_t *)mask_of(&in[c->at.keep], b, head, &a->keep_row, &a->keep_col);
+    if (c->at.bias >= 0) a->bias = mask_of(&in[c->at.bias], b, head, &a->bias_row, &a->bias_col);
+    a->p = c->attrs->p, a->key = c->key, a->run = c->e->run, a->first_row = c->s.tk;
+    a->first = (uint64_t)((((c->s.is_packed ? 0 : b) * c->s.h + head) * c->s.tq + q0) * c->s.tk + k0);
+    a->dlse = NULL, a->soon = NULL, a->n_soon = 0;
 }
 
 /* Zeros in the rows of a packed tensor that no segment has. */
@@ -153,19 +157,76 @@ static void clear_outside(const call *c, const tn_tensor *t, const int32_t *offs
         if (i < first || i >= last) memset((char *)t->data + i * t->stride[0] * c->size, 0, (size_t)row);
 }
 
+/* ---- jobs ------------------------------------------------------------------------------------------ */
+
+/* One call of a kernel, and the rows that it reads and writes. A worker's next task is most likely the
+ * one after its last (tensor/threads.c): its rows are fetched meanwhile. */
+typedef struct job {
+    int64_t             number; /* 0: none yet */
+    tn__attention       a;
+    int64_t             from, to, end; /* end: backward, gradients of keys [to, end) are 0 */
+    tn__attention_fetch rows[8];
+    int                 n_rows;
+} job;
+
+enum { JOBS = (2 * sizeof(job) + 63) / 64 * 64 }; /* of a worker: this one and the next */
+
+static void add_rows(const call *c, job *j, const void *at, int64_t row, int64_t first, int64_t last,
+                     int64_t n)
+{
+    const char *begin = (const char *)at + first * row * c->size;
+    if (first < last && n > 0)
+        j->rows[j->n_rows++] = (tn__attention_fetch){ begin, row * c->size, last - first, n * c->size };
+}
+
+typedef void (*set_job)(const call *c, int64_t number, job *j);
+
+/* Job `number`, and what to fetch for the one after it, if there is one. */
+static job *begin_job(const call *c, char *scratch, int64_t number, int64_t n, set_job set)
+{
+    job *jobs = (job *)(void *)scratch, *now = &jobs[number & 1], *next = &jobs[~number & 1];
+    if (now->number != number + 1) set(c, number, now);
+    now->number = 0;
+    if (number + 1 == n) return now;
+    set(c, number + 1, next);
+    next->number = number + 2;
+    now->a.soon = next->rows, now->a.n_soon = next->n_rows;
+    return now;
+}
+
+static char *scratch_of(const call *c, int worker) { return c->scratch + (size_t)worker * c->per_worker; }
+
+static void clear_jobs(const call *c)
+{
+    for (int w = 0; w < tn_ctx_threads(c->e->ctx); w++) memset(scratch_of(c, w), 0, JOBS);
+}
+
 /* ---- forward --------------------------------------------------------------------------------------- */
 
 /* Chunks of one head are neighbours, the last (the longest, where causal) first. */
+static void forward_job(const call *c, int64_t number, job *j)
+{
+    const int64_t chunk = c->q_chunks - 1 - number % c->q_chunks, head = number / c->q_chunks % c->s.h;
+    tn__attention *a = &j->a;
+    set_head(c, a, number / c->q_chunks / c->s.h, head, &c->e->out[0], &c->e->out[1]);
+    j->from = chunk * c->chunk_rows, j->n_rows = 0;
+    j->to = a->tq - j->from < c->chunk_rows ? a->tq : j->from + c->chunk_rows;
+    add_rows(c, j, a->q, a->q_row, j->from, j->to, a->dh);
+    if (number % c->q_chunks == 0) { /* or else the same keys as before */
+        add_rows(c, j, a->k, a->k_row, 0, a->tk, a->dh);
+        add_rows(c, j, a->v, a->v_row, 0, a->tk, a->dv);
+    }
+    add_rows(c, j, a->y, a->y_row, j->from, j->to, a->dv);
+}
+
 static void forward_task(void *arg, int64_t task, int worker)
 {
-    const call    *c = arg;
-    const int64_t  chunk = c->q_chunks - 1 - task % c->q_chunks, head = task / c->q_chunks % c->s.h;
-    const int64_t  i0 = chunk * c->chunk_rows, b = task / c->q_chunks / c->s.h;
-    tn__attention  a = head_of(c, b, head, &c->e->out[0], &c->e->out[1]);
-    const int64_t  i1 = a.tq - i0 < c->chunk_rows ? a.tq : i0 + c->chunk_rows;
-    void          *scratch = c->scratch + (size_t)worker * c->per_worker;
+    const call       *c = arg;
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
-    if (i0 < i1) (c->is_f32 ? k->attention_f32 : k->attention_f64)(&a, i0, i1, scratch);
+    char             *scratch = scratch_of(c, worker);
+    const job        *j = begin_job(c, scratch, task, c->n_tasks, forward_job);
+    if (j->from < j->to)
+        (c->is_f32 ? k->attention_f32 : k->attention_f64)(&j->a, j->from, j->to, scratch + JOBS);
 }
 
 static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
@@ -178,7 +239,7 @@ static tn__attention largest(const call *c)
 static size_t forward_per_worker(const call *c)
 {
     const tn__attention a = largest(c);
-    return round_up(tn__attention_scratch(&a, c->size));
+    return JOBS + round_up(tn__attention_scratch(&a, c->size));
 }
 
 size_t tn__attention_run_scratch(const tn_exec *e)
@@ -213,7 +274,9 @@ tn_status tn__attention_run(tn_exec *e)
     }
     c.chunk_rows = longest < 2 * LONG_ROWS ? CHUNK_ROWS : LONG_ROWS;
     c.q_chunks = (longest + c.chunk_rows - 1) / c.chunk_rows;
-    tn_parallel_for(e->ctx, c.s.b * c.s.h * c.q_chunks, forward_task, &c);
+    c.n_tasks = c.s.b * c.s.h * c.q_chunks;
+    clear_jobs(&c);
+    tn_parallel_for(e->ctx, c.n_tasks, forward_task, &c);
     return TN_OK;
 }
 
@@ -230,19 +293,18 @@ static tn_tensor dq_of(const call *c, int64_t chunk)
 }
 
 /* The head with its gradients' rows; dq is that of a chunk of keys. */
-static tn__attention grad_head_of(const call *c, int64_t b, int64_t head, int64_t chunk)
+static void set_grad_head(const call *c, tn__attention *a, int64_t b, int64_t head, int64_t chunk)
 {
-    tn_exec      *e = c->e;
-    tn__attention a = head_of(c, b, head, &e->in[c->at.y], &e->in[c->at.lse]);
-    const int64_t kv = head / (c->s.h / c->s.hk), q0 = c->q_offsets ? c->q_offsets[b] : 0,
-                  k0 = c->k_offsets ? c->k_offsets[b] : 0;
-    tn_tensor     dq = dq_of(c, chunk);
-    a.dy = rows_of(c, &e->in[c->at.dy], b, q0, head, &a.dy_row);
-    a.dq = rows_of(c, &dq, b, q0, head, &a.dq_row);
-    a.dk = rows_of(c, &e->out[1], b, k0, kv, &a.dk_row);
-    a.dv_out = rows_of(c, &e->out[2], b, k0, kv, &a.dv_row);
-    if (c->at.dlse >= 0) a.dlse = stat_of(c, &e->in[c->at.dlse], b, q0, head);
-    return a;
+    const tn_exec  *e = c->e;
+    const int64_t   kv = head / c->group, q0 = c->q_offsets ? c->q_offsets[b] : 0,
+                    k0 = c->k_offsets ? c->k_offsets[b] : 0;
+    const tn_tensor dq = dq_of(c, chunk);
+    set_head(c, a, b, head, &e->in[c->at.y], &e->in[c->at.lse]);
+    a->dy = rows_of(c, &e->in[c->at.dy], b, q0, head, &a->dy_row);
+    a->dq = rows_of(c, &dq, b, q0, head, &a->dq_row);
+    a->dk = rows_of(c, &e->out[1], b, k0, kv, &a->dk_row);
+    a->dv_out = rows_of(c, &e->out[2], b, k0, kv, &a->dv_row);
+    if (c->at.dlse >= 0) a->dlse = stat_of(c, &e->in[c->at.dlse], b, q0, head);
 }
 
 static void clear_rows(char *p, int64_t row, int64_t n, int64_t bytes)
@@ -250,22 +312,43 @@ static void clear_rows(char *p, int64_t row, int64_t n, int64_t bytes)
     for (int64_t i = 0; i < n; i++) memset(p + i * row, 0, (size_t)bytes);
 }
 
+/* Number: of a task times the heads that share its key head, plus one of these. */
+static void backward_job(const call *c, int64_t number, job *j)
+{
+    const int64_t  task = number / c->group, chunk = task % c->k_chunks, j0 = chunk * c->chunk_keys;
+    const int64_t  head = task / c->k_chunks % c->s.hk * c->group;
+    tn__attention *a = &j->a;
+    set_grad_head(c, a, task / c->k_chunks / c->s.hk, head + number % c->group, chunk);
+    const int64_t rows = c->s.is_packed ? a->tk : c->s.tk; /* those past k_lengths are zeros */
+    j->end = rows - j0 < c->chunk_keys ? rows : j0 + c->chunk_keys;
+    j->from = j0 < j->end ? j0 : j->end;
+    j->to = a->tk < j->from ? j->from : a->tk < j->end ? a->tk : j->end;
+    j->n_rows = 0;
+    add_rows(c, j, a->q, a->q_row, 0, a->tq, a->dh);
+    add_rows(c, j, a->dy, a->dy_row, 0, a->tq, a->dv);
+    add_rows(c, j, a->y, a->y_row, 0, a->tq, a->dv);
+    add_rows(c, j, a->dq, a->dq_row, 0, a->tq, a->dh);
+    if (number % c->group > 0) return; /* the same keys as before */
+    add_rows(c, j, a->k, a->k_row, j->from, j->to, a->dh);
+    add_rows(c, j, a->v, a->v_row, j->from, j->to, a->dv);
+    add_rows(c, j, a->dk, a->dk_row, j->from, j->to, a->dh);
+    add_rows(c, j, a->dv_out, a->dv_row, j->from, j->to, a->dv);
+}
+
 static void backward_task(void *arg, int64_t task, int worker)
 {
     const call       *c = arg;
-    const int64_t     chunk = task % c->k_chunks, kv = task / c->k_chunks % c->s.hk;
-    const int64_t     b = task / c->k_chunks / c->s.hk, group = c->s.h / c->s.hk;
-    const int64_t     j0 = chunk * c->chunk_keys;
-    void             *scratch = c->scratch + (size_t)worker * c->per_worker;
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
-    for (int64_t g = 0; g < group; g++) {
-        tn__attention a = grad_head_of(c, b, kv * group + g, chunk);
-        const int64_t rows = c->s.is_packed ? a.tk : c->s.tk; /* those past k_lengths are zeros */
-        const int64_t end = rows - j0 < c->chunk_keys ? rows : j0 + c->chunk_keys;
-        const int64_t from = j0 < end ? j0 : end, to = a.tk < from ? from : a.tk < end ? a.tk : end;
-        (c->is_f32 ? k->attention_grad_f32 : k->attention_grad_f64)(&a, from, to, g > 0, scratch);
-        clear_rows((char *)a.dk + to * a.dk_row * c->size, a.dk_row * c->size, end - to, a.dh * c->size);
-        clear_rows((char *)a.dv_out + to * a.dv_row * c->size, a.dv_row * c->size, end - to, a.dv * c->size);
+    char             *scratch = scratch_of(c, worker);
+    for (int64_t g = 0; g < c->group; g++) {
+        const int64_t        number = task * c->group + g;
+        const job           *j = begin_job(c, scratch, number, c->n_tasks * c->group, backward_job);
+        const tn__attention *a = &j->a;
+        const int64_t        n = j->end - j->to, dk_row = a->dk_row * c->size, dv_row = a->dv_row * c->size;
+        (c->is_f32 ? k->attention_grad_f32
+                   : k->attention_grad_f64)(a, j->from, j->to, g > 0, scratch + JOBS);
+        clear_rows((char *)a->dk + j->to * dk_row, dk_row, n, a->dh * c->size);
+        clear_rows((char *)a->dv_out + j->to * dv_row, dv_row, n, a->dv * c->size);
     }
 }
 
@@ -313,7 +396,8 @@ static void bias_task(void *arg, int64_t task, int worker)
     clear_rows(data + i0 * row * c->size, row * c->size, dim[2] == 1 ? 1 : i1 - i0, dim[3] * c->size);
     for (int64_t b = bb; b < (dim[0] == 1 ? c->s.b : bb + 1); b++)
         for (int64_t head = bh; head < (dim[1] == 1 ? c->s.h : bh + 1); head++) {
-            tn__attention a = grad_head_of(c, b, head, 0);
+            tn__attention a;
+            set_grad_head(c, &a, b, head, 0);
             (c->is_f32 ? k->attention_bias_grad_f32 : k->attention_bias_grad_f64)(
                 &a, i0, i1, data, row, col, c->scratch + (size_t)worker * c->per_worker);
         }
@@ -322,7 +406,7 @@ static void bias_task(void *arg, int64_t task, int worker)
 static size_t backward_per_worker(const call *c)
 {
     const tn__attention a = largest(c);
-    return round_up(tn__attention_grad_scratch(&a, c->size));
+    return JOBS + round_up(tn__attention_grad_scratch(&a, c->size));
 }
 
 size_t tn__attention_grad_run_scratch(const tn_exec *e)
@@ -346,7 +430,9 @@ tn_status tn__attention_grad_run(tn_exec *e)
         }
         clear_outside(&c, &e->out[1], c.k_offsets), clear_outside(&c, &e->out[2], c.k_offsets);
     }
-    tn_parallel_for(e->ctx, c.s.b * c.s.hk * c.k_chunks, backward_task, &c);
+    c.n_tasks = c.s.b * c.s.hk * c.k_chunks;
+    clear_jobs(&c);
+    tn_parallel_for(e->ctx, c.n_tasks, backward_task, &c);
     if (c.k_chunks > 1) {
         const int64_t rows = c.s.is_packed ? c.s.tq : c.s.b * c.s.tq;
         tn_parallel_for(e->ctx, (rows + ADD_ROWS - 1) / ADD_ROWS, add_task, &c);

@@ -24,6 +24,14 @@ typedef uint64_t mask_word_f64;
 #  include "tensor/kernels/attention.c"
 #else
 
+#  define reg  TN_CAT(reg, TN_REAL)
+#  define ireg TN_CAT(word_reg, TN_REAL)
+#  define word TN_CAT(mask_word, TN_REAL) /* an unsigned integer of T's size */
+#  define regs TN_R(regs)
+
+typedef word ireg __attribute__((vector_size(TN__BITS / 8)));
+
+#  include "tensor/kernels/attention_product.h"
 #  include "tensor/kernels/attention_tile.h"
 #  include "tensor/kernels/attention_mask.h"
 
@@ -48,6 +56,7 @@ typedef struct TN_R(forward) {
     TN_R(rows) k, v;  /* of the block */
     word      *mask;
     int64_t    dv_pad;
+    TN_R(fetcher) *fetcher;
 } TN_R(forward);
 
 /* By lanes, of `rows` rows and of m. Several maxima at once, since each waits for the one before. */
@@ -65,17 +74,29 @@ TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
     return v_max(v_max(m, m1), v_max(m2, m3));
 }
 
-/* s[0 .. rows) of one vec of lanes become 2^(s - from), of which those that are not kept become 0;
- * returns the sum of all. */
-TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, int64_t rows, vec from, const word *kept, bool drops)
+/* n rows of one vec of lanes become 2^(s - from), those that are not kept 0; adds them all to sum. */
+TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const word *kept, int bit, vec sum)
 {
-    const vec zero = TN_R(all)(0);
-    vec       sum = zero;
-    for (int64_t j = 0; j < rows; j++) {
-        const vec e = TN_R(v_exp2)(v_sub(v_load(s + j * row), from));
-        sum = v_add(sum, e);
-        v_store(s + j * row, drops ? TN_R(v_pick)(kept + j / 32 * row, j & 31, e, zero) : e);
+    vec e[TN_R(at_once)];
+    UNROLL for (int i = 0; i < n; i++) e[i] = v_sub(v_load(s + i * row), from);
+    TN_R(exp2_of)(e, n);
+    UNROLL for (int i = 0; i < n; i++) {
+        sum = v_add(sum, e[i]);
+        v_store(s + i * row, kept ? TN_R(v_keep)(kept, bit + i, e[i]) : e[i]);
     }
+    return sum;
+}
+
+/* The same of any number of rows from 0 on; returns the sum. */
+TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, const word *kept, bool drops)
+{
+    enum { N = TN_R(at_once) }; /* divides the 32 rows of a word */
+    vec     sum = TN_R(all)(0);
+    int64_t j = 0;
+    for (; j + N <= rows; j += N)
+        sum = TN_R(exponentials)(s + j * row, row, N, from, drops ? kept + j / 32 * row : NULL, j & 31, sum);
+    for (; j < rows; j++)
+        sum = TN_R(exponentials)(s + j * row, row, 1, from, drops ? kept + j / 32 * row : NULL, j & 31, sum);
     return sum;
 }
 
@@ -91,8 +112,8 @@ static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
         const word   *kept = p->kept ? p->kept + b->j0 / 32 * b->width + l : NULL;
         const vec     old = v_load(p->m + l), m = TN_R(largest)(b->s + l, b->width, rows, old);
         const vec     from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
-        const vec     sum = kept ? TN_R(exponentials)(b->s + l, b->width, rows, from, kept, true)
-                                 : TN_R(exponentials)(b->s + l, b->width, rows, from, NULL, false);
+        const vec     sum = kept ? TN_R(exponentials_of)(b->s + l, b->width, rows, from, kept, true)
+                                 : TN_R(exponentials_of)(b->s + l, b->width, rows, from, NULL, false);
         for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, TN_R(all)(0));
         const vec rescale = TN_R(v_exp2)(v_sub(old, from));
         v_store(p->m + l, m);
@@ -119,7 +140,8 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
     const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(SCORES), .c = f->s, .c_row = b.width, .a = f->k.p,
                                     .a_row = f->k.row, .b = p->qt, .b_row = b.width, .rows = nj,
-                                    .cols = b.width / v_lanes, .depth = a->dh, .first = b.first });
+                                    .cols = b.width / v_lanes, .depth = a->dh, .first = b.first,
+                                    .fetcher = f->fetcher });
     if (a->bias) TN_R(apply_bias)(a, &b);
     if (TN_R(needs_mask)(a, &b)) {
         TN_R(mask_words)(a, &b, f->mask);
@@ -130,7 +152,7 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad, .a = f->s,
                                     .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
                                     .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
-                                    .adds = j0 > 0 });
+                                    .adds = j0 > 0, .fetcher = f->fetcher });
 }
 
 /* One past the last key that a query before i may attend to. */
@@ -178,11 +200,12 @@ static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int
 }
 
 /* A few panels at a time: each block of keys is used for all of them while it is in the caches. */
-static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1, T *scratch)
+static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1, TN_R(fetcher) *fetcher,
+                                 T *scratch)
 {
     const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
     const bool    copies = i1 - i0 > 2 * rows;
-    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)) };
+    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .fetcher = fetcher };
     TN_R(panel)   p[TN_ATTENTION_PANELS];
     int           n = 0;
     int64_t       end = 0;
@@ -208,8 +231,10 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
 void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *scratch)
 {
     const int64_t rows = TN_ATTENTION_PANELS * TN_ATTENTION_ROWS * v_lanes;
+    const int64_t share = a->diagonal < a->tk ? 2 : 1; /* causal: about half of the products are made */
+    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a, (i1 - i0) * a->tk * (a->dh + a->dv) / v_lanes / share);
     for (; i0 < i1; i0 += rows)
-        TN_R(forward_panels)(a, i0, i1 - i0 < rows ? i1 : i0 + rows, (T *)scratch);
+        TN_R(forward_panels)(a, i0, i1 - i0 < rows ? i1 : i0 + rows, &fetcher, (T *)scratch);
 }
 
 /* ---- backward ---------------------------------------------------------------------------------
@@ -225,6 +250,7 @@ typedef struct TN_R(grad_keys) {
     int64_t    j0, dh_pad, dv_pad;
     TN_R(rows) k, v, dk, dv;
     int64_t    seen;          /* keys before it have been added to; the others are not set yet */
+    TN_R(fetcher) *fetcher;
 } TN_R(grad_keys);
 
 /* A block of queries. */
@@ -237,29 +263,54 @@ typedef struct TN_R(grad_panel) {
     T          scale;         /* of ds */
 } TN_R(grad_panel);
 
-/* s and dw become the weights (dropped out) and scale ds. */
+/* What scores become weights and their gradients by, in one vec of lanes. */
+typedef struct TN_R(weights_by) {
+    vec  lse, delta, scale, kept_by;
+} TN_R(weights_by);
+
+/* n rows of s and dw become the weights (dropped out, where kept is not NULL) and scale ds. */
+TN_INLINE void TN_R(weights_rows)(const TN_R(weights_by) *by, T *s, T *ds, int64_t row, const int n,
+                                  const word *kept, int bit)
+{
+    vec w[TN_R(at_once)];
+    UNROLL for (int i = 0; i < n; i++) w[i] = v_sub(v_load(s + i * row), by->lse);
+    TN_R(exp2_of)(w, n);
+    UNROLL for (int i = 0; i < n; i++) {
+        vec dw = v_load(ds + i * row), dropped = w[i];
+        if (kept) {
+            dw = TN_R(v_keep)(kept, bit + i, dw);
+            dropped = TN_R(v_keep)(kept, bit + i, v_mul(w[i], by->kept_by));
+        }
+        v_store(s + i * row, dropped);
+        v_store(ds + i * row, v_mul(v_mul(w[i], by->scale), v_sub(dw, by->delta)));
+    }
+}
+
+/* The same of rows [0, rows). */
+TN_INLINE void TN_R(weights_of)(const TN_R(weights_by) *by, T *s, T *ds, int64_t row, int64_t rows,
+                                const word *kept, bool drops)
+{
+    enum { N = TN_R(at_once) };
+    int64_t j = 0;
+    for (; j + N <= rows; j += N)
+        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, N, drops ? kept + j / 32 * row : NULL, j & 31);
+    for (; j < rows; j++)
+        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, 1, drops ? kept + j / 32 * row : NULL, j & 31);
+}
+
 static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b,
                                int64_t kept_from)
 {
-    const vec   scale = TN_R(all)(p->scale), zero = TN_R(all)(0), kept_by = TN_R(all)((T)(1 / (1 - a->p)));
+    const vec   zero = TN_R(all)(0);
     const word *kept = a->p > 0 ? p->kept + (b->j0 - kept_from) / 32 * b->width : NULL;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const vec     lse = v_load(p->lse + l), delta = v_load(p->delta + l);
+        const TN_R(weights_by) by = { v_load(p->lse + l), v_load(p->delta + l), TN_R(all)(p->scale),
+                                      TN_R(all)((T)(1 / (1 - a->p))) };
         const int64_t rows = TN_R(rows_seen)(b, l);
         for (int64_t j = rows; j < b->nj; j++)
             v_store(p->w + j * b->width + l, zero), v_store(p->ds + j * b->width + l, zero);
-        for (int64_t j = 0; j < rows; j++) {
-            T  *s = p->w + j * b->width + l, *ds = p->ds + j * b->width + l;
-            vec w = TN_R(v_exp2)(v_sub(v_load(s), lse)), dw = v_load(ds);
-            if (kept) {
-                const word *k = kept + j / 32 * b->width + l;
-                dw = TN_R(v_pick)(k, j & 31, dw, zero);
-                v_store(s, TN_R(v_pick)(k, j & 31, v_mul(w, kept_by), zero));
-            } else {
-                v_store(s, w);
-            }
-            v_store(ds, v_mul(v_mul(w, scale), v_sub(dw, delta)));
-        }
+        if (kept) TN_R(weights_of)(&by, p->w + l, p->ds + l, b->width, rows, kept + l, true);
+        else TN_R(weights_of)(&by, p->w + l, p->ds + l, b->width, rows, NULL, false);
     }
 }
 
@@ -270,7 +321,8 @@ static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g, 
     const int64_t at = b->j0 - g->j0;
     TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width, .a = g->k.p + at * g->k.row,
                         .a_row = g->k.row, .b = p->qt, .b_row = b->width, .rows = b->nj,
-                        .cols = b->width / v_lanes, .depth = a->dh, .first = b->first };
+                        .cols = b->width / v_lanes, .depth = a->dh, .first = b->first,
+                        .fetcher = g->fetcher };
     TN_R(multiply)(x);
     x.c = p->ds, x.a = g->v.p + at * g->v.row, x.a_row = g->v.row, x.b = p->dyt, x.depth = a->dv;
     TN_R(multiply)(x);
@@ -302,7 +354,8 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g, c
     TN_R(grad_scores)(a, g, p, b);
     TN_R(product) x = { .kind = TN_R(BY_KEY), .c = g->dv.p + at * g->dv.row, .c_row = g->dv.row, .a = p->w,
                         .a_row = b->width, .b = p->dy.p, .b_row = p->dy.row, .rows = b->nj,
-                        .cols = g->dv_pad / v_lanes, .depth = b->n, .first = b->first };
+                        .cols = g->dv_pad / v_lanes, .depth = b->n, .first = b->first,
+                        .fetcher = g->fetcher };
     TN_R(multiply_by_key)(x, g->seen - b->j0);
     x.c = g->dk.p + at * g->dk.row, x.c_row = g->dk.row, x.a = p->ds, x.b = p->q.p, x.b_row = p->q.row;
     x.cols = g->dh_pad / v_lanes;
@@ -310,7 +363,7 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g, c
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq.p, .c_row = p->dq.row, .a = p->ds,
                                     .a_row = b->width, .b = g->k.p + at * g->k.row, .b_row = g->k.row,
                                     .rows = b->n, .cols = g->dh_pad / v_lanes, .depth = b->nj,
-                                    .first = b->first, .adds = adds_dq });
+                                    .first = b->first, .adds = adds_dq, .fetcher = g->fetcher });
 }
 
 /* delta_i, by fixed lanes. */
@@ -353,13 +406,14 @@ static TN_R(grad_panel) TN_R(grad_panel_of)(const tn__attention *a, const TN_R(g
 
 /* Keys, values and their gradients [j0, j1); with `adds` the gradients have a value already. */
 static TN_R(grad_keys) TN_R(grad_keys_of)(const tn__attention *a, int64_t j0, int64_t j1, bool adds,
-                                          T **scratch)
+                                          TN_R(fetcher) *fetcher, T **scratch)
 {
     const int64_t   n = j1 - j0;
     const bool      copies = a->tq > TN_ATTENTION_GRAD_ROWS * v_lanes; /* used by more than one block */
     T              *dk = (T *)a->dk + j0 * a->dk_row, *dv = (T *)a->dv_out + j0 * a->dv_row;
     TN_R(grad_keys) g = { .j0 = j0, .dh_pad = tn__attention_pad(a->dh, sizeof(T)),
-                          .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .seen = adds ? j1 : j0 };
+                          .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .seen = adds ? j1 : j0,
+                          .fetcher = fetcher };
     g.k = TN_R(rows_of)(a->k, j0, a->k_row, n, a->dh, copies, scratch);
     g.v = TN_R(rows_of)(a->v, j0, a->v_row, n, a->dv, copies, scratch);
     g.dk = TN_R(rows_for)(dk, a->dk_row, n, a->dh, copies, scratch);
@@ -388,10 +442,10 @@ static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64
 
 /* All queries against a range of keys that stays in the second cache. */
 static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, bool adds_dq,
-                             T *scratch)
+                             TN_R(fetcher) *fetcher, T *scratch)
 {
     const int64_t   rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
-    TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, j1, adds, &scratch);
+    TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, j1, adds, fetcher, &scratch);
     for (int64_t i = 0; i < a->tq; i += rows) {
         const int64_t n = a->tq - i < rows ? a->tq - i : rows, end = TN_R(keys_before)(a, i + n);
         if (end > j0) /* or else the causal rule hides all of these keys */
@@ -409,10 +463,12 @@ static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, boo
  * set, or with `adds` added to. */
 void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, void *scratch)
 {
-    int64_t j = j0;
+    const int64_t share = a->diagonal < a->tk ? 2 : 1, products = 3 * a->dh + 2 * a->dv;
+    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a, a->tq * (j1 - j0) * products / v_lanes / share);
+    int64_t       j = j0;
     do { /* once, where there are no keys: dq is 0 then */
         const int64_t end = j1 - j < TN_ATTENTION_GRAD_RANGE ? j1 : j + TN_ATTENTION_GRAD_RANGE;
-        TN_R(grad_range)(a, j, end, adds, j > j0, (T *)scratch);
+        TN_R(grad_range)(a, j, end, adds, j > j0, &fetcher, (T *)scratch);
         j = end;
     } while (j < j1);
 }
@@ -422,10 +478,11 @@ void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, 
                                 int64_t col, void *space)
 {
     const int64_t rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
+    TN_R(fetcher) fetcher = { 0 };
     for (int64_t j0 = 0; j0 < a->tk; j0 += TN_ATTENTION_GRAD_RANGE) {
         T              *scratch = (T *)space;
         const int64_t   most = a->tk - j0 < TN_ATTENTION_GRAD_RANGE ? a->tk : j0 + TN_ATTENTION_GRAD_RANGE;
-        TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, most, false, &scratch);
+        TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, most, false, &fetcher, &scratch);
         for (int64_t i = i0; i < i1; i += rows) {
             const int64_t n = i1 - i < rows ? i1 - i : rows, width = tn__attention_pad(n, sizeof(T));
             const int64_t before = TN_R(keys_before)(a, i + n), end = before < most ? before : most;

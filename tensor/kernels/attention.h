@@ -23,6 +23,12 @@ enum {
     TN_ATTENTION_GRAD_RANGE = 256 /* keys that all queries are taken through before the next ones */
 };
 
+/* Rows of memory that are wanted soon: fetched into the second cache while products are made. */
+typedef struct tn__attention_fetch {
+    const char *at;
+    int64_t     row, rows, bytes; /* from one row to the next; how many; of each */
+} tn__attention_fetch;
+
 /* Strides are in elements; the last dimension of q, k, v, y and of their gradients has stride 1. */
 typedef struct tn__attention {
     int64_t        tq, tk, dh, dv;
@@ -45,6 +51,9 @@ typedef struct tn__attention {
     int64_t        dy_row;
     void          *dq, *dk, *dv_out; /* dq is set, dk and dv may be added to */
     int64_t        dq_row, dk_row, dv_row;
+
+    const tn__attention_fetch *soon;
+    int                        n_soon;
 } tn__attention;
 
 /* Bytes of scratch of one call. */

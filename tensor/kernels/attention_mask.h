@@ -32,6 +32,23 @@ TN_INLINE vec TN_R(v_pick)(const word *words, int bit, vec yes, vec no)
     return yes;
 }
 
+/* x where bit number `bit` of the word is set, 0 elsewhere. */
+TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
+{
+#if defined __AVX512F__
+#  define BITS(b) 1u << (b), 2u << (b), 4u << (b), 8u << (b)
+    static const word one_bit[] = { BITS(0), BITS(4), BITS(8), BITS(12), BITS(16), BITS(20), BITS(24), BITS(28) };
+#  undef BITS
+    const __m512i w = _mm512_loadu_si512(words), v = (__m512i)x.r[0];
+    const __m512i narrow = _mm512_set1_epi32((int)one_bit[bit]), wide = _mm512_set1_epi64((long long)one_bit[bit]);
+    if (sizeof(T) == 4) x.r[0] = (reg)_mm512_maskz_mov_epi32(_mm512_test_epi32_mask(w, narrow), v);
+    else x.r[0] = (reg)_mm512_maskz_mov_epi64(_mm512_test_epi64_mask(w, wide), v);
+    return x;
+#else
+    return TN_R(v_pick)(words, bit, x, TN_R(all)(0));
+#endif
+}
+
 /* ---- masks ------------------------------------------------------------------------------------- */
 
 /* Bit b is set if p[b step] is not 0, b < n <= 32. */
@@ -101,48 +118,52 @@ static void TN_R(apply_bias)(const tn__attention *a, const TN_R(block) *b)
 
 /* ---- dropout ------------------------------------------------------------------------------------- */
 
-/* The 128 keep bits of one group of the random sequence. */
-TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint64_t bits[2])
+/* The 128 keep bits of one group of the random sequence; threshold < 65536. */
+TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint32_t bits[4])
 {
-    bits[0] = bits[1] = 0;
-    if (threshold > 65535) return;
 #if defined __AVX512BW__
     const __m512i t = _mm512_set1_epi16((short)threshold);
-    for (int i = 0; i < 4; i++)
-        bits[i / 2] |= (uint64_t)_mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t) << 32 * (i % 2);
+    for (int i = 0; i < 4; i++) bits[i] = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t);
 #elif defined __SSE2__
     const __m128i t = _mm_set1_epi16((short)threshold), zero = _mm_setzero_si128();
-    for (int i = 0; i < 8; i++) { /* h >= t if t - h saturates to 0 */
-        const __m128i *p = (const __m128i *)(const void *)(w + 8 * i);
-        const __m128i  lo = _mm_cmpeq_epi16(_mm_subs_epu16(t, _mm_loadu_si128(p)), zero);
-        const __m128i  hi = _mm_cmpeq_epi16(_mm_subs_epu16(t, _mm_loadu_si128(p + 1)), zero);
-        bits[i / 4] |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_packs_epi16(lo, hi)) << 16 * (i % 4);
+    for (int i = 0; i < 4; i++) { /* h >= t if t - h saturates to 0 */
+        const __m128i *p = (const __m128i *)(const void *)(w + 16 * i);
+        __m128i        h[4];
+        for (int k = 0; k < 4; k++)
+            h[k] = _mm_cmpeq_epi16(_mm_subs_epu16(t, _mm_loadu_si128(p + k)), zero);
+        bits[i] = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(h[0], h[1])) |
+                  (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(h[2], h[3])) << 16;
     }
 #else
+    for (int i = 0; i < 4; i++) bits[i] = 0;
     for (int e = 0; e < TN_GROUP_HALVES; e++)
-        bits[e / 64] |= (uint64_t)(tn__half(w, e) >= threshold) << (e % 64);
+        bits[e / 32] |= (uint32_t)(tn__half(w, e) >= threshold) << e % 32;
 #endif
 }
 
-/* Keep bits of the groups [first, first + n) of the random sequence. */
-enum { TN_R(MOST_GROUPS) = 16 };
+/* Keep bits of n elements of the random sequence from `first` on, which begins a group. */
+enum { TN_R(most_groups) = 16 };
 typedef struct TN_R(kept_window) {
     uint64_t first, n;
-    uint64_t bits[2 * TN_R(MOST_GROUPS) + 1];
+    uint32_t bits[4 * TN_R(most_groups) + 1];
 } TN_R(kept_window);
 
-static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint64_t first, uint64_t n)
+/* Begins with the group of `first`, and ends with that of `last` or earlier. */
+static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint64_t first, uint64_t last)
 {
-    enum { AT_ONCE = 4 };
+    enum { most = TN_R(most_groups) };
+    const uint64_t group = first / TN_GROUP_HALVES, wanted = last / TN_GROUP_HALVES - group + 1;
     const uint32_t threshold = tn__threshold16(a->p);
-    uint32_t       w[AT_ONCE * TN_GROUP_WORDS];
-    k->first = first, k->n = n < TN_R(MOST_GROUPS) ? n : TN_R(MOST_GROUPS);
-    for (uint64_t g = 0; g < k->n; g += AT_ONCE) {
-        const uint64_t some = k->n - g < AT_ONCE ? k->n - g : AT_ONCE;
-        TN_K(philox_row)(a->key, a->run, first + g, (int64_t)some, w);
-        for (uint64_t i = 0; i < some; i++)
-            TN_R(kept_bits)(w + i * TN_GROUP_WORDS, threshold, k->bits + 2 * (g + i));
+    const int      n = wanted < most ? (int)wanted : most;
+    uint32_t       w[most * TN_GROUP_WORDS];
+    k->first = group * TN_GROUP_HALVES, k->n = (uint64_t)n * TN_GROUP_HALVES;
+    k->bits[4 * n] = 0;
+    if (threshold > 65535) {
+        memset(k->bits, 0, sizeof k->bits);
+        return;
     }
+    TN_K(philox_row)(a->key, a->run, group, n, w);
+    for (int i = 0; i < n; i++) TN_R(kept_bits)(w + i * TN_GROUP_WORDS, threshold, k->bits + 4 * i);
 }
 
 /* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row are
@@ -152,17 +173,17 @@ static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, i
                                 int64_t j0, int64_t nj, word *words)
 {
     const bool          is_dense = 2 * nj >= a->first_row;
-    TN_R(kept_window)   k = { 0 };
+    TN_R(kept_window)   k = { .n = 0 };
     const uint64_t      start = a->first + (uint64_t)(i0 * a->first_row + j0);
     for (int64_t l = 0; l < n; l++) {
         const uint64_t row = start + (uint64_t)(l * a->first_row);
-        const uint64_t end = is_dense ? start + (uint64_t)((n - 1) * a->first_row + nj) : row + (uint64_t)nj;
+        const uint64_t end = (is_dense ? start + (uint64_t)((n - 1) * a->first_row) : row) + (uint64_t)nj;
         for (int64_t j = 0; j < nj; j += 32) {
-            const uint64_t e = row + (uint64_t)j;
-            if (e / 128 < k.first || (e + 31) / 128 >= k.first + k.n)
-                TN_R(make_window)(a, &k, e / 128, (end + 31) / 128 + 1 - e / 128);
-            const uint64_t at = e - k.first * 128, *b = k.bits + at / 64;
-            words[j / 32 * width + l] = (word)(uint32_t)(b[0] >> at % 64 | b[1] << 1 << (63 - at % 64));
+            const uint64_t e = row + (uint64_t)j, last = e + 31 < end ? e + 31 : end - 1;
+            if (e < k.first || last >= k.first + k.n) TN_R(make_window)(a, &k, e, end - 1);
+            const uint64_t  at = e - k.first;
+            const uint32_t *bits = k.bits + at / 32;
+            words[j / 32 * width + l] = (word)(uint32_t)((bits[0] | (uint64_t)bits[1] << 32) >> at % 32);
         }
     }
     for (int64_t j = 0; j < nj; j += 32)

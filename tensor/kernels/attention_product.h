@@ -1,0 +1,281 @@
+/* Products of blocks that are in the caches, for attention.c, which includes this once per dtype. A tile
+ * of C is held in registers while the sum runs: each element is one chain of fused multiply-adds in
+ * rising order, whatever the tile. Meanwhile the rows of the next head are fetched: they lie far apart,
+ * where no hardware looks ahead, and the last cache is slow. */
+
+/* Rows and vecs of the largest tile, and how many steps of the sum are unrolled: a step of many
+ * multiply-adds needs none. */
+#undef NV
+#undef MR
+#undef DEEP
+#if defined __AVX512F__
+#  define NV   2
+#  define MR   12
+#  define DEEP 1
+#elif defined __AVX2__ || defined __aarch64__
+#  define NV   1
+#  define MR   6
+#  define DEEP 2
+#else
+#  define NV   1
+#  define MR   2
+#  define DEEP 2
+#endif
+
+/* Loops over a tile must vanish, or its accumulators live in memory. */
+#undef UNROLL
+#if defined __clang__
+#  define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#  define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Keeps an accumulator in its register: gcc gives chains of them to others and runs out. */
+#undef STAY
+#if defined __clang__ || !defined __x86_64__
+#  define STAY(v) (void)0
+#else
+#  define STAY(v) __asm__("" : "+v"(v))
+#endif
+
+/* Keeps loads from being moved up, where they would take the registers of accumulators: gcc does. */
+#undef IN_ORDER
+#define IN_ORDER() __asm__ volatile("" ::: "memory")
+
+/* Keeps the compiler from deriving one pointer from another again. */
+#undef HIDE
+#define HIDE(p) __asm__("" : "+r"(p))
+
+/* ---- fetching --------------------------------------------------------------------------------- */
+
+/* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair of
+ * each. A tile takes one in so many of its steps, since more at once would stand in the way of what it
+ * loads itself. */
+enum { TN_R(fetch_bytes) = 128 };
+
+typedef struct TN_R(fetcher) {
+    const tn__attention_fetch *soon, *end;
+    int64_t                    row, byte; /* the next pair of *soon */
+    int64_t                    due, rate; /* pairs and pairs a step, times 256 */
+} TN_R(fetcher);
+
+/* All of it by the time that most of `work` multiply-adds of vecs is done. */
+static TN_R(fetcher) TN_R(fetcher_of)(const tn__attention *a, int64_t work)
+{
+    int64_t pairs = 0, steps = work / (DEEP * MR * NV) + 1;
+    for (int i = 0; i < a->n_soon; i++)
+        pairs += a->soon[i].rows * ((a->soon[i].bytes + TN_R(fetch_bytes) - 1) / TN_R(fetch_bytes));
+    return (TN_R(fetcher)){ .soon = a->soon, .end = a->soon + a->n_soon,
+                            .rate = pairs * 5 / 4 * 256 / steps };
+}
+
+/* What a tile of so many steps is to fetch: n pairs from *at on, *row bytes apart. */
+TN_INLINE int64_t TN_R(fetches)(TN_R(fetcher) *f, int64_t steps, const char **at, int64_t *row)
+{
+    if (f->soon == f->end) return 0;
+    int64_t n = f->soon->rows - f->row;
+    f->due += steps * f->rate;
+    if (n > f->due >> 8) n = f->due >> 8;
+    if (n > steps) n = steps;
+    *at = f->soon->at + f->row * f->soon->row + f->byte, *row = f->soon->row;
+    f->due -= n << 8, f->row += n;
+    if (f->row == f->soon->rows) {
+        f->row = 0;
+        if ((f->byte += TN_R(fetch_bytes)) >= f->soon->bytes) f->soon++, f->byte = 0;
+    }
+    return n;
+}
+
+/* ---- tiles -------------------------------------------------------------------------------------- */
+
+TN_INLINE vec TN_R(all)(T x)
+{
+    vec a;
+    for (int r = 0; r < regs; r++) a.r[r] = x - (reg){ 0 }; /* x - 0 is x, and costs nothing */
+    return a;
+}
+
+typedef struct TN_R(tile_args) {
+    const T           *a, *b;
+    T                 *c;
+    int64_t            a_row, b_row, c_row, depth;
+    bool               adds;
+    int64_t            n_fetches, fetch_row;
+    const char        *fetch;
+} TN_R(tile_args);
+
+typedef void (*TN_R(tile_fn))(const TN_R(tile_args) *t);
+
+/* mr rows x nv vecs of C (+)= A B. A[r, k] is at r a_row + k, or turned at k a_row + r. */
+TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv, const bool turned)
+{
+    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LANES = TN__BITS / 8 / sizeof(T) };
+    const int          nr = nv * regs;
+    reg                acc[MR][NV * regs], bx[NV * regs];
+    const int64_t      a_row = t->a_row, b_row = t->b_row, c_row = t->c_row;
+    const T           *a[GROUPS], *b = t->b;
+    const char        *fetch = t->fetch;
+    int64_t            n_fetches = t->n_fetches;
+    T                 *c = t->c;
+    UNROLL for (int r = 0; r < mr; r++) UNROLL for (int x = 0; x < nr; x++) acc[r][x] = (reg){ 0 };
+    if (t->adds) {
+        UNROLL for (int r = 0; r < mr; r++) {
+            UNROLL for (int x = 0; x < nr; x++) acc[r][x] = TN_R(reg_load)(c + x * LANES);
+            c += c_row;
+            HIDE(c);
+        }
+        c = t->c;
+    }
+
+#define STEP(o)                                                                                    \
+    do {                                                                                           \
+        UNROLL for (int x = 0; x < nr; x++) bx[x] = TN_R(reg_load)(b + x * LANES);                 \
+        b += b_row;                                                                                \
+        UNROLL for (int r = 0; r < mr; r++) {                                                      \
+            const reg ax = (turned ? a[0][r] : a[r / GROUP][r % GROUP * a_row + (o)]) - (reg){ 0 }; \
+            UNROLL for (int x = 0; x < nr; x++) {                                                  \
+                reg sum = TN_R(reg_fma)(ax, bx[x], acc[r][x]);                                     \
+                STAY(sum);                                                                         \
+                acc[r][x] = sum;                                                                   \
+            }                                                                                      \
+            IN_ORDER();                                                                            \
+        }                                                                                          \
+        if (turned) a[0] += a_row;                                                                 \
+    } while (0)
+
+    /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
+    UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + (turned ? 0 : g * GROUP * a_row);
+    int64_t k = t->depth;
+    for (; k >= DEEP; k -= DEEP) {
+        if (n_fetches > 0) {
+            __builtin_prefetch(fetch, 0, 2), __builtin_prefetch(fetch + 64, 0, 2);
+            fetch += t->fetch_row, n_fetches--;
+        }
+        STEP(0);
+        if (DEEP > 1) STEP(1);
+        if (!turned) UNROLL for (int g = 0; g * GROUP < mr; g++) {
+            a[g] += DEEP;
+            HIDE(a[g]);
+        }
+    }
+    if (DEEP > 1 && k) STEP(0);
+#undef STEP
+
+    UNROLL for (int r = 0; r < mr; r++) {
+        UNROLL for (int x = 0; x < nr; x++) TN_R(reg_store)(c + x * LANES, acc[r][x]);
+        c += c_row;
+        HIDE(c);
+    }
+}
+
+#undef TILES
+#if MR == 12
+#  define TILES(X)                                                                                 \
+      X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10) X(1, 11)    \
+      X(1, 12) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(2, 10)    \
+      X(2, 11) X(2, 12)
+#elif MR == 6
+#  define TILES(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6)
+#else
+#  define TILES(X) X(1, 1) X(1, 2)
+#endif
+
+#define STRAIGHT(nv, mr)                                                                           \
+    static void TN_R(straight_##nv##x##mr)(const TN_R(tile_args) *t) { TN_R(tile)(t, mr, nv, false); }
+#define TURNED(nv, mr)                                                                             \
+    static void TN_R(turned_##nv##x##mr)(const TN_R(tile_args) *t) { TN_R(tile)(t, mr, nv, true); }
+TILES(STRAIGHT) TILES(TURNED)
+#undef STRAIGHT
+#undef TURNED
+
+/* [turned][vecs - 1][rows - 1] */
+static const TN_R(tile_fn) TN_R(tiles)[2][NV][MR] = {
+#define STRAIGHT(nv, mr) [0][nv - 1][mr - 1] = TN_R(straight_##nv##x##mr),
+#define TURNED(nv, mr)   [1][nv - 1][mr - 1] = TN_R(turned_##nv##x##mr),
+    TILES(STRAIGHT) TILES(TURNED)
+#undef STRAIGHT
+#undef TURNED
+};
+
+/* ---- products ----------------------------------------------------------------------------------- */
+
+/* The three shapes of product: what are the rows of C, and what is summed over? Where masks are causal,
+ * scores of keys past `first` + the query are known to be masked, and their weights to be 0. */
+typedef enum TN_R(kind) {
+    TN_R(SCORES),    /* keys by queries as lanes: lanes from row - first on */
+    TN_R(BY_KEY),    /* a row a key, a sum over queries: from row - first on */
+    TN_R(BY_QUERY)   /* a row a query, a sum over keys: to first + row */
+} TN_R(kind);
+
+/* C = A B, or C += A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k; of a
+ * product BY_QUERY at k a_row + r. */
+typedef struct TN_R(product) {
+    TN_R(kind) kind;
+    T         *c;
+    int64_t    c_row;
+    const T   *a;
+    int64_t    a_row;
+    const T   *b;
+    int64_t    b_row;
+    int64_t    rows, cols, depth, first;
+    bool       adds;
+    TN_R(fetcher) *fetcher;
+} TN_R(product);
+
+/* Rows [r, r + n) and vecs [x, x + nv) of C, summed over [k0, k1). */
+TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, int64_t r, int64_t n, int64_t x, int nv, int64_t k0,
+                              int64_t k1)
+{
+    const bool       turned = p->kind == TN_R(BY_QUERY);
+    TN_R(tile_args) t = { .a = p->a + (turned ? k0 * p->a_row + r : r * p->a_row + k0),
+                          .b = p->b + k0 * p->b_row + x * v_lanes, .c = p->c + r * p->c_row + x * v_lanes,
+                          .a_row = p->a_row, .b_row = p->b_row, .c_row = p->c_row,
+                          .depth = k1 > k0 ? k1 - k0 : 0, .adds = p->adds };
+    t.n_fetches = TN_R(fetches)(p->fetcher, t.depth / DEEP, &t.fetch, &t.fetch_row);
+    TN_R(tiles)[turned][nv - 1][n - 1](&t);
+}
+
+/* Rows of the tiles that `rows` are cut in: n, and one more in the first `larger` ones. */
+typedef struct TN_R(cut) {
+    int64_t n, larger;
+} TN_R(cut);
+
+static TN_R(cut) TN_R(cut_of)(int64_t rows)
+{
+    const uint32_t all = (uint32_t)rows, tiles = (all + MR - 1) / MR;
+    return tiles ? (TN_R(cut)){ all / tiles, all % tiles } : (TN_R(cut)){ 1, 0 };
+}
+
+/* Row by row of tiles: a row of A, which may lie far from the next one, is soon read again. */
+static void TN_R(multiply_scores)(const TN_R(product) *p)
+{
+    TN_R(cut) cut = TN_R(cut_of)(p->rows);
+    for (int64_t r = 0, n; r < p->rows; r += n) {
+        const int64_t least = r - p->first;
+        n = cut.n + (cut.larger-- > 0);
+        for (int64_t x = least > 0 ? least / v_lanes : 0; x < p->cols; x += NV)
+            TN_R(run_tile)(p, r, n, x, p->cols - x < NV ? (int)(p->cols - x) : NV, 0, p->depth);
+    }
+}
+
+/* Columns of tiles: these vecs of B stay in the first cache. */
+static void TN_R(multiply_sums)(const TN_R(product) *p)
+{
+    for (int64_t x = 0; x < p->cols; x += NV) {
+        const int nv = p->cols - x < NV ? (int)(p->cols - x) : NV;
+        TN_R(cut) cut = TN_R(cut_of)(p->rows);
+        for (int64_t r = 0, n; r < p->rows; r += n) {
+            int64_t k0 = 0, k1 = p->depth;
+            n = cut.n + (cut.larger-- > 0);
+            if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
+            if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
+            TN_R(run_tile)(p, r, n, x, nv, k0, k1);
+        }
+    }
+}
+
+static void TN_R(multiply)(TN_R(product) p)
+{
+    if (p.kind == TN_R(SCORES)) TN_R(multiply_scores)(&p);
+    else TN_R(multiply_sums)(&p);
+}
