@@ -98,14 +98,23 @@ static void check_accuracy(const math_function *f, int is_f64, int blocks)
                   worst[level].want, worst[level].got, worst[level].error, f->ulp[is_f64]);
 }
 
+/* References are computed in long double, which valgrind rounds to double; and its vectors give NaN
+ * other signs. */
+#define NEEDS_EXACT_REFERENCES()                                                                   \
+    do {                                                                                           \
+        if (getenv("TN_VALGRIND")) SKIP("valgrind computes long double as double");                \
+    } while (0)
+
 TEST(math, accuracy_f32)
 {
+    NEEDS_EXACT_REFERENCES();
     state = 1;
     for (int k = 0; k < MATH_N_FUNCTIONS; k++) check_accuracy(&math_functions[k], 0, 20);
 }
 
 TEST(math, accuracy_f64)
 {
+    NEEDS_EXACT_REFERENCES();
     state = 2;
     for (int k = 0; k < MATH_N_FUNCTIONS; k++) check_accuracy(&math_functions[k], 1, 10);
 }
@@ -290,6 +299,7 @@ static const struct {
 
 TEST(math, special_values)
 {
+    NEEDS_EXACT_REFERENCES();
     for (size_t k = 0; k < sizeof specials / sizeof *specials; k++)
         for (int is_f64 = 0; is_f64 < 2; is_f64++)
             for (int level = TN_CPU_BASE; level <= top_level(); level++) {
@@ -348,6 +358,7 @@ static double uniform(void) { return (double)(random_bits() >> 11) * 0x1p-52 - 1
 /* x near 1 and y so large that the power fills the range: the logarithm needs more than 53 bits. */
 TEST(math, pow_near_one)
 {
+    NEEDS_EXACT_REFERENCES();
     static double x[N], y[N];
     state = 5;
     for (int i = 0; i < N; i++) {
