@@ -237,8 +237,8 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
     const int64_t  kc = min(g->k, KC_MOST), slab = max(TN__GEMM_SLAB * p->kernels->nr, 8 * lanes);
-    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 4 +
-                                5 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
+    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes twice rows_for_l2 */
+                                9 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
     const int64_t  b = min(up(g->n, lanes), slab) * kc * size;
     const int64_t  b_most = 2 * B_BYTES_MOST + 2 * slab * (KB_LEAST + KC_MOST) * size;
