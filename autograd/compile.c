@@ -3,6 +3,7 @@
  *   share     common subexpressions: equal ops of equal inputs and attributes are one call
  *   lower     calls become items over values; views become layouts, copies are put in where a kernel
  *             needs its input contiguous
+ *   recompute gradients read copies of what chosen scopes computed (recompute.c)
  *   nest      parts of concatenations are written where they belong (nest.c)
  *   fuse      items become steps (fuse.c)
  *   plan      lifetimes, memory (plan.c)
@@ -21,6 +22,7 @@ typedef struct compiler {
     int         *value_of;   /* by node; -1 */
     int         *contiguous; /* by value: its contiguous copy; -1 */
     int64_t      cap_contiguous;
+    bool         is_gradient; /* the call that is lowered now */
 } compiler;
 
 /* ---- small things of programs ------------------------------------------------------------------- */
@@ -157,7 +159,8 @@ static tn__item *item_new(compiler *c, const tn_op *op, const void *attrs, const
     strcpy(text, scope);
     if (attrs) memcpy(kept, attrs, op->attrs_size);
     l->items[l->n] = (tn__item){ .op = op, .attrs = kept, .scope = text, .n_in = n_in, .n_out = n_out,
-                                 .in = room, .out = room + n_in };
+                                 .in = room, .out = room + n_in,
+                                 .is_gradient = c->is_gradient };
     return &l->items[l->n++];
 }
 
@@ -316,6 +319,7 @@ static tn_status lower(compiler *c)
         tn__call *call = c->g->calls[i];
         if (!c->needed[i] || canonical(c, &call->out[0]) != &call->out[0]) continue;
         const tn_op *op = call->op;
+        c->is_gradient = call->is_gradient;
         if (op == &tn_op_input || op == &tn_op_constant || op == &tn_op_full || op == &tn_op_read) {
             s = lower_leaf(c, call);
             continue;
@@ -346,6 +350,7 @@ static tn_status lower_outputs(compiler *c, tn_node *const *outputs, int n, tn_n
 {
     tn_program *p = c->p;
     p->guard = -1;
+    c->is_gradient = false;
     if (guard) {
         p->guard = make_output(c, c->value_of[canonical(c, guard)->id]);
         if (p->guard < 0) return TN_ERR_MEMORY;
@@ -407,10 +412,27 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     collect(c, outputs, n, o->guard);
     if (s == TN_OK) s = lower(c);
     if (s == TN_OK) s = lower_outputs(c, outputs, n, o->guard);
+    if (s == TN_OK && o->recompute) s = tn__recompute(&c->l, g, o->recompute);
     if (s == TN_OK) s = tn__nest(&c->l);
     if (s == TN_OK) s = tn__fuse(&c->l);
     if (s == TN_OK) s = tn__plan(p, o->no_reuse);
     return s;
+}
+
+/* A program that is planned and has no memory yet. */
+static tn_program *planned(tn_graph *g, tn_node *const *outputs, int n, const tn_compile_options *o)
+{
+    tn_program *p = tn_alloc(g->ctx, sizeof *p);
+    if (!p) return NULL;
+    p->ctx = g->ctx, p->guard = -1, p->run_counter = o->run, p->arena = o->arena;
+    compiler  c = { .ctx = g->ctx, .g = g, .p = p, .l = { .p = p, .no_fusion = o->no_fusion } };
+    tn_status s = compile(&c, outputs, n, o);
+    tn_free(g->ctx, c.needed), tn_free(g->ctx, c.canon), tn_free(g->ctx, c.value_of);
+    tn_free(g->ctx, c.contiguous), tn_free(g->ctx, c.l.items);
+    p->kept_bytes = p->arena_bytes;
+    if (s == TN_OK) return p;
+    tn_program_free(p);
+    return NULL;
 }
 
 tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n, const tn_compile_options *options)
@@ -419,16 +441,16 @@ tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n, const tn_com
     if (!g) return NULL;
     if (!options) options = &defaults;
     if (check_arguments(g, outputs, n, options) != TN_OK) return NULL;
-    tn_program *p = tn_alloc(g->ctx, sizeof *p);
-    if (!p) return NULL;
-    p->ctx = g->ctx, p->guard = -1, p->run_counter = options->run, p->arena = options->arena;
-    compiler  c = { .ctx = g->ctx, .g = g, .p = p,
-                    .l = { .p = p, .no_fusion = options->no_fusion } };
-    tn_status s = compile(&c, outputs, n, options);
-    if (s == TN_OK) s = tn__program_bind_memory(p);
-    tn_free(g->ctx, c.needed), tn_free(g->ctx, c.canon), tn_free(g->ctx, c.value_of);
-    tn_free(g->ctx, c.contiguous), tn_free(g->ctx, c.l.items);
-    if (s == TN_OK) return p;
+    tn_program *p = planned(g, outputs, n, options);
+    if (p && options->recompute) { /* what it saves: planned without it */
+        tn_compile_options o = *options;
+        o.recompute = NULL;
+        tn_program *plain = planned(g, outputs, n, &o);
+        if (plain) p->kept_bytes = plain->arena_bytes;
+        else tn_program_free(p), p = NULL;
+        tn_program_free(plain);
+    }
+    if (p && tn__program_bind_memory(p) == TN_OK) return p;
     tn_program_free(p);
     return NULL;
 }

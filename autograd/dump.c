@@ -113,6 +113,7 @@ void tn_program_dump(const tn_program *p, FILE *out)
             print_values(p, out, s->values + s->n_in + s->n_out + s->n_chain_in, s->n_chain_out);
         else print_values(p, out, s->values + s->n_in, s->n_out);
         if (s->scope && *s->scope) fprintf(out, "  # %s", s->scope);
+        if (s->n_again) fputs("  [again]", out);
         if (s->note[0]) fprintf(out, "  [not fused further: %s]", s->note);
         fputc('\n', out);
     }
@@ -124,6 +125,12 @@ void tn_program_dump(const tn_program *p, FILE *out)
     tn_program_stats st = tn_program_stats_of(p);
     fprintf(out, "arena %zu bytes (%zu without reuse), %lld calls in %lld steps, %.4g GFLOP\n", st.arena_bytes,
             st.no_reuse_bytes, (long long)st.calls, (long long)st.steps, st.flops * 1e-9);
+    if (st.recomputed_calls)
+        fprintf(out,
+                "recomputed: %lld calls, %.4g GFLOP (%.1f %% of the program); the arena has %zu bytes "
+                "without\n",
+                (long long)st.recomputed_calls, st.recomputed_flops * 1e-9,
+                100 * st.recomputed_flops / st.flops, st.kept_bytes);
 }
 
 /* ---- profile --------------------------------------------------------------------------------------- */

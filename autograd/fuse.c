@@ -371,6 +371,7 @@ static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
 static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
 {
     tn_type  small[32], *types = small;
+    s->n_again += it->is_again;
     if (it->n_in + it->n_out > 32) return;
     for (int k = 0; k < it->n_in; k++) types[k] = value(f, it->in[k])->type;
     for (int k = 0; k < it->n_out; k++) types[it->n_in + k] = value(f, it->out[k])->type;
@@ -381,6 +382,7 @@ static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
     else cost.flops = it->op == &tn_op_copy ? 0 : (double)tn_shape_size(&c.out[0].shape);
     s->flops += cost.flops;
     s->n_calls++;
+    if (it->is_again) s->flops_again += cost.flops;
 }
 
 /* Bytes that must move: what the step reads and writes outside of itself, once each. */

@@ -130,6 +130,7 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
 {
     walk w = { .g = g, .n_nodes = g->n_nodes, .first_call = INT64_MAX, .last_call = -1 };
     for (int i = 0; i < n; i++) grad[i] = NULL;
+    g->differentiating++;
     w.depends = tn_alloc(g->ctx, (size_t)w.n_nodes + 1);
     w.cot = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.cot + 1);
     tn_status s = w.depends && w.cot ? TN_OK : TN_ERR_MEMORY;
@@ -160,6 +161,7 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
         depends[i] = false;
         for (int k = 0; k < n_y && !depends[i]; k++) depends[i] = y[k] && dy[k] && w.depends[y[k]->id];
     }
+    g->differentiating--;
     tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
     return s;
 }

@@ -285,7 +285,8 @@ static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node 
     for (int i = 0; i < n_out; i++)
         outs[i] = (tn_node){ .graph = g, .call = c, .index = i, .id = g->n_nodes++, .type = out[i] };
     *c = (tn__call){ .op = op, .attrs = attrs, .n_in = n_in, .n_out = n_out, .in = ins, .out = outs,
-                     .id = g->n_calls, .scope = scope_now(g)->path };
+                     .id = g->n_calls, .scope = scope_now(g)->path,
+                     .is_gradient = g->differentiating > 0 };
     g->calls[g->n_calls++] = c;
     return outs;
 }

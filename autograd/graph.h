@@ -114,12 +114,20 @@ typedef struct tn_program tn_program;
 typedef struct tn_arena   tn_arena;
 
 typedef struct tn_compile_options {
-    tn_node  *guard;      /* bool scalar: a run commits only if it is true (TN_ERR_GUARD if not) */
-    tn_node  *run;        /* i64 scalar variable: the run counter of random ops; advanced by each run */
-    tn_arena *arena;      /* shared with other programs of the context; NULL: one of its own */
-    bool      no_fusion;  /* run each op alone (the same bits; for tests and for looking) */
-    bool      no_reuse;   /* give every intermediate memory of its own (likewise) */
+    tn_node    *guard;     /* bool scalar: a run commits only if it is true (TN_ERR_GUARD if not) */
+    tn_node    *run;       /* i64 scalar variable: the run counter of random ops; advanced by each run */
+    tn_arena   *arena;     /* shared with other programs of the context; NULL: one of its own */
+    bool        no_fusion; /* run each op alone (the same bits; for tests and for looking) */
+    bool        no_reuse;  /* give every intermediate memory of its own (likewise) */
+    const char *recompute; /* scopes, "encoder.*, decoder.*": see below; NULL: nothing */
 } tn_compile_options;
+
+/* Recomputing: what gradients read of the scopes that are named is computed a second time, just
+ * before, instead of being kept since the forward pass: less memory for more time, the same bits.
+ * A list of patterns, in which * stands for any text; each of the outermost scopes that match is a
+ * region. Kept is what a region takes from outside, and what others than gradients take from it: with
+ * a region for each layer ("encoder.*"), the layers' inputs. tn_program_stats tells what it saves and
+ * costs. TN_ERR_ARG if a pattern names no scope of the graph. */
 
 /* Compiles what the outputs need into a program. options may be NULL. The graph may be freed
  * afterwards; then inputs and outputs are reached by name or by position. NULL with the message in
@@ -152,6 +160,9 @@ typedef struct tn_program_stats {
     double  flops;          /* of one run */
     int64_t calls;          /* op calls, after dead code and common subexpressions are gone */
     int64_t steps;          /* kernels that run: fused calls count once */
+    size_t  kept_bytes;     /* arena_bytes if nothing were recomputed */
+    int64_t recomputed_calls; /* that run twice, beyond calls */
+    double  recomputed_flops; /* of flops, what is done again */
 } tn_program_stats;
 TN_API tn_program_stats tn_program_stats_of(const tn_program *p);
 

@@ -16,6 +16,7 @@ typedef struct tn__call {
     tn_node     *out;   /* n_out nodes */
     int64_t      id;
     const char  *scope; /* "" at the top */
+    bool         is_gradient; /* made while differentiating */
 } tn__call;
 
 struct tn_node {
@@ -60,6 +61,7 @@ struct tn_graph {
     int64_t     n_scopes, cap_scopes;
     int        *stack;            /* indices into scopes */
     int64_t     depth, cap_stack;
+    int         differentiating;  /* how many tn__backward are at work */
 };
 
 /* Attributes of ops that compile knows. */

@@ -305,6 +305,10 @@ tn_program_stats tn_program_stats_of(const tn_program *p)
         if (p->buffers[i].kind == TN__CONSTANT) s.constant_bytes += bytes;
     }
     for (int64_t i = 0; i < p->n_slots; i++) s.variable_bytes += tn_variable_bytes(p->slots[i]);
-    for (int64_t i = 0; i < p->n_steps; i++) s.flops += p->steps[i].flops;
+    s.kept_bytes = p->kept_bytes;
+    for (int64_t i = 0; i < p->n_steps; i++) {
+        s.flops += p->steps[i].flops;
+        s.recomputed_calls += p->steps[i].n_again, s.recomputed_flops += p->steps[i].flops_again;
+    }
     return s;
 }

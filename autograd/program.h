@@ -108,6 +108,8 @@ typedef struct tn__step {
     int          chain_scratch;
     double       flops, bytes;
     int          n_calls;
+    int          n_again;                 /* of the calls: recomputed ones, and their share of flops */
+    double       flops_again;
     char         note[48];                /* of the dump: why it was not fused */
     double       seconds;                 /* profile */
     int64_t      runs;
@@ -168,6 +170,7 @@ struct tn_program {
     bool                owns_arena, is_bound, profiling, has_run;
     uint64_t            arena_version;
     size_t              arena_bytes, no_reuse_bytes;
+    size_t              kept_bytes; /* arena_bytes if nothing were recomputed */
     int64_t             n_calls;
 };
 
@@ -188,6 +191,8 @@ typedef struct tn__item {
     int          n_in, n_out;
     int         *in, *out;
     const char  *note; /* of the dump */
+    bool         is_gradient; /* made while differentiating */
+    bool         is_again;    /* runs a second time */
 } tn__item;
 
 typedef struct tn__lowered {
@@ -197,6 +202,8 @@ typedef struct tn__lowered {
     bool        no_fusion;
 } tn__lowered; /* assigns are in p->commits; fuse.c takes out those that it makes steps of */
 
+/* Gradients read copies of what the scopes that the patterns name computed. */
+tn_status tn__recompute(tn__lowered *l, const tn_graph *g, const char *patterns);
 tn_status tn__nest(tn__lowered *l);  /* parts of concatenations are written where they belong */
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
 /* Allocates what the program needs outside of the arena, and the arena; points every tensor at it. */

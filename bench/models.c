@@ -4,11 +4,11 @@
 #include "peak.h"
 
 static const tn_bench_size sizes[] = {
-    { "tiny", false, 128, 4, 512, 2, 32, 32, 32, 8000 },
-    { "small", false, 256, 4, 1024, 3, 32, 48, 48, 8000 },
-    { "base", false, 512, 8, 2048, 6, 16, 64, 64, 8000 },
-    { "gpt8k", true, 384, 6, 1536, 6, 8, 0, 256, 8000 },
-    { "gpt2", true, 768, 12, 3072, 12, 4, 0, 64, 50257 },
+    { "tiny", false, 128, 4, 512, 2, 32, 32, 32, 8000, NULL },
+    { "small", false, 256, 4, 1024, 3, 32, 48, 48, 8000, NULL },
+    { "base", false, 512, 8, 2048, 6, 16, 64, 64, 8000, NULL },
+    { "gpt8k", true, 384, 6, 1536, 6, 8, 0, 256, 8000, NULL },
+    { "gpt2", true, 768, 12, 3072, 12, 4, 0, 64, 50257, NULL },
 };
 
 const tn_bench_size *tn_bench_size_of(const char *name)
@@ -83,7 +83,7 @@ tn_status tn_bench_model_new(tn_ctx *ctx, const tn_bench_size *c, double dropout
     tn_loss_parts parts = c->is_gpt ? gpt_loss(c, dropout, m) : transformer_loss(c, dropout, m);
     m->loss = tn_div(parts.sum, parts.count);
     double begin = tn_bench_now();
-    m->step = tn_train_step(m->g, m->loss, m->opt);
+    m->step = tn_train_step_with(m->g, m->loss, m->opt, &(tn_train_step_options){ .recompute = c->recompute });
     m->compile_seconds = tn_bench_now() - begin;
     return m->step ? TN_OK : tn_ctx_status(ctx);
 }

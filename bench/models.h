@@ -9,6 +9,7 @@ typedef struct tn_bench_size {
     const char *name;
     bool        is_gpt; /* decoder only; src is 0 */
     int64_t     d, heads, ff, layers, batch, src, tgt, vocab;
+    const char *recompute; /* scopes, as in tn_compile_options; NULL: none */
 } tn_bench_size;
 
 /* tiny, small, base, gpt8k or gpt2; NULL: another name. */

@@ -29,6 +29,7 @@ static int usage(FILE *out, int code)
 {
     fputs("usage: bench_train_step [--size tiny|small|base|gpt8k|gpt2] [--layers N] [--batch N]\n"
           "       [--threads N] [--steps N] [--warmup N] [--dropout P] [--cpu base|avx2|avx512]\n"
+          "       [--recompute SCOPES, such as \"encoder.*,decoder.*\"]\n"
           "       [--replay FILE] [--profile] [--dump] [--no-peak] [--json]\n",
           out);
     return code;
@@ -53,6 +54,8 @@ static bool set_text(options *o, const char *name, const char *value)
                  : !strcmp(value, "avx2") ? TN_CPU_AVX2 : TN_CPU_AVX512;
     } else if (!strcmp(name, "--replay")) {
         o->replay = value;
+    } else if (!strcmp(name, "--recompute")) {
+        o->size.recompute = value;
     } else {
         return set_number(o, name, value);
     }
@@ -203,10 +206,11 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
         printf("{\"size\": \"%s\", \"threads\": %d, \"cpu\": \"%s\", \"steps\": %d, "
                "\"step_ms\": %.3f, \"step_min\": %.3f, \"step_max\": %.3f, \"gflop\": %.2f, "
                "\"gflops\": %.2f, \"peak_gflops\": %.2f, \"params\": %lld, \"rss_mib\": %.1f, "
-               "\"arena_mib\": %.1f, \"first_step_ms\": %.1f, \"compile_ms\": %.2f, "
+               "\"arena_mib\": %.1f, \"kept_arena_mib\": %.1f, \"recomputed_gflop\": %.2f, \"first_step_ms\": %.1f, \"compile_ms\": %.2f, "
                "\"lookup_us\": %.3f, \"loss\": %.5f}\n",
                name, o->threads, level, o->steps, f->ms, f->least, f->most, gflop, gflops, f->peak,
-               (long long)tn_params_size(m->p), rss, arena, f->first, compile_ms, lookup_us, f->loss);
+               (long long)tn_params_size(m->p), rss, arena, (double)s.kept_bytes / 1048576,
+               1e-9 * s.recomputed_flops, f->first, compile_ms, lookup_us, f->loss);
     else
         printf("%s, %d threads, %s: %.2f ms a step (min %.2f), %.1f GFLOP/s of a peak of %.1f "
                "(%.0f %%), arena %.1f MiB (%.1f without reuse), rss %.1f MiB, first step after "
@@ -216,6 +220,13 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
                name, o->threads, level, f->ms, f->least, gflops, f->peak, 1e2 * gflops / f->peak,
                arena, (double)s.no_reuse_bytes / 1048576, rss, f->first, f->loss, compile_ms,
                compile_ms / f->ms, lookup_us);
+    if (s.recomputed_calls && !o->json)
+        printf("recomputed %lld calls: %.2f GFLOP beyond %.2f (%.1f %%); arena %.1f MiB instead of "
+               "%.1f\n",
+               (long long)s.recomputed_calls, 1e-9 * s.recomputed_flops,
+               1e-9 * (s.flops - s.recomputed_flops),
+               1e2 * s.recomputed_flops / (s.flops - s.recomputed_flops), arena,
+               (double)s.kept_bytes / 1048576);
 }
 
 int main(int argc, char **argv)

@@ -59,6 +59,7 @@ static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
                                     .outputs = out + 1,
                                     .n_outputs = 2,
                                     .arena = arena,
+                                    .recompute = r->o.recompute ? "encoder.*, decoder.*" : NULL,
                                     .skip_nonfinite = key[0] == TRAIN };
         if (evaluates) p = tn_compile(g, out, 3, &(tn_compile_options){ .arena = arena });
         else if (key[0] == TRAIN) p = tn_train_step_with(g, loss.sum, r->optimizer, &o);

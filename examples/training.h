@@ -15,6 +15,7 @@ typedef struct training_options {
     double  seconds;                 /* 0: no limit; else linear and cosine end with it */
     uint64_t seed;
     bool     profile;                /* measure each op of the training programs */
+    bool     recompute;              /* the layers' insides, for backward, instead of keeping them */
 } training_options;
 
 typedef struct training {

@@ -26,7 +26,7 @@ typedef struct settings {
         n_test, n_pairs;
     int64_t     save_every;
     double      minutes;
-    bool        swap, post_norm, bleu, profile;
+    bool        swap, post_norm, bleu, profile, recompute;
 } settings;
 
 /* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
@@ -75,6 +75,7 @@ static const cli_option options[] = {
     { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
     { CLI_REAL, "beta2", &s.beta2, "X", "of Adam" },
     { CLI_REAL, "ema", &s.ema, "X", "decay of an average of the weights, which is then validated and used (off)" },
+    { CLI_FLAG, "recompute", &s.recompute, NULL, "compute the layers again for backward instead of keeping them: less memory, more time" },
     { CLI_INT, "seed", &s.seed, "N", "" },
     { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
     { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
@@ -371,11 +372,21 @@ static bool validate(training *r, const corpora *c)
     return true;
 }
 
+static void tell_recomputed(const tn_program *p)
+{
+    tn_program_stats st = tn_program_stats_of(p);
+    printf("recomputing: %.1f MiB for a batch instead of %.1f, for %.1f %% more work\n",
+           (double)st.arena_bytes / 1048576, (double)st.kept_bytes / 1048576,
+           100 * st.recomputed_flops / (st.flops - st.recomputed_flops));
+}
+
 static bool train(training *r, const corpora *c)
 {
+    bool told = false;
     while (!training_is_over(r) && !interrupted) {
         if (training_step(r) != TN_OK) return false;
         if (r->step % s.report_every == 0 || r->step == 1) report(r);
+        if (s.recompute && !told) told = true, tell_recomputed(r->last);
         bool over = training_is_over(r);
         if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
         if ((r->step % s.save_every == 0 || over || interrupted) && !save_last(r)) return false;
@@ -447,7 +458,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .steps = s.steps,
                            .seconds = 60 * s.minutes,
                            .seed = (uint64_t)s.seed,
-                           .profile = s.profile };
+                           .profile = s.profile,
+                           .recompute = s.recompute };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
     if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK ||
                  training_seek(r, resumed) != TN_OK))

@@ -78,8 +78,9 @@ typedef struct tn_train_step_options {
     int             n_outputs;
     tn_node        *guard;          /* bool scalar: commit only if it is true */
     bool            skip_nonfinite; /* commit only if the loss and all gradients are finite */
-    tn_arena       *arena;          /* as in tn_compile_options */
+    tn_arena       *arena;          /* this and the rest as in tn_compile_options */
     bool            no_fusion, no_reuse;
+    const char     *recompute;
 } tn_train_step_options;
 
 /* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains the
@@ -96,7 +97,7 @@ TN_API tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *o
 
 /* The other half: divides what was accumulated by the count, clips, updates, averages, and clears the
  * accumulators. Make it after the accumulating programs: it updates what they reach. options may be
- * NULL; only skip_nonfinite and the last three are looked at. */
+ * NULL; only skip_nonfinite, arena, no_fusion and no_reuse are looked at. */
 TN_API tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *options);
 
 /* ---- averages -------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Parameter sets: a growing list of variables and their names. */
 #include "nn/params.h"
 
+#include "tensor/internal.h"
 #include "tensor/random.h"
 
 #include <stdarg.h>
@@ -236,16 +237,7 @@ int64_t tn_params_trainable_size(const tn_params *p)
 
 bool tn_name_matches(const char *pattern, const char *name)
 {
-    const char *star = NULL, *resume = NULL; /* the last * and where its text may end next */
-    if (!pattern || !name) return false;
-    while (*name) {
-        if (*pattern == '*') star = pattern++, resume = name;
-        else if (*pattern == *name) pattern++, name++;
-        else if (star) pattern = star + 1, name = ++resume;
-        else return false;
-    }
-    while (*pattern == '*') pattern++;
-    return !*pattern;
+    return pattern && name && tn__matches(pattern, strlen(pattern), name, strlen(name));
 }
 
 int tn_params_set_trainable(tn_params *p, const char *pattern, bool trainable)

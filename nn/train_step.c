@@ -206,7 +206,8 @@ static tn_program *finish(building *b, tn_status s, const tn_train_step_options 
     if (s == TN_OK)
         p = tn_compile(b->g, b->out, b->n_out,
                        &(tn_compile_options){ .guard = b->guard, .run = run, .arena = o->arena,
-                                              .no_fusion = o->no_fusion, .no_reuse = o->no_reuse });
+                                              .no_fusion = o->no_fusion, .no_reuse = o->no_reuse,
+                                              .recompute = o->recompute });
     tn_free(ctx, b->grad), tn_free(ctx, b->out);
     return p;
 }
@@ -288,7 +289,7 @@ tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *optio
 {
     tn_train_step_options o = options ? *options : no_options;
     if (!opt || tn_ctx_status(opt->ctx) != TN_OK || needs_accumulators(opt) != TN_OK) return NULL;
-    o.n_outputs = 0, o.guard = NULL, o.count = NULL;
+    o.n_outputs = 0, o.guard = NULL, o.count = NULL, o.recompute = NULL;
     building  b = { .g = tn_graph_new(opt->ctx, TN_TRAIN), .opt = opt };
     tn_status s = b.g ? begin(&b, &o) : tn_ctx_status(opt->ctx);
     int       reached = 0;

@@ -1,5 +1,5 @@
 /* Plain values: status and dtype texts, shapes, axes, views. */
-#include "tensor/base.h"
+#include "tensor/internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -127,4 +127,18 @@ bool tn_tensor_is_contiguous(const tn_tensor *t)
     for (int i = 0; i < t->shape.rank; i++)
         if (t->shape.dim[i] != 1 && t->stride[i] != want[i]) return false;
     return true;
+}
+
+bool tn__matches(const char *pattern, size_t n_pattern, const char *name, size_t n_name)
+{
+    const char *p = pattern, *p_end = p + n_pattern, *end = name + n_name;
+    const char *star = NULL, *resume = NULL; /* the last * and where its text may end next */
+    while (name < end) {
+        if (p < p_end && *p == '*') star = p++, resume = name;
+        else if (p < p_end && *p == *name) p++, name++;
+        else if (star) p = star + 1, name = ++resume;
+        else return false;
+    }
+    while (p < p_end && *p == '*') p++;
+    return p == p_end;
 }

@@ -26,6 +26,9 @@ void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINT
 bool tn__ctx_enter(tn_ctx *ctx);
 void tn__ctx_leave(tn_ctx *ctx);
 
+/* Does the pattern match the whole name? A * stands for any text, also none. */
+bool tn__matches(const char *pattern, size_t n_pattern, const char *name, size_t n_name);
+
 /* Was tn_cancel called? Asking clears it. */
 bool tn__ctx_cancelled(tn_ctx *ctx);
 
