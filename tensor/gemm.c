@@ -7,6 +7,7 @@
  * chain over k whatever the cut, so plans differ in speed only. */
 #include "tensor/gemm.h"
 
+#include "tensor/gemm_stream.h"
 #include "tensor/internal.h"
 #include "tensor/kernels/gemm_kernels.h"
 
@@ -503,17 +504,23 @@ static bool run_blis(const plan *p)
 
 /* ---- the library's functions ------------------------------------------------------------- */
 
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
 size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g)
 {
     const tn__caches caches = tn__ctx_caches(ctx);
     plan             p;
     make_plan(&p, ctx, g);
-    return bound(&p, &caches, tn_ctx_threads(ctx));
+    return max_size(bound(&p, &caches, tn_ctx_threads(ctx)), tn__gemm_stream_scratch(ctx, g));
 }
 
 void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
 {
     plan p;
+    if (tn__gemm_streams(ctx, g)) {
+        tn__gemm_stream_run(ctx, g, scratch);
+        return;
+    }
     make_plan(&p, ctx, g);
     if (p.n_batch == 0 || p.g.m == 0 || p.g.n == 0) return;
 #if defined TN_BLIS

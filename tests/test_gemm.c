@@ -298,6 +298,19 @@ TEST(gemm, past_blocks)
         }
 }
 
+/* Few rows and a matrix that is not in the second cache: B streams past. */
+TEST(gemm, few_rows)
+{
+    static const int64_t shape[][3] = { { 1, 2100, 260 }, { 2, 4099, 131 }, { 5, 513, 1030 }, { 14, 2049, 270 },
+                                        { 33, 1000, 517 }, { 64, 5003, 107 }, { 65, 700, 780 } };
+    for (int s = 0; s < 7; s++)
+        for (int x = 0; x < 4; x++) {
+            gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1],
+                            .k = shape[s][2], .ta = x == 1, .pad = x, .alpha = x == 2 ? 0.3 : 1 };
+            run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
+        }
+}
+
 TEST(gemm, batches)
 {
     for (int x = 0; x < 4; x++)

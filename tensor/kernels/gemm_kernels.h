@@ -32,6 +32,19 @@ typedef struct tn__gemm_block {
     int64_t     next_m, next_k; /* strides, come into L2 meanwhile */
 } tn__gemm_block;
 
+/* Few rows of C = A B, B as it lies: kernels/gemm_stream.h. a is packed by stream_pack, or one row. */
+enum {
+    TN__GEMM_STREAM_DEPTH = 8, /* rows of B that are in registers */
+    TN__GEMM_STREAM_GAP = 16   /* elements between rows of sums */
+};
+typedef struct tn__gemm_stream {
+    int64_t     m, n, k;
+    const void *a, *b;
+    int64_t     b_row;
+    void       *c, *sums;  /* sums: [blocks][m][block + gap] */
+    int64_t     c_row, block; /* columns of which the sums stay in L1, whole vectors */
+} tn__gemm_stream;
+
 typedef struct tn__gemm_kernels tn__gemm_kernels;
 struct tn__gemm_kernels {
     int  mr, nr, lanes;    /* lanes of a vector */
@@ -46,6 +59,10 @@ struct tn__gemm_kernels {
                    int64_t width, double scale);
 
     void (*block)(const tn__gemm_block *block);
+
+    void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m, int64_t k,
+                        double scale);
+    void (*stream)(const tn__gemm_stream *stream);
 };
 
 /* Strip s of the n in which m rows are cut: sizes differ by at most one. */

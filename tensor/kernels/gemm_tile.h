@@ -463,11 +463,14 @@ static void NAME(block)(const tn__gemm_block *g)
     }
 }
 
+#include "tensor/kernels/gemm_stream.h"
+
 const tn__gemm_kernels *KERNELS(void)
 {
     static const tn__gemm_kernels kernels = {
         .mr = MR, .nr = NV * LANES, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
         .width = NAME(width), .pack_b = NAME(pack_b), .block = NAME(block),
+        .stream_pack = NAME(stream_pack), .stream = NAME(stream),
     };
     return &kernels;
 }

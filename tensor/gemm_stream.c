@@ -1,0 +1,87 @@
+/* Planning products of few rows: who streams which columns; see kernels/gemm_stream.h for the work. */
+#include "tensor/gemm_stream.h"
+
+#include "tensor/internal.h"
+#include "tensor/kernels/gemm_kernels.h"
+
+enum {
+    LINE = 64,
+    ROWS_MOST = 64,     /* with more, packing B for tiles is worth it */
+    WIDTH_MOST = 2048,  /* columns of a task */
+    WIDTH_LEAST = 64,
+    BLOCK_LEAST = 64,   /* columns of C that stay in L1 */
+};
+
+typedef struct run {
+    const tn_gemm         *g;
+    const tn__gemm_kernels *kernels;
+    char                  *scratch;
+    size_t                 a_bytes, own_bytes;
+    int64_t                width, block;
+} run;
+
+static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t cuts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+static int64_t up(int64_t n, int64_t unit) { return cuts(n, unit) * unit; }
+
+static const tn__gemm_kernels *kernels_of(const tn_ctx *ctx, const tn_gemm *g)
+{
+    const tn_kernels *kernels = tn__ctx_kernels(ctx);
+    return g->dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
+}
+
+/* A matrix that may well be in the second cache is faster by tiles. */
+bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
+{
+    const tn__gemm_kernels *kernels = kernels_of(ctx, g);
+    const int64_t           bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
+    return g->batch_rank == 0 && g->beta == 0 && g->b_col == 1 && g->b_row >= g->n &&
+           g->m >= 1 && g->m <= ROWS_MOST && g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
+           bytes >= tn__ctx_caches(ctx).l2 / 8 && kernels->stream;
+}
+
+/* Of one worker: A packed, and the sums. */
+static size_t a_bytes(const tn_gemm *g)
+{
+    return (size_t)up(min(g->m, ROWS_MOST) * g->k * (int64_t)tn_dtype_size(g->dtype), LINE);
+}
+
+static size_t sum_bytes(const tn_gemm *g)
+{
+    return (size_t)up(min(g->m, ROWS_MOST) * 2 * WIDTH_MOST * (int64_t)tn_dtype_size(g->dtype), LINE);
+}
+
+size_t tn__gemm_stream_scratch(const tn_ctx *ctx, const tn_gemm *g)
+{
+    if (g->batch_rank || g->beta != 0 || g->b_col != 1) return 0;
+    return (size_t)tn_ctx_threads(ctx) * (a_bytes(g) + sum_bytes(g));
+}
+
+static void task(void *arg, int64_t index, int worker)
+{
+    const run     *r = arg;
+    const tn_gemm *g = r->g;
+    const int64_t  size = (int64_t)tn_dtype_size(g->dtype), j = index * r->width;
+    char          *own = r->scratch + (size_t)worker * r->own_bytes;
+    const bool     is_direct = g->m == 1 && g->a_col == 1 && g->alpha == 1;
+    tn__gemm_stream x = { .m = g->m, .n = min(r->width, g->n - j), .k = g->k, .a = is_direct ? g->a : own,
+                          .b = (const char *)g->b + j * size, .b_row = g->b_row, .c = (char *)g->c + j * size,
+                          .c_row = g->c_row, .sums = own + r->a_bytes, .block = r->block };
+    if (!is_direct) r->kernels->stream_pack(own, g->a, g->a_row, g->a_col, g->m, g->k, g->alpha);
+    r->kernels->stream(&x);
+    if (g->epilogue) g->epilogue(g->epilogue_arg, 0, 0, g->m, j, j + x.n, worker);
+}
+
+void tn__gemm_stream_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
+{
+    const int64_t threads = tn_ctx_threads(ctx), size = (int64_t)tn_dtype_size(g->dtype);
+    const int64_t least = max(min(threads, g->n / WIDTH_LEAST), 1), rounds = cuts(g->n, WIDTH_MOST * least);
+    run           r = { .g = g, .kernels = kernels_of(ctx, g), .scratch = scratch, .a_bytes = a_bytes(g) };
+    r.own_bytes = r.a_bytes + sum_bytes(g);
+    r.width = min(up(cuts(g->n, rounds * least), LINE / size), WIDTH_MOST);
+    r.block = tn__ctx_caches(ctx).l1d / 2 / (g->m * size) / BLOCK_LEAST * BLOCK_LEAST;
+    const int64_t blocks = cuts(r.width, max(r.block, BLOCK_LEAST));
+    r.block = up(cuts(r.width, blocks), BLOCK_LEAST);
+    tn_parallel_for(ctx, cuts(g->n, r.width), task, &r);
+}
