@@ -117,7 +117,7 @@ static bool make_table(tn_translator *t)
 static tn_node *logits_of(tn_translator *t, tn_node *x)
 {
     bool is_tied = !t->m->output.w;
-    if (!x || !is_tied || tn_dim(x, 0) * tn_dim(x, 1) > FEW_ROWS)
+    if (!x || !is_tied)
         return tn_transformer_logits(t->m, x);
     return make_table(t) ? tn_matmul(x, t->table) : NULL;
 }
