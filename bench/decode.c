@@ -1,5 +1,7 @@
 /* Translating real sentences: tokens a second of greedy and of beam search. The weights are random, and
- * the row of eos is zeros, so that nothing ends before its length, which is that of its source. Sentences of like lengths go together.
+ * the row of eos is zeros, so that nothing ends before its length, which is that of its source: a last
+ * step then finds that all that may follow is eos. Each step counts as a token. Sentences of like
+ * lengths go together.
  *
  *     bench_decode --text pairs.tsv --size base --beam 5 --batch 32 [--export FILE]
  *
@@ -120,7 +122,7 @@ static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m,
         seconds[r] = tn_bench_now() - begin, cpu[r] = cpu_now() - cpu_begin;
         ok = y != NULL;
         for (int64_t i = tokens = 0; ok && i < n; i++) {
-            tokens += y[i].n;
+            tokens += y[i].n + 1;
             for (int64_t k = 0; k < y[i].n; k++) hash = hash * 31 + (uint32_t)y[i].ids[k];
         }
     }

@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_GROUPS = 8, N_ENCODERS = 8, MAX_BEAM = 32, ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4,
-       FEW_ROWS = 16 };
+enum { N_GROUPS = 8, N_ENCODERS = 8, MAX_BEAM = 32, ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4 };
 
 typedef struct encoder {
     int64_t     source; /* tokens of a source */
@@ -167,6 +166,12 @@ static tn_program *build_step(tn_translator *t, const group *g)
     return p;
 }
 
+/* An output for which a cache must be written; the whole of it would be copied out. */
+static tn_node *written(tn_node *cache)
+{
+    return cache ? tn_slice(tn_slice(cache, 0, 0, 1, 1), 1, 0, 1, 1) : NULL;
+}
+
 /* For sources of at most `length` tokens. */
 static tn_program *build_encode(const tn_translator *t, const group *g, int64_t length)
 {
@@ -181,8 +186,8 @@ static tn_program *build_encode(const tn_translator *t, const group *g, int64_t 
     for (int i = 0; out && i < n; i++) {
         tn_node *k = NULL, *v = NULL;
         tn_attention_keys(&m->decoder.layers[i].cross, memory, &k, &v);
-        out[2 * i] = tn_write_rows(g->memory_k[i], k, begin);
-        out[2 * i + 1] = tn_write_rows(g->memory_v[i], v, begin);
+        out[2 * i] = written(tn_write_rows(g->memory_k[i], k, begin));
+        out[2 * i + 1] = written(tn_write_rows(g->memory_v[i], v, begin));
     }
     tn_program *p = out && memory && tn_ctx_status(t->ctx) == TN_OK
                         ? tn_compile(graph, out, 2 * n, &(tn_compile_options){ .arena = t->arena })

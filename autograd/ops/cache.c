@@ -2,8 +2,7 @@
  * it is a variable the rows are written in place when the step runs, before the run commits. That
  * breaks no promise as long as readers take a length, committed or fed, that hides rows past it. */
 #include "autograd/internal.h"
-
-#include <string.h>
+#include "tensor/copy.h"
 
 static tn_status write_rows_infer(tn_infer *c)
 {
@@ -26,14 +25,11 @@ static tn_status write_rows_run(tn_exec *e)
     if (at < 0 || at > t - r)
         return tn_fail(e->ctx, TN_ERR_INDEX, "write_rows: rows %lld to %lld of a cache of %lld", (long long)at,
                        (long long)(at + r), (long long)t);
-    int64_t row = 1;
-    for (int d = 2; d < cache->shape.rank; d++) row *= cache->shape.dim[d];
-    size_t bytes = (size_t)row * tn_dtype_size(cache->dtype);
-    if (out->data != cache->data)
-        memcpy(out->data, cache->data, (size_t)(tn_shape_size(&cache->shape)) * tn_dtype_size(cache->dtype));
-    for (int64_t b = 0; b < cache->shape.dim[0]; b++)
-        memcpy((char *)out->data + (size_t)(b * t + at) * bytes, (const char *)rows->data + (size_t)(b * r) * bytes,
-               (size_t)r * bytes);
+    tn_tensor place = *out;
+    place.shape = rows->shape;
+    place.data = (char *)out->data + at * out->stride[1] * (int64_t)tn_dtype_size(out->dtype);
+    if (out->data != cache->data) tn__copy(e->ctx, out, cache);
+    tn__copy(e->ctx, &place, rows);
     return TN_OK;
 }
 
@@ -51,7 +47,7 @@ static void write_rows_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(write_rows, .doc = "cache [b, t, ..] with rows [b, r, ..] at [:, position : position + r]", .arity = 3,
-             .flags = TN_NOT_DIFFERENTIABLE | TN_CAN_FAIL | TN_UPDATES, .infer = write_rows_infer,
+             .flags = TN_NOT_DIFFERENTIABLE | TN_STRIDED | TN_CAN_FAIL | TN_UPDATES, .infer = write_rows_infer,
              .run = write_rows_run, .ref = write_rows_ref,
              TN_SAMPLES({ .in = { { 2, 5, 3 }, { 2, 2, 3 }, { 0 } }, .dtype = { [2] = TN_I32 }, .int_lo = 1, .int_hi = 4 },
                         { .in = { { 1, 4 }, { 1, 1 }, { 0 } }, .dtype = { [2] = TN_I32 }, .int_lo = 3, .int_hi = 4 },

@@ -91,7 +91,7 @@ times, busy, tokens = [], [], 0
 for r in range(args.repeats + 1):
     begin, cpu, tokens = time.perf_counter(), time.process_time(), 0
     for group in groups:
-        n = len(group[-1])
+        n = len(group[-1]) + 1  # steps
         out = translator.translate_batch(group, beam_size=args.beam, min_decoding_length=n, max_decoding_length=n,
                                          length_penalty=0.6 if args.beam > 1 else 1)
         tokens += sum(len(x.hypotheses[0]) for x in out)
