@@ -6,10 +6,12 @@
 
 enum {
     LINE = 64,
-    ROWS_MOST = 96,      /* with more, packing B for tiles is worth it */
+    ROWS_MOST = 96, /* with more, packing B for tiles is worth it */
     WIDTH_MOST = 2048,  /* columns of a task */
     WIDTH_LEAST = 64,
     BLOCK_LEAST = 64,   /* columns of C that stay in L1 */
+    TURNED_ROWS_MOST = 8, /* the same where B must be turned */
+    TURNED = TN__GEMM_STREAM_COLS * TN__GEMM_STREAM_TURN * 8, /* bytes */
 };
 
 typedef struct run {
@@ -36,8 +38,9 @@ bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
 {
     const tn__gemm_kernels *kernels = kernels_of(ctx, g);
     const int64_t           bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
-    return g->batch_rank == 0 && g->beta == 0 && g->b_col == 1 && g->b_row >= g->n &&
-           g->m >= 1 && g->m <= ROWS_MOST && g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
+    const bool by_rows = g->b_col == 1 && g->b_row >= g->n && g->m <= ROWS_MOST;
+    const bool by_cols = g->b_row == 1 && g->b_col >= g->k && g->m <= TURNED_ROWS_MOST;
+    return (by_rows || by_cols) && g->batch_rank == 0 && g->beta == 0 && g->m >= 1 && g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
            bytes >= tn__ctx_caches(ctx).l2 / 8 && kernels->stream;
 }
 
@@ -49,12 +52,12 @@ static size_t a_bytes(const tn_gemm *g)
 
 static size_t sum_bytes(const tn_gemm *g)
 {
-    return (size_t)up(min(g->m, ROWS_MOST) * 2 * WIDTH_MOST * (int64_t)tn_dtype_size(g->dtype), LINE);
+    return (size_t)up(min(g->m, ROWS_MOST) * 2 * WIDTH_MOST * (int64_t)tn_dtype_size(g->dtype), LINE) + TURNED;
 }
 
 size_t tn__gemm_stream_scratch(const tn_ctx *ctx, const tn_gemm *g)
 {
-    if (g->batch_rank || g->beta != 0 || g->b_col != 1) return 0;
+    if (g->batch_rank || g->beta != 0) return 0;
     return (size_t)tn_ctx_threads(ctx) * (a_bytes(g) + sum_bytes(g));
 }
 
@@ -64,10 +67,12 @@ static void task(void *arg, int64_t index, int worker)
     const tn_gemm *g = r->g;
     const int64_t  size = (int64_t)tn_dtype_size(g->dtype), j = index * r->width;
     char          *own = r->scratch + (size_t)worker * r->own_bytes;
+    const int64_t  at = j * g->b_col * size;
     const bool     is_direct = g->m == 1 && g->a_col == 1 && g->alpha == 1;
     tn__gemm_stream x = { .m = g->m, .n = min(r->width, g->n - j), .k = g->k, .a = is_direct ? g->a : own,
-                          .b = (const char *)g->b + j * size, .b_row = g->b_row, .c = (char *)g->c + j * size,
-                          .c_row = g->c_row, .sums = own + r->a_bytes, .block = r->block };
+                          .b = (const char *)g->b + at, .b_row = g->b_row, .b_col = g->b_col,
+                          .c = (char *)g->c + j * size, .c_row = g->c_row, .turned = own + r->a_bytes,
+                          .sums = own + r->a_bytes + TURNED, .block = r->block };
     if (!is_direct) r->kernels->stream_pack(own, g->a, g->a_row, g->a_col, g->m, g->k, g->alpha);
     r->kernels->stream(&x);
     if (g->epilogue) g->epilogue(g->epilogue_arg, 0, 0, g->m, j, j + x.n, worker);

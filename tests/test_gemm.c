@@ -306,7 +306,7 @@ TEST(gemm, few_rows)
     for (int s = 0; s < 7; s++)
         for (int x = 0; x < 4; x++) {
             gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1],
-                            .k = shape[s][2], .ta = x == 1, .pad = x, .alpha = x == 2 ? 0.3 : 1 };
+                            .k = shape[s][2], .ta = x == 1, .tb = x >= 2, .pad = x, .alpha = x == 2 ? 0.3 : 1 };
             run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
         }
 }

@@ -35,14 +35,16 @@ typedef struct tn__gemm_block {
 /* Few rows of C = A B, B as it lies: kernels/gemm_stream.h. a is packed by stream_pack, or one row. */
 enum {
     TN__GEMM_STREAM_DEPTH = 8, /* rows of B that are in registers */
-    TN__GEMM_STREAM_GAP = 16   /* elements between rows of sums */
+    TN__GEMM_STREAM_GAP = 16,  /* elements between rows of sums */
+    TN__GEMM_STREAM_COLS = 32, /* columns that are turned together, so many rows at a time */
+    TN__GEMM_STREAM_TURN = 128
 };
 typedef struct tn__gemm_stream {
     int64_t     m, n, k;
     const void *a, *b;
-    int64_t     b_row;
-    void       *c, *sums;  /* sums: [blocks][m][block + gap] */
-    int64_t     c_row, block; /* columns of which the sums stay in L1, whole vectors */
+    int64_t     b_row, b_col;       /* one of them is 1 */
+    void       *c, *sums, *turned;  /* sums: [blocks][m][block + gap]; turned: [TURN][COLS] */
+    int64_t     c_row, block;       /* columns of which the sums stay in L1, whole vectors */
 } tn__gemm_stream;
 
 typedef struct tn__gemm_kernels tn__gemm_kernels;

@@ -4,7 +4,9 @@
  * A unit takes DEPTH rows of B, a vector or two wide, into registers and adds them to each row of C in
  * turn: a load and a store of C for DEPTH multiply-adds, each element still one chain in rising order of
  * k. Rows of C lie close together in a buffer, a line more than they are wide apart: at the distance
- * that they have in C, stores would stand in the way of loads 4 KiB from them. */
+ * that they have in C, stores would stand in the way of loads 4 KiB from them.
+ *
+ * Where B lies by columns, some of them at a time are turned into a buffer in L1 first. */
 
 enum {
     STREAM_DEPTH = TN__GEMM_STREAM_DEPTH,
@@ -14,6 +16,8 @@ enum {
     STREAM_NV = 1,
 #endif
     STREAM_RUN = 32, /* rows of B that pass by all blocks of columns before the next ones do */
+    STREAM_COLS = TN__GEMM_STREAM_COLS, /* that are turned together, */
+    STREAM_TURN = TN__GEMM_STREAM_TURN, /* so many rows at a time */
 };
 
 /* a [k / DEPTH][m][DEPTH], and what is left of k as [k % DEPTH][m]. */
@@ -73,12 +77,12 @@ static void NAME(stream_part)(const NAME(stream_args) *u) { NAME(stream_unit)(u,
 static void NAME(stream_row)(const NAME(stream_args) *u) { NAME(stream_unit)(u, 1, 1, false); }
 static void NAME(stream_row_part)(const NAME(stream_args) *u) { NAME(stream_unit)(u, 1, 1, true); }
 
-/* Rows [p, p + depth) of B, columns [j, j + n) into the sums of that block. */
-static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t p, int depth, int64_t j, int64_t n)
+/* Rows [p, p + depth) of n columns of B, which lie at b, into sums. */
+static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t c_row, int64_t p, int depth,
+                              const T *b, int64_t b_row, int64_t n, bool fetches)
 {
-    NAME(stream_args) u = { .a = (const T *)g->a + p * g->m, .b = (const T *)g->b + p * g->b_row + j,
-                            .c = sums, .m = g->m, .b_row = g->b_row, .c_row = g->block + TN__GEMM_STREAM_GAP,
-                            .ahead = p + 2 * depth <= g->k ? depth * g->b_row : 0, .starts = p == 0 };
+    NAME(stream_args) u = { .a = (const T *)g->a + p * g->m, .b = b, .c = sums, .m = g->m, .b_row = b_row,
+                            .c_row = c_row, .ahead = fetches ? depth * b_row : 0, .starts = p == 0 };
     int64_t l = 0;
     for (; depth > 1 && l + STREAM_NV * LANES <= n; l += STREAM_NV * LANES) {
         NAME(stream_whole)(&u);
@@ -92,24 +96,70 @@ static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t p, int 
     }
 }
 
-/* sums is [blocks][m][block + gap]; C is set from it. */
-static void NAME(stream)(const tn__gemm_stream *g)
+/* C's columns [j, j + n) from their sums. */
+static void NAME(stream_put)(const tn__gemm_stream *g, const T *sums, int64_t c_row, int64_t j, int64_t n)
+{
+    for (int64_t i = 0; i < g->m; i++)
+        memcpy((T *)g->c + i * g->c_row + j, sums + i * c_row, (size_t)n * sizeof(T));
+}
+
+/* sums is [blocks][m][block + gap]. */
+static void NAME(stream_by_rows)(const tn__gemm_stream *g)
 {
     const int64_t row = g->block + TN__GEMM_STREAM_GAP, run = g->block < g->n ? STREAM_RUN : g->k;
+    T            *sums;
     for (int64_t p0 = 0; p0 < g->k; p0 += run) {
         const int64_t p1 = g->k - p0 < run ? g->k : p0 + run;
-        T            *sums = g->sums;
+        sums = g->sums;
         for (int64_t j = 0; j < g->n; j += g->block, sums += g->m * row) {
             const int64_t n = g->n - j < g->block ? g->n - j : g->block;
-            int64_t       p = p0;
-            for (; p + STREAM_DEPTH <= p1; p += STREAM_DEPTH) NAME(stream_rows)(g, sums, p, STREAM_DEPTH, j, n);
-            for (; p < p1; p++) NAME(stream_rows)(g, sums, p, 1, j, n);
+            for (int64_t p = p0, depth; p < p1; p += depth) {
+                depth = p1 - p < STREAM_DEPTH ? 1 : STREAM_DEPTH;
+                NAME(stream_rows)(g, sums, row, p, (int)depth, (const T *)g->b + p * g->b_row + j, g->b_row, n,
+                                  p + 2 * depth <= g->k);
+            }
         }
     }
-    const T *sums = g->sums;
-    for (int64_t j = 0; j < g->n; j += g->block)
-        for (int64_t i = 0; i < g->m; i++, sums += row) {
-            const int64_t n = g->n - j < g->block ? g->n - j : g->block;
-            memcpy((T *)g->c + i * g->c_row + j, sums, (size_t)n * sizeof(T));
+    sums = g->sums;
+    for (int64_t j = 0; j < g->n; j += g->block, sums += g->m * row)
+        NAME(stream_put)(g, sums, row, j, g->n - j < g->block ? g->n - j : g->block);
+}
+
+/* Part number `part` of the parts in which a block of so many columns and rows comes into L1. */
+static void NAME(stream_fetch)(const T *b, int64_t b_col, int64_t cols, int64_t rows, int64_t part, int64_t parts)
+{
+    enum { IN_LINE = 64 / (int)sizeof(T) };
+    for (int64_t j = cols * part / parts; j < cols * (part + 1) / parts; j++)
+        for (int64_t p = 0; p < rows; p += IN_LINE) __builtin_prefetch(b + j * b_col + p);
+}
+
+/* The same where the columns of B are contiguous. sums is [m][COLS + gap], turned [TURN][COLS]. */
+static void NAME(stream_by_cols)(const tn__gemm_stream *g)
+{
+    const int64_t row = STREAM_COLS + TN__GEMM_STREAM_GAP, b_col = g->b_col;
+    const T      *b = g->b;
+    T            *sums = g->sums, *turned = g->turned;
+    for (int64_t j = 0; j < g->n; j += STREAM_COLS) {
+        const int64_t n = g->n - j < STREAM_COLS ? g->n - j : STREAM_COLS;
+        for (int64_t p0 = 0; p0 < g->k; p0 += STREAM_TURN) {
+            const bool    is_last = g->k - p0 <= STREAM_TURN;
+            const int64_t p1 = is_last ? g->k : p0 + STREAM_TURN, next_j = is_last ? j + n : j;
+            const int64_t next_p = is_last ? 0 : p1, left = g->n - next_j;
+            NAME(pack_lines)(turned, b + j * b_col + p0, b_col, n, STREAM_COLS, p1 - p0, 1);
+            for (int64_t p = p0, depth; p < p1; p += depth) {
+                depth = p1 - p < STREAM_DEPTH ? 1 : STREAM_DEPTH;
+                NAME(stream_fetch)(b + next_j * b_col + next_p, b_col, left < STREAM_COLS ? left : STREAM_COLS,
+                                   g->k - next_p < STREAM_TURN ? g->k - next_p : STREAM_TURN,
+                                   (p - p0) / STREAM_DEPTH, STREAM_TURN / STREAM_DEPTH);
+                NAME(stream_rows)(g, sums, row, p, (int)depth, turned + (p - p0) * STREAM_COLS, STREAM_COLS, n, false);
+            }
         }
+        NAME(stream_put)(g, sums, row, j, n);
+    }
+}
+
+static void NAME(stream)(const tn__gemm_stream *g)
+{
+    if (g->b_col == 1) NAME(stream_by_rows)(g);
+    else NAME(stream_by_cols)(g);
 }
