@@ -6,7 +6,7 @@
 
 enum {
     LINE = 64,
-    ROWS_MOST = 96, /* with more, packing B for tiles is worth it */
+    ROWS_MOST = 80, /* with more, packing B for tiles is worth it */
     WIDTH_MOST = 2048,  /* columns of a task */
     WIDTH_LEAST = 64,
     BLOCK_LEAST = 64,   /* columns of C that stay in L1 */
