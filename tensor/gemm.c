@@ -20,7 +20,7 @@ enum {
     KB_LEAST = 1024,       /* of a superblock, where k goes so far */
     B_BYTES_MOST = 4 << 20, /* of B packed for all; more only for rounding */
     B_BYTES_LEAST = 1 << 20,
-    ROW_BYTES_MOST = 2048, /* of B where it lies */
+    ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
 };
