@@ -188,7 +188,11 @@ static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
-enum { PIECE = 16 / (int)sizeof(T) }; /* elements in 16 bytes */
+enum {
+    PIECE = 16 / (int)sizeof(T), /* elements in 16 bytes */
+    IN_LINE = 64 / (int)sizeof(T),
+    SOON = 16 /* rows ahead are fetched: strides beyond a page are nothing that hardware foresees */
+};
 
 /* A pack is dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k, where dst has rows of
  * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many
@@ -214,10 +218,13 @@ static void NAME(pack_rows)(T *dst, const T *src, int64_t step, int64_t n_lines,
 static void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels, int64_t k, VEC by)
 {
     for (int64_t p = 0; p < k; p++)
-        for (int64_t q = 0; q < n_panels; q++)
+        for (int64_t q = 0; q < n_panels; q++) {
+            UNROLL for (int v = 0; v < NV; v += 64 / (LANES * (int)sizeof(T)))
+                __builtin_prefetch(src + (p + SOON) * step + (q * NV + v) * LANES);
             UNROLL for (int v = 0; v < NV; v++)
                 v_store(dst + (q * k + p) * NV * LANES + v * LANES,
                         v_mul(by, v_load(src + p * step + (q * NV + v) * LANES)));
+        }
 }
 
 /* LANES lines x PIECE values of k, transposed. p[q] is the first of PIECE neighbouring lines; what
@@ -250,6 +257,7 @@ TN_INLINE void NAME(pack_band)(T *dst, const T *src, int64_t line, int64_t width
     const T *p[LANES / PIECE];
     for (int q = 0; q < LANES / PIECE; q++) p[q] = src + q * PIECE * line;
     for (; k >= PIECE; k -= PIECE) {
+        if (k % IN_LINE < PIECE) UNROLL for (int l = 0; l < LANES; l++) __builtin_prefetch(p[0] + l * line + 4 * IN_LINE);
         NAME(pack_square)(dst, p, line, width, by, is_scaled);
         dst += PIECE * width;
         UNROLL for (int q = 0; q < LANES / PIECE; q++) {
@@ -334,7 +342,7 @@ enum { STRIPS = 4 }; /* of A, packed together */
 static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k, VEC by)
 {
     for (int64_t p = 0; p < k; p++)
-        for (int s = 0; s < n; s++)
+        for (int s = 0; s < n; s++, __builtin_prefetch(a + i[s] + (p + SOON) * step))
             NAME(copy)(dst + i[s] * k + p * (i[s + 1] - i[s]), a + i[s] + p * step, i[s + 1] - i[s], by);
 }
 
@@ -373,7 +381,9 @@ static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int6
 {
     enum { IN_LINE = 64 / (int)sizeof(T) };
     const bool    flat = line == 1;
-    const int64_t cols = ((flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
+    const int64_t into = (int64_t)((uintptr_t)src / sizeof(T) % IN_LINE);
+    const int64_t cols = (into + (flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
+    src -= into;
     return (NAME(ahead)){ src, flat ? step : line, flat ? k : n_lines, cols, 0, n };
 }
 
@@ -435,10 +445,10 @@ static void NAME(block)(const tn__gemm_block *g)
     const int64_t   slab = g->width * panels;
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
-    NAME(ahead)     ahead = { 0 }, next = { 0 };
-    if (g->next_a)
-        next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k,
-                              n / 2 * ((g->n + g->width - 1) / g->width));
+    NAME(ahead)     ahead = { 0 }, next = { 0 }, none = { 0 };
+    const int64_t   n_panels = (g->n + g->width - 1) / g->width;
+    if (g->next_a) /* late, or what the block itself streams through L2 would push it out again */
+        next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, n / 2 * ((n_panels + 1) / 2));
     for (int64_t j = 0; j < g->n; j += g->width) {
         const int64_t w = g->n - j < g->width ? g->n - j : g->width;
         const int64_t whole = (w + LANES - 1) / LANES * LANES, in_slab = j % slab;
@@ -459,7 +469,7 @@ static void NAME(block)(const tn__gemm_block *g)
         t.b_step = g->b_packed ? whole : g->b_row;
         t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
               (g->has_packed_b ? j * g->k : g->b_packed ? in_slab * g->k : j);
-        NAME(column)(g, &t, &ahead, &next, j, w);
+        NAME(column)(g, &t, &ahead, j >= n_panels / 2 * g->width ? &next : &none, j, w);
     }
 }
 
