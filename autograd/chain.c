@@ -4,12 +4,23 @@
  * instruction is one call of a span kernel on contiguous operands: an input's own memory where it is
  * contiguous, else a gathered copy; a register (a block of scratch) for what is used only inside; an
  * output's own memory for what is not. One op alone is a chain of one instruction, so fusing changes
- * no bit: the same kernels see the same numbers. */
+ * no bit: the same kernels see the same numbers.
+ *
+ * A chain over more than the caches hold takes small blocks, whose outputs are registers too: these are
+ * written past the caches, and with each line that goes one of the next inputs' is asked for. */
 #include "autograd/program.h"
+#include "tensor/stream.h"
 
 #include <string.h>
 
-enum { FLAG_BYTES = 64, MIN_BLOCK = 256, MAX_BLOCK = 2048, L1_BUDGET = 20 * 1024, TASK_ELEMENTS = 16384 };
+enum {
+    FLAG_BYTES = 64,
+    MIN_BLOCK = 256,
+    MAX_BLOCK = 2048,
+    L1_BUDGET = 20 * 1024,
+    TASK_ELEMENTS = 16384,
+    LEAD = 512 /* bytes between the end of a block and what is asked for with its first line */
+};
 
 /* ---- laying out ---------------------------------------------------------------------------------- */
 
@@ -24,7 +35,8 @@ static void assign_registers(tn__chain *c)
     for (int s = 0; s < c->n_slots; s++) {
         tn__slot *slot = &c->slot[s];
         slot->reg = -1;
-        if (slot->kind == TN__SLOT_GATHER || slot->kind == TN__SLOT_SCALAR)
+        bool is_out = slot->kind == TN__SLOT_OUT && c->is_far;
+        if (slot->kind == TN__SLOT_GATHER || slot->kind == TN__SLOT_SCALAR || is_out)
             slot->reg = (int16_t)c->n_registers, busy[c->n_registers++] = true;
     }
     for (int i = 0; i < c->n_instr; i++) {
@@ -48,27 +60,37 @@ static void assign_registers(tn__chain *c)
     }
 }
 
-void tn__chain_finish(tn__chain *c, int threads)
+void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
 {
-    assign_registers(c);
-    int64_t size = 1;
+    int64_t size = 1, inner = c->rank ? c->dim[c->rank - 1] : 1;
     for (int s = 0; s < c->n_slots; s++)
         if (c->slot[s].size > size) size = c->slot[s].size;
+    for (int s = 0; s < c->n_slots; s++) {
+        tn__slot *slot = &c->slot[s];
+        slot->is_row = slot->kind == TN__SLOT_GATHER && slot->stride[c->rank - 1] == 1;
+        for (int d = 0; d < c->rank - 1; d++) slot->is_row &= slot->stride[d] == 0;
+    }
+    c->is_far = tn__ctx_streams(ctx, c->n * size), c->stream = tn__ctx_kernels(ctx)->stream;
+    assign_registers(c);
     int64_t block = L1_BUDGET / ((c->n_registers + 2) * size);
     block = block < MIN_BLOCK ? MIN_BLOCK : block > MAX_BLOCK ? MAX_BLOCK : block;
-    /* blocks that end where rows end: broadcast rows are then read where they lie */
-    int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
-    if (inner >= MIN_BLOCK) {
+    if (c->is_far) {
+        const int64_t most = TN_STREAM_BLOCK / size;
+        block = block < most ? block : most;
+    }
+    /* blocks that end where rows end: broadcast rows are then read where they lie; but far away whole
+     * cache lines count for more */
+    c->row = inner >= MIN_BLOCK && !(c->is_far && inner % TN_LINE) ? inner : 0;
+    if (c->row) {
         int64_t parts = (inner + block - 1) / block;
         block = (inner + parts - 1) / parts;
         block = (block + 63) / 64 * 64;
-    } else if (inner > 0) {
+    } else if (inner > 0 && inner < MIN_BLOCK && !c->is_far) {
         block = block / inner * inner;
     }
     c->block = block;
     c->register_bytes = (size_t)(((block + 63) / 64 * 64) * size);
     c->worker_bytes = FLAG_BYTES + (size_t)c->n_registers * c->register_bytes;
-    (void)threads;
 }
 
 /* ---- running --------------------------------------------------------------------------------------- */
@@ -141,21 +163,60 @@ static void fill_scalars(const tn__chain_run *r, char *scratch)
     }
 }
 
-static void run_block(const tn__chain_run *r, int64_t first, int64_t n, char *scratch)
+static bool is_streamed(const tn__chain_run *r, const tn__slot *slot)
+{
+    return slot->kind == TN__SLOT_OUT && r->streamed >> slot->at & 1;
+}
+
+/* Where the block of elements [first, first + n) is, of each slot; the first is in this column. */
+static void find_operands(const tn__chain_run *r, int64_t first, int64_t column, int64_t n,
+                          char *registers, const char **at)
 {
     const tn__chain *c = r->chain;
-    const char      *at[TN__CHAIN_SLOTS];
-    char            *registers = scratch + FLAG_BYTES;
     for (int s = 0; s < c->n_slots; s++) {
         const tn__slot *slot = &c->slot[s];
         char *room = slot->reg >= 0 ? registers + (size_t)slot->reg * c->register_bytes : NULL;
         switch (slot->kind) {
-        case TN__SLOT_DIRECT: at[s] = (const char *)r->in[slot->at].data + first * slot->size; break;
-        case TN__SLOT_OUT: at[s] = (const char *)r->out[slot->at].data + first * slot->size; break;
-        case TN__SLOT_GATHER: at[s] = gather(c, slot, r->in[slot->at].data, first, n, room); break;
+        case TN__SLOT_DIRECT:
+            at[s] = (const char *)r->in[slot->at].data + first * slot->size;
+            break;
+        case TN__SLOT_OUT:
+            at[s] = is_streamed(r, slot) ? room : (char *)r->out[slot->at].data + first * slot->size;
+            break;
+        case TN__SLOT_GATHER:
+            if (slot->is_row && column + n <= c->dim[c->rank - 1])
+                at[s] = (const char *)r->in[slot->at].data + column * slot->size;
+            else
+                at[s] = gather(c, slot, r->in[slot->at].data, first, n, room);
+            break;
         default: at[s] = room; break;
         }
     }
+}
+
+/* Writes this block's outputs past the caches, and asks for the inputs' next blocks meanwhile. */
+static void stream_outputs(const tn__chain_run *r, int64_t first, int64_t n, const char *const *at)
+{
+    const tn__chain *c = r->chain;
+    const char      *ahead[TN__CHAIN_IN];
+    int              n_ahead = 0;
+    for (int s = 0; s < c->n_slots; s++)
+        if (c->slot[s].kind == TN__SLOT_DIRECT) ahead[n_ahead++] = at[s] + n * c->slot[s].size + LEAD;
+    for (int s = 0; s < c->n_slots; s++) {
+        const tn__slot *slot = &c->slot[s];
+        if (!is_streamed(r, slot)) continue;
+        c->stream((char *)r->out[slot->at].data + first * slot->size, at[s], (size_t)(n * slot->size),
+                  ahead, n_ahead);
+        n_ahead = 0;
+    }
+    for (int a = 0; a < n_ahead; a++) tn__prefetch(ahead[a], TN_STREAM_BLOCK); /* all in place */
+}
+
+static void run_block(const tn__chain_run *r, int64_t first, int64_t column, int64_t n, char *scratch)
+{
+    const tn__chain *c = r->chain;
+    const char      *at[TN__CHAIN_SLOTS];
+    find_operands(r, first, column, n, scratch + FLAG_BYTES, at);
     tn_span_args a = { .n = n, .first = first, .seed = r->seed, .run = r->run };
     for (int i = 0; i < c->n_instr; i++) {
         const tn__instr *in = &c->instr[i];
@@ -165,6 +226,7 @@ static void run_block(const tn__chain_run *r, int64_t first, int64_t n, char *sc
         a.attrs = in->attrs;
         in->fn(&a);
     }
+    if (r->is_far) stream_outputs(r, first, n, at);
 }
 
 void tn__chain_prepare(const tn__chain_run *r, int threads)
@@ -176,16 +238,17 @@ void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker
 {
     const tn__chain *c = r->chain;
     char            *scratch = r->scratch + (size_t)worker * c->worker_bytes;
-    int64_t          inner = c->rank ? c->dim[c->rank - 1] : 1;
     if (!scratch[0]) {
         fill_scalars(r, scratch);
         scratch[0] = 1;
     }
-    while (n > 0) {
+    const int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
+    for (int64_t column = first % inner; n > 0;) {
         int64_t step = n < c->block ? n : c->block;
-        if (inner >= MIN_BLOCK && step > inner - first % inner) step = inner - first % inner;
-        run_block(r, first, step, scratch);
-        first += step, n -= step;
+        if (c->row && step > c->row - column) step = c->row - column;
+        run_block(r, first, column, step, scratch);
+        first += step, n -= step, column += step;
+        if (column >= inner) column = first % inner;
     }
 }
 
@@ -199,6 +262,21 @@ static void run_task(void *arg, int64_t task, int worker)
     const loop *l = arg;
     int64_t     first = task * l->task, n = l->run->chain->n - first;
     tn__chain_span(l->run, first, n < l->task ? n : l->task, worker);
+    if (l->run->streamed) tn__stream_end();
+}
+
+/* The outputs that do not take the place of an input: that one's lines are in the cache. */
+static unsigned streamed_outputs(const tn__chain_run *r)
+{
+    unsigned all = 0;
+    for (int s = 0; s < r->chain->n_slots; s++)
+        if (r->chain->slot[s].kind == TN__SLOT_OUT) all |= 1u << r->chain->slot[s].at;
+    for (int o = 0; o < TN__CHAIN_OUT; o++)
+        for (int s = 0; all >> o & 1 && s < r->chain->n_slots; s++) {
+            const tn__slot *slot = &r->chain->slot[s];
+            if (slot->kind == TN__SLOT_DIRECT && r->in[slot->at].data == r->out[o].data) all &= ~(1u << o);
+        }
+    return all;
 }
 
 void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r)
@@ -206,12 +284,14 @@ void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r)
     const tn__chain *c = r->chain;
     int              threads = tn_ctx_threads(ctx);
     if (c->n == 0) return;
-    tn__chain_prepare(r, threads);
+    tn__chain_run run = *r;
+    run.is_far = c->is_far;
+    if (c->is_far) run.streamed = streamed_outputs(r);
+    tn__chain_prepare(&run, threads);
     int64_t task = TASK_ELEMENTS, most = (c->n + 4 * threads - 1) / (4 * threads);
     if (task < most) task = most;
-    int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
-    int64_t unit = inner >= MIN_BLOCK ? inner : c->block;
+    int64_t unit = c->row ? c->row : c->block;
     if (unit < 2 * task) task = (task + unit - 1) / unit * unit;
-    loop l = { r, task };
+    loop l = { &run, task };
     tn_parallel_for(ctx, (c->n + task - 1) / task, run_task, &l);
 }

@@ -364,7 +364,7 @@ static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
         }
     }
     merge_dims(c, &b->shape);
-    tn__chain_finish(c, tn_ctx_threads(f->ctx));
+    tn__chain_finish(c, f->ctx);
     return c;
 }
 

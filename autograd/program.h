@@ -49,6 +49,7 @@ typedef struct tn__slot {
     uint8_t       size; /* bytes of an element */
     int16_t       at;   /* position among the chain's inputs or outputs */
     int16_t       reg;  /* block of scratch, or -1 */
+    bool          is_row; /* GATHER: one row for all */
     int64_t       stride[TN_MAX_RANK]; /* GATHER: over the chain's dims */
 } tn__slot;
 
@@ -65,7 +66,11 @@ typedef struct tn__chain {
     int       rank;                /* dims of the result, merged where every input allows */
     int64_t   dim[TN_MAX_RANK];
     int64_t   n;                   /* elements of the result */
-    int64_t   block;               /* elements at a time */
+    bool      is_far;              /* more than the caches hold */
+    void    (*stream)(void *to, const void *from, size_t bytes, const char *const *ahead,
+                      int n_ahead); /* past them: tensor/stream.h */
+    int64_t   block;               /* elements at a time, */
+    int64_t   row;                 /* which do not go beyond the end of such a row; 0: they do */
     size_t    register_bytes;      /* of one block of scratch */
     size_t    worker_bytes;        /* scratch of one worker: a flag (64 bytes), then the registers */
     tn__slot  slot[TN__CHAIN_SLOTS];
@@ -78,10 +83,12 @@ typedef struct tn__chain_run {
     const tn_tensor *in, *out;
     char            *scratch;
     uint64_t         seed, run;
+    bool             is_far;   /* reads ahead, */
+    unsigned         streamed; /* and writes these outputs past the caches */
 } tn__chain_run;
 
 /* Lays out registers and blocks once slots, instructions and dims are there. */
-void tn__chain_finish(tn__chain *c, int threads);
+void tn__chain_finish(tn__chain *c, const tn_ctx *ctx);
 void tn__chain_prepare(const tn__chain_run *r, int threads); /* before the blocks of a run */
 void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker); /* [first, first + n) */
 void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r);

@@ -36,6 +36,7 @@ struct tn_ctx {
     tn_cpu_level      cpu;
     const tn_kernels *kernels;
     tn__caches        caches;
+    int64_t           stream_from; /* bytes */
     tn__pool         *pool;
     atomic_bool       is_running, is_cancelled;
     atomic_bool       has_failed; /* taken by the first error, before its text is written */
@@ -241,6 +242,7 @@ tn_ctx *tn_ctx_new(const tn_ctx_options *options)
     ctx->cpu = tn__cpu_cap(o.cpu);
     ctx->kernels = tn__cpu_kernels(ctx->cpu);
     ctx->caches = tn__cpu_caches();
+    ctx->stream_from = ctx->caches.l3 / 2;
     atomic_init(&ctx->is_running, false);
     atomic_init(&ctx->has_failed, false);
     atomic_init(&ctx->status, TN_OK);
@@ -265,6 +267,9 @@ uint64_t          tn_ctx_seed(const tn_ctx *ctx) { return ctx ? ctx->seed : 0; }
 tn_cpu_level      tn_ctx_cpu(const tn_ctx *ctx) { return ctx ? ctx->cpu : TN_CPU_AUTO; }
 const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx) { return ctx->kernels; }
 tn__caches        tn__ctx_caches(const tn_ctx *ctx) { return ctx->caches; }
+
+bool              tn__ctx_streams(const tn_ctx *ctx, int64_t bytes) { return bytes >= ctx->stream_from; }
+void              tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes) { ctx->stream_from = bytes; }
 tn__pool         *tn__ctx_pool(const tn_ctx *ctx) { return ctx->pool; }
 
 bool tn__ctx_enter(tn_ctx *ctx) { return !atomic_exchange(&ctx->is_running, true); }

@@ -38,4 +38,9 @@ typedef struct tn__caches {
 } tn__caches;
 tn__caches tn__ctx_caches(const tn_ctx *ctx);
 
+/* Is a result of so many bytes better written past the caches (tensor/stream.h)? Whoever reads it next
+ * would not find it there anyway. */
+bool tn__ctx_streams(const tn_ctx *ctx, int64_t bytes);
+void tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes); /* for tests: from so many on */
+
 #endif

@@ -3,6 +3,7 @@
  * that is added to the table is tested here without an edit. */
 #include "check.h"
 #include "op_case.h"
+#include "tensor/internal.h"
 
 /* "softmax sample 2" */
 static const char *title(const tn_op *op, const tn_sample *s)
@@ -194,6 +195,15 @@ TEST(ops, threads_change_no_bit)
 {
     tn_ctx *ctx = new_ctx(1, TN_CPU_AUTO);
     other_ctx = new_ctx(3, TN_CPU_AUTO);
+    each_sample(ctx, check_same_bits);
+    tn_ctx_free(other_ctx), tn_ctx_free(ctx);
+}
+
+TEST(ops, writing_past_the_caches_changes_no_bit)
+{
+    tn_ctx *ctx = new_ctx(1, TN_CPU_AUTO);
+    other_ctx = new_ctx(2, TN_CPU_AUTO);
+    tn__ctx_stream_from(other_ctx, 0);
     each_sample(ctx, check_same_bits);
     tn_ctx_free(other_ctx), tn_ctx_free(ctx);
 }

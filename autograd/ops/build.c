@@ -54,3 +54,11 @@ tn_shape tn__kept_shape(const tn_node *x, const tn_shape *axes)
         if (axes->dim[i] >= 0 && axes->dim[i] < s.rank) s.dim[axes->dim[i]] = 1;
     return s;
 }
+
+bool tn__is_far(const tn_exec *e)
+{
+    const tn_tensor *out = &e->out[0];
+    for (int i = 0; i < e->n_in; i++)
+        if (e->in[i].data == out->data) return false;
+    return tn__ctx_streams(e->ctx, tn_shape_size(&out->shape) * (int64_t)tn_dtype_size(out->dtype));
+}

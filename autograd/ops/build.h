@@ -1,4 +1,5 @@
-/* What the functions share that put several ops into a graph, or look at their arguments first. */
+/* What the functions share that put several ops into a graph, or look at their arguments first; and
+ * what kernels ask. */
 #ifndef TN_AUTOGRAD_OPS_BUILD_H
 #define TN_AUTOGRAD_OPS_BUILD_H
 
@@ -17,5 +18,8 @@ tn_shape tn__axes_of(const tn_node *x, const int *axes, int n);
 
 /* x's shape with those axes at size 1. */
 tn_shape tn__kept_shape(const tn_node *x, const tn_shape *axes);
+
+/* Should out[0] be written past the caches? Not over an input, whose lines are there. */
+bool tn__is_far(const tn_exec *e);
 
 #endif

@@ -209,6 +209,7 @@ static tn_status cross_entropy_rows_grad_run(tn_exec *e)
     const bool        is_f32 = e->in[0].dtype == TN_F32;
     job j = { .rows = is_f32 ? k->cross_entropy_grad_rows_f32 : k->cross_entropy_grad_rows_f64 };
     j.a.shift = e->in[2].data, j.a.log_sum = e->in[3].data, j.a.dlogits = e->out[0].data;
+    j.a.is_far = tn__is_far(e);
     j.a.dloss = e->in[4].data, j.a.dnll = e->in[5].data, j.a.dlog_sum = e->in[6].data;
     return run_rows(e, &j);
 }

@@ -123,6 +123,7 @@ static tn_status run_norm(tn_exec *e, bool rms)
     j.norm.beta = a->has_beta ? e->in[e->n_in - 1].data : NULL;
     j.norm.mean = rms ? NULL : e->out[1].data;
     j.norm.rstd = e->out[rms ? 1 : 2].data;
+    j.norm.is_far = tn__is_far(e);
     j.step = (TASK + j.norm.n) / (j.norm.n + 1);
     tn_parallel_for(e->ctx, (j.n_rows + j.step - 1) / j.step, rows_task, &j);
     return TN_OK;
@@ -185,6 +186,7 @@ static tn_status run_grad(tn_exec *e, bool rms)
                             .parts = e->scratch, .n_vectors = a->has_gamma + a->has_beta };
     if (a->has_gamma) j.sum[0] = e->out[1].data;
     if (a->has_beta) j.sum[1] = e->out[e->n_out - 1].data;
+    j.norm.is_far = tn__is_far(e);
     j.step = block_rows(j.n_rows, j.norm.n);
     j.n_blocks = (j.n_rows + j.step - 1) / j.step;
     tn_parallel_for(e->ctx, j.n_blocks, block_task, &j);

@@ -19,7 +19,7 @@ typedef struct job {
     const tn_kernels *k;
     const char       *in[2];
     char             *out;
-    bool              is_f32, is_log, is_grad;
+    bool              is_f32, is_log, is_grad, is_far;
     int64_t           outer, n, inner, width, n_tiles, step;
     char             *room;
     size_t            room_bytes;   /* of a worker */
@@ -33,10 +33,10 @@ static void rows_task(void *arg, int64_t task, int worker)
     (void)worker;
     if (j->is_grad)
         (j->is_f32 ? j->k->softmax_grad_rows_f32 : j->k->softmax_grad_rows_f64)(
-            j->in[0] + at, j->in[1] + at, j->out + at, rows, j->n, j->is_log);
+            j->in[0] + at, j->in[1] + at, j->out + at, rows, j->n, j->is_log, j->is_far);
     else
         (j->is_f32 ? j->k->softmax_rows_f32 : j->k->softmax_rows_f64)(j->in[0] + at, j->out + at, rows,
-                                                                      j->n, j->is_log);
+                                                                      j->n, j->is_log, j->is_far);
 }
 
 /* Tile number `tile` of all slabs' columns. */
@@ -47,10 +47,10 @@ static void run_tile(const job *j, int64_t tile, void *room)
     const int64_t at = (tile / tiles * j->n * j->inner + first) * (j->is_f32 ? 4 : 8);
     if (j->is_grad)
         (j->is_f32 ? j->k->softmax_grad_columns_f32 : j->k->softmax_grad_columns_f64)(
-            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, room);
+            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far, room);
     else
         (j->is_f32 ? j->k->softmax_columns_f32 : j->k->softmax_columns_f64)(
-            j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log, room);
+            j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far, room);
 }
 
 static void tiles_task(void *arg, int64_t task, int worker)
@@ -101,6 +101,7 @@ static tn_status run_along(tn_exec *e, bool is_grad, bool is_log)
     j.k = tn__ctx_kernels(e->ctx), j.room = e->scratch;
     j.in[0] = e->in[0].data, j.in[1] = e->in[e->n_in - 1].data, j.out = e->out[0].data;
     if (j.outer == 0) return TN_OK;
+    j.is_far = tn__is_far(e);
     if (j.inner == 1) {
         j.step = (TASK + j.n - 1) / j.n;
         tn_parallel_for(e->ctx, (j.outer + j.step - 1) / j.step, rows_task, &j);

@@ -7,6 +7,7 @@
     TN_KERNELS_RANDOM(X)                                                                           \
     TN_KERNELS_SOFTMAX(X)                                                                          \
     TN_KERNELS_REDUCE(X)                                                                           \
+    TN_KERNELS_STREAM(X)                                                                           \
     TN_KERNELS_ATTENTION(X)
 
 /* gemm_f32.c, gemm_f64.c: the micro-kernels and packing of tensor/gemm.h */
@@ -25,18 +26,20 @@
 
 /* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of `width`
  * neighbouring columns, with room for n rows of width rounded up to 64 bytes (grad: twice that); log:
- * the logarithm of it. Outputs may be the first input's memory. */
+ * the logarithm of it; is_far: written past the caches. Outputs may be the first input's memory. */
 enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 #define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
 #define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
-    X(softmax_rows_##t, void, (const void *x, void *y, int64_t rows, int64_t n, bool log))         \
+    X(softmax_rows_##t, void,                                                                      \
+      (const void *x, void *y, int64_t rows, int64_t n, bool log, bool is_far))                    \
     X(softmax_grad_rows_##t, void,                                                                 \
-      (const void *dy, const void *y, void *dx, int64_t rows, int64_t n, bool log))                \
+      (const void *dy, const void *y, void *dx, int64_t rows, int64_t n, bool log, bool is_far))   \
     X(softmax_columns_##t, void,                                                                   \
-      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log, void *room))    \
+      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log, bool is_far,    \
+       void *room))                                                                                \
     X(softmax_grad_columns_##t, void,                                                              \
       (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width, bool log,  \
-       void *room))
+       bool is_far, void *room))
 
 /* reduce.c: rows and columns of tensor/reduce.h, `stride` elements from row to row */
 #define TN_KERNELS_REDUCE(X)                                                                       \
@@ -46,6 +49,11 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
     X(reduce_cols_f64, void, TN_REDUCE_PARAMS)
 #define TN_REDUCE_PARAMS                                                                           \
     (int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out)
+
+/* stream.c: see tensor/stream.h */
+#define TN_KERNELS_STREAM(X)                                                                       \
+    X(stream, void,                                                                                \
+      (void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead))
 
 /* attention.c: queries [i0, i1) of one head; keys [j0, j1) of one head, backward; the bias of it */
 #define TN_KERNELS_ATTENTION(X) TN_KERNELS_ATTENTION_(X, f32) TN_KERNELS_ATTENTION_(X, f64)

@@ -41,13 +41,15 @@ void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin,
 {
     for (int64_t r = begin; r < end; r++) {
         const T      *x = (const T *)a->logits + r * a->n;
+        const char   *next = (const char *)(x + a->n);
+        tn__queue     queue = { NULL, NULL, { next, next }, a->n * (int64_t)sizeof(T) / TN_LINE };
         const int64_t target = tn__target_at(a->target, a->target_dtype, r);
         T             shift = 0, l = 0;
         if (TN_R(ignored)(a, target)) {
             ((T *)a->nll)[r] = ((T *)a->loss)[r] = 0;
         } else {
             shift = TN_R(shift_of)(TN_R(row_max)(x, a->n));
-            l = tn__log(TN_R(row_exp)(x, NULL, a->n, shift));
+            l = tn__log(TN_R(row_exp)(x, NULL, a->n, shift, &queue));
             const T x_sum = a->smoothing > 0 ? TN_R(row_sum)(x, a->n) : 0;
             TN_R(row_losses)(a, r, x[target], x_sum, shift, l);
         }
@@ -59,26 +61,29 @@ void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin,
 void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
 {
     const int64_t n = a->n;
+    TN_R(far_rows) far;
+    TN_R(far_begin)(&far, a->is_far, n);
     for (int64_t r = begin; r < end; r++) {
         const T      *x = (const T *)a->logits + r * n;
-        T            *dx = (T *)a->dlogits + r * n;
+        T            *to = (T *)a->dlogits + r * n, *dx = TN_R(row_begin)(&far, to);
         const int64_t target = tn__target_at(a->target, a->target_dtype, r);
         if (TN_R(ignored)(a, target)) {
-            for (int64_t i = 0; i < n; i++) dx[i] = 0;
+            for (int64_t i = 0; i < n; i++) to[i] = 0;
             continue;
         }
         const T   e = (T)a->smoothing, dloss = ((const T *)a->dloss)[r], dnll = ((const T *)a->dnll)[r];
         const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]), u = v_set(-(dloss * (e / (T)n)));
         const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
         int64_t   i = 0;
-        for (; i + v_lanes <= n; i += v_lanes) {
-            vec p = v_exp(v_sub(v_sub(v_load(x + i), m), l));
-            v_store(dx + i, v_fma(v_drop_below(p, TN_R(least)), all, u));
+        for (; i < n; i += v_lanes) {
+            tn__queue_run(&far.queue, 1);
+            vec p = v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l));
+            v_store_part(dx + i, n - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
         }
-        vec p = v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l));
-        v_store_part(dx + i, n - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
         dx[target] -= (1 - e) * dloss + dnll;
+        TN_R(row_end)(&far, to, n, x, x);
     }
+    TN_R(far_end)(&far);
 }
 
 /* x += b. */
@@ -97,10 +102,11 @@ void TN_KR(cross_entropy_step_rows)(const struct tn__cross_entropy *a, int64_t b
         T            *x = (T *)a->dlogits + r * n;
         const int64_t target = tn__target_at(a->target, a->target_dtype, r);
         const T       e = (T)a->smoothing;
+        tn__queue     none = { .lines = 0 };
         if (a->bias) TN_R(row_add)(x, a->bias, n);
         const T shift = TN_R(shift_of)(TN_R(row_max)(x, n)), x_target = x[target];
         const T x_sum = e > 0 ? TN_R(row_sum)(x, n) : 0;
-        const T sum = TN_R(row_exp)(x, a->with_grad ? x : NULL, n, shift);
+        const T sum = TN_R(row_exp)(x, a->with_grad ? x : NULL, n, shift, &none);
         TN_R(row_losses)(a, r, x_target, x_sum, shift, tn__log(sum));
         if (!a->with_grad) continue;
         const vec c = v_set(1 / sum), u = v_set(-(e / (T)n));

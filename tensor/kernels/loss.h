@@ -20,6 +20,7 @@ typedef struct tn__cross_entropy {
     void       *dlogits;
     const void *bias;                   /* of the fused step: added to the logits; NULL: none */
     bool        with_grad;
+    bool        is_far;                 /* dlogits of the gradient go past the caches */
 } tn__cross_entropy;
 
 TN_INLINE int64_t tn__target_at(const void *target, tn_dtype dtype, int64_t i)

@@ -18,17 +18,19 @@
 
 #include "tensor/kernels/rows.h"
 
-/* Sum of (x - mean)^2. */
-static T TN_R(row_square)(const T *x, int64_t n, T mean)
+/* Sum of (x - mean)^2, with some lines of the queue meanwhile. */
+static T TN_R(row_square)(const T *x, int64_t n, T mean, tn__queue *queue)
 {
     const vec m = v_set(mean);
     vec       s[4] = { v_set(0), v_set(0), v_set(0), v_set(0) };
     int64_t   i = 0;
-    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes)
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        tn__queue_run(queue, 4);
         for (int k = 0; k < 4; k++) {
             vec d = v_sub(v_load(x + i + k * v_lanes), m);
             s[k] = v_fma(d, d, s[k]);
         }
+    }
     for (; i < n; i += v_lanes) { /* lanes that are not there: mean - mean = 0 */
         vec d = v_sub(v_load_part(x + i, n - i, mean), m);
         s[0] = v_fma(d, d, s[0]);
@@ -76,14 +78,19 @@ void TN_KR(norm_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
 {
     const int64_t n = a->n;
     T            *mean = a->mean, *rstd = a->rstd;
+    TN_R(far_rows) far;
+    TN_R(far_begin)(&far, a->is_far, n);
     for (int64_t r = begin; r < end; r++) {
         const T *x = (const T *)a->x + r * n;
         const T  m = a->rms ? 0 : TN_R(row_sum)(x, n) / (T)n;
-        const T  s = 1 / tn__sqrt(TN_R(row_square)(x, n, m) / (T)n + (T)a->eps);
-        TN_R(norm_row)(x, a->gamma, a->beta, (T *)a->y + r * n, n, v_set(m), v_set(s));
+        const T  s = 1 / tn__sqrt(TN_R(row_square)(x, n, m, &far.queue) / (T)n + (T)a->eps);
+        T      *y = (T *)a->y + r * n;
+        TN_R(norm_row)(x, a->gamma, a->beta, TN_R(row_begin)(&far, y), n, v_set(m), v_set(s));
+        TN_R(row_end)(&far, y, n, x, x);
         if (!a->rms) mean[r] = m;
         rstd[r] = s;
     }
+    TN_R(far_end)(&far);
 }
 
 /* ---- backward ------------------------------------------------------------------------------ */
@@ -120,11 +127,15 @@ TN_INLINE void TN_R(grad_block)(const TN_R(grad_row) *a, int64_t i, int64_t left
     v_store_part(a->dx + i, left, v_mul(a->rstd, v_fma(h, c2, v_sub(g, c1))));
 }
 
-TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms, bool has_gamma)
+TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms, bool has_gamma,
+                                   tn__queue *queue)
 {
     vec     sum[2] = { v_set(0), v_set(0) };
     int64_t i = 0;
-    for (; i + v_lanes <= n; i += v_lanes) TN_R(grad_sums)(a, i, v_lanes, mean, sum, has_gamma);
+    for (; i + v_lanes <= n; i += v_lanes) {
+        tn__queue_run(queue, 1);
+        TN_R(grad_sums)(a, i, v_lanes, mean, sum, has_gamma);
+    }
     if (i < n) TN_R(grad_sums)(a, i, n - i, mean, sum, has_gamma);
     const vec c1 = v_set(rms ? 0 : v_sum(sum[0]) / (T)n), c2 = v_set(-(v_sum(sum[1]) / (T)n));
     for (i = 0; i + v_lanes <= n; i += v_lanes) TN_R(grad_block)(a, i, v_lanes, c1, c2, has_gamma);
@@ -134,18 +145,24 @@ TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, b
 void TN_KR(norm_grad_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
 {
     const int64_t  n = a->n;
+    TN_R(far_rows) far;
     TN_R(grad_row) row = { .gamma = a->gamma, .dgamma = a->dgamma, .dbeta = a->dbeta };
+    TN_R(far_begin)(&far, a->is_far, n);
     for (int64_t i = 0; row.dgamma && i < n; i++) row.dgamma[i] = 0;
     for (int64_t i = 0; row.dbeta && i < n; i++) row.dbeta[i] = 0;
     for (int64_t r = begin; r < end; r++) {
         const T mean = a->rms ? 0 : ((const T *)a->mean)[r];
-        row.x = (const T *)a->x + r * n, row.dy = (const T *)a->dy + r * n, row.dx = (T *)a->dx + r * n;
+        T      *dx = (T *)a->dx + r * n;
+        row.x = (const T *)a->x + r * n, row.dy = (const T *)a->dy + r * n;
+        row.dx = TN_R(row_begin)(&far, dx);
         row.mean = v_set(mean), row.rstd = v_set(((const T *)a->rstd)[r]);
         if (a->gamma)
-            TN_R(norm_grad_row)(&row, n, mean, a->rms, true);
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, true, &far.queue);
         else
-            TN_R(norm_grad_row)(&row, n, mean, a->rms, false);
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, false, &far.queue);
+        TN_R(row_end)(&far, dx, n, row.x, row.dy);
     }
+    TN_R(far_end)(&far);
 }
 
 #endif

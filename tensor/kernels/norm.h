@@ -14,6 +14,7 @@ typedef struct tn__norm {
     void       *y, *mean, *rstd;   /* [rows, n], [rows], [rows]; mean is NULL with rms */
     const void *dy;                /* backward: reads x, gamma, mean, rstd and dy, */
     void       *dx;                /* writes dx, */
+    bool        is_far;            /* y or dx is written past the caches */
     void       *dgamma, *dbeta;    /* and sums over its rows into these [n], each NULL if not wanted */
 } tn__norm;
 

@@ -1,6 +1,7 @@
 /* What kernels do with one row in the cache: included by a kernel template, once per dtype. A sum
  * keeps four blocks of partial sums and adds them as (a + b) + (c + d), then v_sum's tree: its bits
  * depend on n alone. */
+#include "tensor/stream.h"
 
 /* The largest element, -inf of none. NaN may or may not win: what follows has the NaN again. */
 TN_UNUSED static T TN_R(row_max)(const T *x, int64_t n)
@@ -32,11 +33,13 @@ TN_UNUSED static T TN_R(row_sum)(const T *x, int64_t n)
     return v_sum(v_add(v_add(a, b), v_add(c, d)));
 }
 
-TN_UNUSED static T TN_R(row_dot)(const T *x, const T *y, int64_t n)
+/* Sum of x y, with some lines of the queue meanwhile. */
+TN_UNUSED static T TN_R(row_dot)(const T *x, const T *y, int64_t n, tn__queue *queue)
 {
     vec     a = v_set(0), b = a, c = a, d = a;
     int64_t i = 0;
     for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        tn__queue_run(queue, 4);
         a = v_fma(v_load(x + i), v_load(y + i), a);
         b = v_fma(v_load(x + i + v_lanes), v_load(y + i + v_lanes), b);
         c = v_fma(v_load(x + i + 2 * v_lanes), v_load(y + i + 2 * v_lanes), c);
@@ -47,22 +50,67 @@ TN_UNUSED static T TN_R(row_dot)(const T *x, const T *y, int64_t n)
     return v_sum(v_add(v_add(a, b), v_add(c, d)));
 }
 
-/* Sum of e^(x - shift); where y is not NULL, y = e^(x - shift) too (y may be x). */
-TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift)
+/* Sum of e^(x - shift), with some lines of the queue meanwhile; where y is not NULL, y = e^(x - shift) too (y may be x). */
+TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift, tn__queue *queue)
 {
     const vec m = v_set(shift);
     vec       s[4] = { v_set(0), v_set(0), v_set(0), v_set(0) };
     int64_t   i = 0;
-    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes)
+    for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
+        tn__queue_run(queue, 4);
         for (int k = 0; k < 4; k++) {
             vec e = v_exp(v_sub(v_load(x + i + k * v_lanes), m));
             if (y) v_store(y + i + k * v_lanes, e);
             s[k] = v_add(s[k], e);
         }
+    }
     for (; i < n; i += v_lanes) { /* e^-inf = 0 in the lanes that are not there */
         vec e = v_exp(v_sub(v_load_part(x + i, n - i, (T)-INFINITY), m));
         if (y) v_store_part(y + i, n - i, e);
         s[0] = v_add(s[0], e);
     }
     return v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
+}
+
+/* ---- more rows than the caches hold: see tensor/stream.h ------------------------------------------- */
+
+enum { TN_R(room_size) = 8192 / sizeof(T) };
+
+/* A row is made in a room, and goes to memory while the next one is made. */
+typedef struct TN_R(far_rows) {
+    bool      is_far;
+    int       which;
+    tn__queue queue; /* for whoever has a pass of some work: a line for each block of elements */
+    _Alignas(TN_LINE) T room[2][TN_R(room_size)];
+} TN_R(far_rows);
+
+TN_INLINE void TN_R(far_begin)(TN_R(far_rows) *f, bool is_far, int64_t n)
+{
+    f->is_far = tn__streams && is_far && n <= TN_R(room_size), f->which = 0, f->queue.lines = 0;
+}
+
+/* Where to make y. */
+TN_INLINE T *TN_R(row_begin)(TN_R(far_rows) *f, T *y) { return tn__streams && f->is_far ? f->room[f->which] : y; }
+
+/* It is made, of these rows: those two further on are asked for next. */
+TN_UNUSED static void TN_R(row_end)(TN_R(far_rows) *f, T *y, int64_t n, const T *x0, const T *x1)
+{
+    if (!tn__streams || !f->is_far) return;
+    const char *made = (const char *)f->room[f->which];
+    char       *to = (char *)y;
+    int64_t     bytes = n * (int64_t)sizeof(T), head = -(intptr_t)to & (TN_LINE - 1);
+    if (head > bytes) head = bytes;
+    const int64_t lines = (bytes - head) / TN_LINE, tail = head + lines * TN_LINE;
+    memcpy(to, made, (size_t)head), memcpy(to + tail, made + tail, (size_t)(bytes - tail));
+    tn__queue_run(&f->queue, f->queue.lines);
+    const char *next0 = (const char *)(x0 + 2 * n), *next1 = (const char *)(x1 + 2 * n);
+    f->queue = (tn__queue){ to + head, made + head, { next0, next1 }, lines };
+    f->which = !f->which;
+}
+
+TN_INLINE void TN_R(far_end)(TN_R(far_rows) *f)
+{
+    if (!tn__streams || !f->is_far) return;
+    tn__queue_run(&f->queue, f->queue.lines);
+    tn__stream_end();
 }
