@@ -225,15 +225,21 @@ def decode():
             size, beam, batch = job
             n = args.sentences if batch > 1 else max(args.sentences // 10, 1)
             common = ["--size", size, "--beam", beam, "--batch", batch, "--threads", args.threads, "--repeats", 1]
-            mine, peer = [], []
+            mine, one, many, left = [], [], [], None
             for _ in range(args.rounds):
                 mine.append(last(ours("decode", *common, "--text", args.text, "--sentences", n, "--export", work, "--json")))
-                peer.append(last(theirs("ct2_decode.py", work, *common)))
-            ratios = [a["tok_s"] / b["tok_s"] for a, b in zip(mine, peer)]
-            rows.append([size, str(beam), str(batch), str(n), spread(column(mine, "tok_s"), 0), spread(column(peer, "tok_s"), 0),
-                         f"**{spread(ratios, 2)}**", f"{middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
-            write("decode", machine(f"; {peer[0]['peer']}, float32; medians of {args.rounds} alternations") + "\n\n" + table(
-                ["size", "beam", "batch", "sentences", "libtensor, tokens/s", "CTranslate2, tokens/s", "ratio", "MiB: ours, theirs"], rows), job == jobs[-1])
+                found = [last(theirs("ct2_decode.py", work, *common, "--library", library, "--at-once", at_once))
+                         for library, at_once in left or [(k, t) for t in {1, args.threads} for k in ("mkl", "onednn")]]
+                best = [max((x for x in found if x and (x["at_once"] == 1) == is_one), key=lambda x: x["tok_s"], default=None) for is_one in (True, False)]
+                left = [(x["library"], x["at_once"]) for x in best if x]
+                one.append(best[0]), many.append(best[1] or best[0])
+            ratios = [[a["tok_s"] / b["tok_s"] for a, b in zip(mine, peer)] for peer in (one, many)]
+            rows.append([size, str(beam), str(batch), str(n), spread(column(mine, "tok_s"), 0)]
+                        + [f"{spread(column(peer, 'tok_s'), 0)}, {peer[0]['library']}" for peer in (one, many)]
+                        + [f"**{spread(ratio, 2)}**" for ratio in ratios] + [f"{middle(mine, 'rss_mib'):,.0f}, {middle(one, 'rss_mib'):,.0f}"])
+            write("decode", machine(f"; {one[0]['peer']}, float32, with what makes its products faster; medians of {args.rounds} alternations") + "\n\n" + table(
+                ["size", "beam", "batch", "sentences", "libtensor, tokens/s", "CTranslate2, tokens/s", f"{args.threads} batches at a time", "ratio",
+                 f"ratio to {args.threads} at a time", "MiB: ours, theirs"], rows), job == jobs[-1])
 
 
 def padding():

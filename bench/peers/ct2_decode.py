@@ -4,18 +4,16 @@
     build/bench/bench_decode --text pairs.tsv --size base --export work.safetensors
     python3 bench/peers/ct2_decode.py work.safetensors --size base --beam 5 --batch 32 --threads 2
 
-Groups are as bench_decode makes them: by length, and all of a group have the same."""
+Groups are as bench_decode makes them: by length, and all of a group have the same. --at-once N translates N groups at a time,
+each with its share of the threads; --library is what makes the matrix products (mkl or onednn)."""
 import argparse
 import json
+import os
 import resource
 import statistics
 import struct
 import tempfile
 import time
-
-import ctranslate2
-from ctranslate2.specs import TransformerSpec
-import numpy as np
 
 args = argparse.ArgumentParser()
 args.add_argument("work")
@@ -24,7 +22,15 @@ args.add_argument("--beam", type=int, default=1)
 args.add_argument("--batch", type=int, default=32)
 args.add_argument("--threads", type=int, default=2)
 args.add_argument("--repeats", type=int, default=3)
+args.add_argument("--at-once", type=int, default=1)
+args.add_argument("--library", default="mkl")
 args = args.parse_args()
+os.environ["CT2_USE_MKL"] = str(int(args.library == "mkl"))  # read when it is loaded
+
+import ctranslate2
+from ctranslate2.specs import TransformerSpec
+import numpy as np
+
 HEADS, LAYERS = {"tiny": (4, 2), "small": (4, 3), "base": (8, 6)}[args.size]
 
 with open(args.work, "rb") as f:
@@ -86,19 +92,21 @@ groups = [sources[i:i + args.batch] for i in range(0, len(sources), args.batch)]
 with tempfile.TemporaryDirectory() as folder:
     spec.validate()
     spec.save(folder)
-    translator = ctranslate2.Translator(folder, device="cpu", compute_type="float32", inter_threads=1, intra_threads=args.threads)
+    translator = ctranslate2.Translator(folder, device="cpu", compute_type="float32", inter_threads=args.at_once,
+                                        intra_threads=max(args.threads // args.at_once, 1))
 times, busy, tokens = [], [], 0
 for r in range(args.repeats + 1):
-    begin, cpu, tokens = time.perf_counter(), time.process_time(), 0
+    begin, cpu, tokens, running = time.perf_counter(), time.process_time(), 0, []
     for group in groups:
         n = len(group[-1]) + 1  # steps
-        out = translator.translate_batch(group, beam_size=args.beam, min_decoding_length=n, max_decoding_length=n,
-                                         length_penalty=0.6 if args.beam > 1 else 1)
-        tokens += sum(len(x.hypotheses[0]) for x in out)
+        running += translator.translate_batch(group, beam_size=args.beam, min_decoding_length=n, max_decoding_length=n,
+                                              length_penalty=0.6 if args.beam > 1 else 1, asynchronous=True)
+    for sentence in running:
+        tokens += len(sentence.result().hypotheses[0])
     times.append(time.perf_counter() - begin)
     busy.append(time.process_time() - cpu)
 seconds = statistics.median(times[1:])
 print(json.dumps({
     "peer": "CTranslate2 " + ctranslate2.__version__, "size": args.size, "beam": args.beam, "batch": args.batch, "threads": args.threads,
-    "sentences": len(sources), "tokens": tokens, "seconds": seconds, "cpu_s": statistics.median(busy[1:]), "tok_s": tokens / seconds,
+    "at_once": args.at_once, "library": args.library, "sentences": len(sources), "tokens": tokens, "seconds": seconds, "cpu_s": statistics.median(busy[1:]), "tok_s": tokens / seconds,
     "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
