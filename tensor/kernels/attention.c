@@ -205,10 +205,12 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
 {
     const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
     const bool    copies = i1 - i0 > 2 * rows;
-    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .fetcher = fetcher };
+    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)) };
     TN_R(panel)   p[TN_ATTENTION_PANELS];
     int           n = 0;
-    int64_t       end = 0;
+    int64_t       end = 0, n_rows = i1 - i0;
+    tn__attention_fetch next[2]; /* the next block of keys */
+    TN_R(fetcher)       ahead;
     f.s = TN_R(carve)(&scratch, TN_ATTENTION_KEYS * rows);
     f.mask = TN_R(carve)(&scratch, TN_ATTENTION_KEYS / 32 * rows);
     for (; i0 < i1; n++, i0 += rows) {
@@ -217,7 +219,14 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
     }
     for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_KEYS) {
         const int64_t nj = end - j0 < TN_ATTENTION_KEYS ? end - j0 : TN_ATTENTION_KEYS;
+        const int64_t after = end - j0 - nj, soon = after < TN_ATTENTION_KEYS ? after : TN_ATTENTION_KEYS;
         T *free = scratch;
+        if (after > 0) {
+            next[0] = TN_R(rows_soon)(a->k, j0 + nj, a->k_row, soon, a->dh);
+            next[1] = TN_R(rows_soon)(a->v, j0 + nj, a->v_row, soon, a->dv);
+            ahead = TN_R(fetcher_of)(next, 2, n_rows * nj * (a->dh + a->dv) / v_lanes);
+        }
+        f.fetcher = after > 0 ? &ahead : fetcher;
         f.k = TN_R(rows_of)(a->k, j0, a->k_row, nj, a->dh, copies, &free);
         f.v = TN_R(rows_of)(a->v, j0, a->v_row, nj, a->dv, copies, &free);
         for (int i = 0; i < n; i++) {
@@ -232,7 +241,8 @@ void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *scra
 {
     const int64_t rows = TN_ATTENTION_PANELS * TN_ATTENTION_ROWS * v_lanes;
     const int64_t share = a->diagonal < a->tk ? 2 : 1; /* causal: about half of the products are made */
-    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a, (i1 - i0) * a->tk * (a->dh + a->dv) / v_lanes / share);
+    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a->soon, a->n_soon,
+                                             (i1 - i0) * a->tk * (a->dh + a->dv) / v_lanes / share);
     for (; i0 < i1; i0 += rows)
         TN_R(forward_panels)(a, i0, i1 - i0 < rows ? i1 : i0 + rows, &fetcher, (T *)scratch);
 }
@@ -446,8 +456,19 @@ static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, boo
 {
     const int64_t   rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
     TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, j1, adds, fetcher, &scratch);
+    tn__attention_fetch next[4]; /* the next block of queries */
+    TN_R(fetcher)       ahead;
     for (int64_t i = 0; i < a->tq; i += rows) {
         const int64_t n = a->tq - i < rows ? a->tq - i : rows, end = TN_R(keys_before)(a, i + n);
+        const int64_t left = a->tq - i - n, soon = left < rows ? left : rows;
+        if (left > 0) {
+            next[0] = TN_R(rows_soon)(a->q, i + n, a->q_row, soon, a->dh);
+            next[1] = TN_R(rows_soon)(a->dy, i + n, a->dy_row, soon, a->dv);
+            next[2] = TN_R(rows_soon)(a->y, i + n, a->y_row, soon, a->dv);
+            next[3] = TN_R(rows_soon)(a->dq, i + n, a->dq_row, soon, a->dh);
+            ahead = TN_R(fetcher_of)(next, 4, n * (j1 - j0) * (3 * a->dh + 2 * a->dv) / v_lanes);
+        }
+        g.fetcher = left > 0 ? &ahead : fetcher;
         if (end > j0) /* or else the causal rule hides all of these keys */
             TN_R(grad_queries)(a, &g, i, n, end < j1 ? end : j1, adds_dq, scratch);
         else if (!adds_dq)
@@ -464,7 +485,8 @@ static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, boo
 void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, void *scratch)
 {
     const int64_t share = a->diagonal < a->tk ? 2 : 1, products = 3 * a->dh + 2 * a->dv;
-    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a, a->tq * (j1 - j0) * products / v_lanes / share);
+    TN_R(fetcher) fetcher = TN_R(fetcher_of)(a->soon, a->n_soon,
+                                             a->tq * (j1 - j0) * products / v_lanes / share);
     int64_t       j = j0;
     do { /* once, where there are no keys: dq is 0 then */
         const int64_t end = j1 - j < TN_ATTENTION_GRAD_RANGE ? j1 : j + TN_ATTENTION_GRAD_RANGE;

@@ -1,7 +1,7 @@
 /* Products of blocks that are in the caches, for attention.c, which includes this once per dtype. A tile
  * of C is held in registers while the sum runs: each element is one chain of fused multiply-adds in
- * rising order, whatever the tile. Meanwhile the rows of the next head are fetched: they lie far apart,
- * where no hardware looks ahead, and the last cache is slow. */
+ * rising order, whatever the tile. Meanwhile the rows of the next block or head are fetched: they lie far
+ * apart, where no hardware looks ahead, and the last cache is slow. */
 
 /* Rows and vecs of the largest tile, and how many steps of the sum are unrolled: a step of many
  * multiply-adds needs none. */
@@ -60,13 +60,19 @@ typedef struct TN_R(fetcher) {
 } TN_R(fetcher);
 
 /* All of it by the time that most of `work` multiply-adds of vecs is done. */
-static TN_R(fetcher) TN_R(fetcher_of)(const tn__attention *a, int64_t work)
+static TN_R(fetcher) TN_R(fetcher_of)(const tn__attention_fetch *soon, int n, int64_t work)
 {
     int64_t pairs = 0, steps = work / (DEEP * MR * NV) + 1;
-    for (int i = 0; i < a->n_soon; i++)
-        pairs += a->soon[i].rows * ((a->soon[i].bytes + TN_R(fetch_bytes) - 1) / TN_R(fetch_bytes));
-    return (TN_R(fetcher)){ .soon = a->soon, .end = a->soon + a->n_soon,
-                            .rate = pairs * 5 / 4 * 256 / steps };
+    for (int i = 0; i < n; i++)
+        pairs += soon[i].rows * ((soon[i].bytes + TN_R(fetch_bytes) - 1) / TN_R(fetch_bytes));
+    return (TN_R(fetcher)){ .soon = soon, .end = soon + n, .rate = pairs * 5 / 4 * 256 / steps };
+}
+
+/* n rows from `first` on. */
+static tn__attention_fetch TN_R(rows_soon)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
+{
+    const int64_t size = sizeof(T);
+    return (tn__attention_fetch){ (const char *)base + first * row * size, row * size, n, depth * size };
 }
 
 /* What a tile of so many steps is to fetch: n pairs from *at on, *row bytes apart. */
