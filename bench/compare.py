@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ours and theirs by turns in one run: medians, spread and ratios, as the tables of docs/benchmarks.md.
 
-    bench/compare.py --build build --parts step,gemm,ops,decode,padding --text pairs.tsv.gz --write docs/benchmarks.md
+    bench/compare.py --build build --parts step,gemm,attention,ops,decode,padding --text pairs.tsv.gz --write docs/benchmarks.md
 
 Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the file, otherwise
 it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is made in --venv; OpenBLAS,
@@ -19,7 +19,7 @@ import tempfile
 import venv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("step", "losses", "affine", "gemm", "ops", "decode", "padding")
+PARTS = ("step", "losses", "affine", "gemm", "attention", "ops", "decode", "padding")
 args = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
 args.add_argument("--build", default="build")
 args.add_argument("--parts", default="step", help="of " + ",".join(PARTS) + " (default: step)")
@@ -29,6 +29,7 @@ args.add_argument("--steps", type=int, default=6, help="timed steps of each proc
 args.add_argument("--threads", type=int, default=2)
 args.add_argument("--peers", default="eager,fused,compiled,jax", help="of step; those far behind in the first round are left out then")
 args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
+args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model", help="sizes, as bench_attention --sizes")
 args.add_argument("--mib", default="512", help="as bench_ops --mib")
 args.add_argument("--text", help="real sentence pairs, for decode and padding")
 args.add_argument("--decode", default="tiny,base", help="sizes of decode")
@@ -198,6 +199,30 @@ def gemm():
     write("gemm", f"{head} Median of the ratios to the best library: **{statistics.median(ratios):.2f}** over {len(ratios)} products; median share of "
           f"min(peak, bandwidth): {100 * statistics.median(shares):.0f} %.\n\n" + table(
               ["batch x m n k, transposes", "libtensor, GFLOP/s", "of what the machine allows"] + names + ["ratio"], rows))
+
+
+def attention():
+    """Each size in processes of its own, so that they alternate often and memory is its own."""
+    sizes, found = [], {}
+    for row in rows_of(ours("attention", "--json", "--sizes", args.attention, "--repeats", 1, "--ms", 0, "--threads", args.threads)):
+        sizes.append(f"{row['batch']},{row['length']},{row['heads']},{row['d']}" + ",c" * row["causal"])
+    for size in sizes:
+        for _ in range(args.rounds):
+            pair = [last(run) for run in (ours("attention", "--json", "--sizes", size, "--repeats", 3, "--threads", args.threads),
+                                          theirs("torch_attention.py", "--sizes", size, "--repeats", 3, "--threads", args.threads))]
+            found.setdefault(size, []).append(pair)
+    rows = []
+    for size, pairs in found.items():
+        mine, peer = zip(*pairs)
+        row = [f"{mine[0]['batch']} x {mine[0]['length']}, {mine[0]['heads']} x {mine[0]['d']}" + ", causal" * mine[0]["causal"]]
+        for key in ("forward", "both"):
+            ratios = [b[key + "_ms"] / a[key + "_ms"] for a, b in pairs]
+            share = statistics.median(a[key + "_gflops"] / a["peak_gflops"] for a in mine)
+            row += [spread(column(mine, key + "_ms"), 2), spread(column(peer, key + "_ms"), 2), f"**{spread(ratios, 2)}**", f"{100 * share:.0f} %"]
+        rows.append(row + [f"{mine[0]['arena_mib']:.1f}; {middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
+    write("attention", machine(f"; {peer[0]['peer']}, scaled_dot_product_attention; medians of {args.rounds} alternations") + "\n\n" + table(
+        ["batch x length, heads x size", "forward, ms", "PyTorch's", "ratio", "of the peak", "with gradients, ms", "PyTorch's", "ratio", "of the peak",
+         "arena, MiB; of the process: ours, theirs"], rows))
 
 
 def ops():
