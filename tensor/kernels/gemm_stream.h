@@ -128,7 +128,6 @@ static void NAME(stream_by_rows)(const tn__gemm_stream *g)
 /* Part number `part` of the parts in which a block of so many columns and rows comes into L1. */
 static void NAME(stream_fetch)(const T *b, int64_t b_col, int64_t cols, int64_t rows, int64_t part, int64_t parts)
 {
-    enum { IN_LINE = 64 / (int)sizeof(T) };
     for (int64_t j = cols * part / parts; j < cols * (part + 1) / parts; j++)
         for (int64_t p = 0; p < rows; p += IN_LINE) __builtin_prefetch(b + j * b_col + p);
 }
