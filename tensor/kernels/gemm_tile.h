@@ -438,6 +438,20 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     }
 }
 
+/* The next block of A comes with every other of the n strips. It comes late, or what this block
+ * streams through L2 would push it out again: in the last half of the panels, or as many as it takes. */
+static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *next_j)
+{
+    const int64_t panels = (g->n + g->width - 1) / g->width, each = n / 2;
+    NAME(ahead)   next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, each);
+    const int64_t fit = each * (g->k / 2 - MR), lines = next.rows * next.cols; /* a tile's k / 2 loops */
+    const int64_t take = fit > 0 ? (lines + fit - 1) / fit : panels, half = (panels + 1) / 2;
+    const int64_t in = take < half ? half : take < panels ? take : panels;
+    next.n = each * in;
+    *next_j = (panels - in) * g->width;
+    return next;
+}
+
 static void NAME(block)(const tn__gemm_block *g)
 {
     const int64_t   n = tn__gemm_strips(g->m, MR);
@@ -446,9 +460,8 @@ static void NAME(block)(const tn__gemm_block *g)
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
     NAME(ahead)     ahead = { 0 }, next = { 0 }, none = { 0 };
-    const int64_t   n_panels = (g->n + g->width - 1) / g->width;
-    if (g->next_a) /* late, or what the block itself streams through L2 would push it out again */
-        next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, n / 2 * ((n_panels + 1) / 2));
+    int64_t         next_j = g->n; /* from which panel on the next block is fetched */
+    if (g->next_a) next = NAME(plan_next)(g, n, &next_j);
     for (int64_t j = 0; j < g->n; j += g->width) {
         const int64_t w = g->n - j < g->width ? g->n - j : g->width;
         const int64_t whole = (w + LANES - 1) / LANES * LANES, in_slab = j % slab;
@@ -469,7 +482,7 @@ static void NAME(block)(const tn__gemm_block *g)
         t.b_step = g->b_packed ? whole : g->b_row;
         t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
               (g->has_packed_b ? j * g->k : g->b_packed ? in_slab * g->k : j);
-        NAME(column)(g, &t, &ahead, j >= n_panels / 2 * g->width ? &next : &none, j, w);
+        NAME(column)(g, &t, &ahead, j >= next_j ? &next : &none, j, w);
     }
 }
 
