@@ -109,6 +109,36 @@ TEST(dropout, backward_sees_the_mask_of_forward)
     tn_ctx_free(ctx);
 }
 
+/* dx of z = dropout(relu(x)) is made from z alone: the program holds one mask, and x of either sign,
+ * zero, dropped or kept gives what the two rules give one after the other. */
+TEST(dropout, behind_relu_backward_reads_the_dropped_result)
+{
+    enum { N = 1000 };
+    const double p = 0.25;
+    tn_ctx      *ctx = new_ctx(2, TN_CPU_AUTO);
+    tn_graph    *g = tn_graph_new(ctx, TN_TRAIN);
+    float        in[N];
+    char         text[4096] = "";
+    int          masks = 0, wrong = 0;
+    for (int i = 0; i < N; i++) in[i] = (float)(i % 7 - 3);
+    tn_node *x = tn_constant(g, TN_F32, TN_SHAPE(N), in), *dy = tn_full(g, TN_F32, TN_SHAPE(N), -2), *out[2];
+    out[0] = tn_dropout(tn_relu(x), p);
+    CHECK(tn_grad(out[0], dy, &x, 1, &out[1]) == TN_OK);
+    tn_program *program = tn_compile(g, out, 2, NULL);
+    REQUIRE(program && tn_run(program) == TN_OK);
+    const float *z = tn_output(program, 0), *dx = tn_output(program, 1), scale = (float)(1 / (1 - p));
+    for (int i = 0; i < N; i++) wrong += dx[i] != (z[i] > 0 ? -2 * scale : 0);
+    CHECK_MSG(wrong == 0, "%d of %d gradients differ from dy / (1 - p) where z > 0, else 0", wrong, N);
+    FILE *file = fmemopen(text, sizeof text - 1, "w");
+    tn_program_dump(program, file);
+    fclose(file);
+    for (const char *at = text; (at = strstr(at, "dropout")); at++) masks++;
+    CHECK_MSG(masks == 1, "expected one mask, got %d in\n%s", masks, text);
+    tn_program_free(program);
+    tn_graph_free(g);
+    tn_ctx_free(ctx);
+}
+
 TEST(dropout, nodes_scopes_and_runs_differ)
 {
     enum { N = 1000 };

@@ -38,7 +38,7 @@ static tn_node *deep_apply(const deep *d, tn_node *x)
 {
     for (int i = 0; i < DEPTH; i++)
         TN_SCOPE(tn_node_graph(x), "block.%d", i)
-            x = tn_dropout(tn_relu(tn_linear_apply(&d->l[i], x)), 0.2);
+            x = tn_dropout(tn_tanh(tn_linear_apply(&d->l[i], x)), 0.2);
     return x;
 }
 

@@ -2,7 +2,9 @@
  * an op of its own (relu_grad, gelu_grad, ..) that reads the result rather than the operand if
  * either would do, so that the operand may be freed; its own gradient is a rule or an expansion,
  * for second order. */
+#include "autograd/internal.h"
 #include "autograd/ops/elementwise.h"
+#include "tensor/kernels/dropout.h"
 
 static tn_node *apply2(const tn_op *op, tn_node *x, tn_node *y, const void *attrs)
 {
@@ -20,7 +22,21 @@ TN_OP_DEFINE(relu_grad, .doc = "dy where y > 0, else 0: dx of y = relu(x); opera
 
 TN_SPAN(relu, x < 0 ? 0 : x)
 REF(relu, x < 0 ? 0 : x)
-VJP(relu, apply2(&tn_op_relu_grad, y, dy, NULL))
+
+/* Behind dropout, dy = dropout(g) is zero where z = dropout(y) is, and z > 0 where y > 0 is kept: then
+ * dx = g / (1 - p) where z > 0. So y is not kept for backward beside z, and no mask is made again. */
+static void relu_vjp(tn_vjp *c)
+{
+    tn_node        *y = c->out[0], *dy = c->dout[0];
+    const tn__call *call = dy->call;
+    if (!call || call->op != &tn_op_dropout) {
+        c->din[0] = apply2(&tn_op_relu_grad, y, dy, NULL);
+        return;
+    }
+    const double p = ((const tn__dropout *)call->attrs)->p;
+    tn_node     *z = tn_apply(&tn_op_dropout, &y, 1, call->attrs); /* shared with the forward one */
+    c->din[0] = tn_affine(apply2(&tn_op_relu_grad, z, call->in[0], NULL), 1 / (1 - p), 0);
+}
 TN_OP_DEFINE(relu, .doc = "max(x, 0); gradient 0 at 0", ELEMENTWISE(relu, 1), .vjp = relu_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } }, .lo = -9, .hi = 9 }, { .in = { { 0 } } },
                { .in = { { -1, 2 } } }));

@@ -39,6 +39,8 @@
 #  define IN_ORDER() (void)0
 #endif
 
+enum { IN_LINE = 64 / (int)sizeof(T) }; /* elements in a cache line */
+
 /* Keeps the compiler from deriving one pointer from another again. */
 #define HIDE(p) __asm__("" : "+r"(p))
 
@@ -64,9 +66,7 @@ typedef void (*NAME(tile_fn))(const NAME(tile_args) *t);
 TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, const bool is_part,
                           const bool by_rows)
 {
-    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 2,
-           IN_LINE = 64 / (int)sizeof(T), /* elements in a cache line */
-           LINE = IN_LINE / LANES };      /* vectors */
+    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 2, LINE = IN_LINE / LANES };
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
@@ -190,7 +190,6 @@ static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 
 enum {
     PIECE = 16 / (int)sizeof(T), /* elements in 16 bytes */
-    IN_LINE = 64 / (int)sizeof(T),
     SOON = 16 /* rows ahead are fetched: strides beyond a page are nothing that hardware foresees */
 };
 
@@ -257,7 +256,6 @@ TN_INLINE void NAME(pack_band)(T *dst, const T *src, int64_t line, int64_t width
     const T *p[LANES / PIECE];
     for (int q = 0; q < LANES / PIECE; q++) p[q] = src + q * PIECE * line;
     for (; k >= PIECE; k -= PIECE) {
-        if (k % IN_LINE < PIECE) UNROLL for (int l = 0; l < LANES; l++) __builtin_prefetch(p[0] + l * line + 4 * IN_LINE);
         NAME(pack_square)(dst, p, line, width, by, is_scaled);
         dst += PIECE * width;
         UNROLL for (int q = 0; q < LANES / PIECE; q++) {
@@ -379,7 +377,6 @@ typedef struct NAME(ahead) {
 static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int64_t n_lines,
                                   int64_t k, int64_t n)
 {
-    enum { IN_LINE = 64 / (int)sizeof(T) };
     const bool    flat = line == 1;
     const int64_t into = (int64_t)((uintptr_t)src / sizeof(T) % IN_LINE);
     const int64_t cols = (into + (flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
