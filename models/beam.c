@@ -25,13 +25,15 @@ static void end_hypothesis(tn__beam *b, tn__ended e, int64_t length)
     b->ended[i] = e;
 }
 
-/* The best candidate that was not taken yet; those of beam j begin at next[j]. */
+/* The best candidate that was not taken yet; those of beam j begin at next[j]. A beam that is not there
+ * may have none. */
 static int64_t best_beam(const tn__beam *b, const double *p, int64_t n, const int64_t *next)
 {
     int64_t best = -1;
     double  most = -INFINITY;
     for (int64_t j = 0; j < b->k; j++) {
-        double sum = next[j] < n ? b->log_prob[j] + p[j * n + next[j]] : -INFINITY;
+        if (b->log_prob[j] == -INFINITY || next[j] == n) continue;
+        double sum = b->log_prob[j] + p[j * n + next[j]];
         if (sum > most) best = j, most = sum;
     }
     return best;

@@ -7,7 +7,8 @@
  * the k beams of each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values
  * of a sentence to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied:
  * which rows are a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there
- * once for all beams. When three quarters of the sentences are done, the others move to smaller caches. */
+ * once for all beams. In the first step all beams are alike: it has a program of its own, of one beam.
+ * When three quarters of the sentences are done, the others move to smaller caches. */
 #include "models/beam.h"
 
 #include <math.h>
@@ -30,7 +31,7 @@ typedef struct group {
     tn_node   **memory_k, **memory_v; /* [n_decoder]: [rows, source, h, dh] */
     tn_attention_cache *cache;        /* [n_decoder]: [rows, length k, h, dh] */
     encoder     encoders[N_ENCODERS];
-    tn_program *step;
+    tn_program *first, *step; /* first: made when it is needed */
 } group;
 
 struct tn_translator {
@@ -48,19 +49,20 @@ struct tn_translator {
 
 /* ---- programs -------------------------------------------------------------------------------- */
 
-/* [n, length k, h, dh] with the rows of this step, in place. */
-static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_layer *l,
+/* [n, length k, h, dh] with the k rows of this step, in place; the row of a single beam k times. */
+static tn_node *write_rows(tn_node *cache, tn_node *rows, const tn_attention_layer *l, int64_t k,
                            tn_node *position)
 {
     tn_shape s = tn_node_shape(rows);
     if (!rows) return NULL;
     rows = tn_reshape(rows, TN_SHAPE(s.dim[0], s.dim[1], l->n_kv_heads, l->head_size));
+    if (s.dim[1] != k) rows = tn_expand(rows, TN_SHAPE(s.dim[0], k, l->n_kv_heads, l->head_size));
     return tn_write_rows(cache, rows, position);
 }
 
 /* x [n, k, d] attends to all that came before: mask says which rows of the cache that is. */
 static tn_node *self_attention(const tn_attention_layer *l, tn_node *x,
-                               const tn_attention_cache *cache, tn_node *position,
+                               const tn_attention_cache *cache, int64_t beams, tn_node *position,
                                const tn_attention_mask *mask)
 {
     tn_node *part[3] = { NULL }, *y = NULL;
@@ -70,21 +72,22 @@ static tn_node *self_attention(const tn_attention_layer *l, tn_node *x,
         tn_node *q = part[0] ? tn_reshape(part[0], TN_SHAPE(tn_dim(x, 0), tn_dim(x, 1), l->n_heads,
                                                             l->head_size))
                              : NULL;
-        tn_node *k = write_rows(cache->k, part[1], l, position),
-                *v = write_rows(cache->v, part[2], l, position);
+        tn_node *k = write_rows(cache->k, part[1], l, beams, position),
+                *v = write_rows(cache->v, part[2], l, beams, position);
         y = tn_linear_apply(&l->out, tn_flatten(tn_attention(q, k, v, mask, NULL), -2, -1));
     }
     return y;
 }
 
-static tn_node *decoder_step(const tn_transformer *m, const group *g, tn_node *x, tn_node *position,
+static tn_node *decoder_step(const tn_translator *t, const group *g, tn_node *x, tn_node *position,
                              const tn_attention_mask *self, const tn_attention_mask *cross)
 {
+    const tn_transformer *m = t->m;
     for (int64_t i = 0; i < m->decoder.n_layers; i++) {
         const tn_decoder_layer *l = &m->decoder.layers[i];
         bool                    post = l->is_post_norm;
         tn_node                *h = tn_block_before(&l->norm1, post, x);
-        h = self_attention(&l->self, h, &g->cache[i], position, self);
+        h = self_attention(&l->self, h, &g->cache[i], t->o.beam, position, self);
         x = tn_block_after(&l->norm1, post, x, h, 0);
         h = tn_block_before(&l->norm2, post, x);
         h = tn_attention_apply_keys(&l->cross, h, g->memory_k[i], g->memory_v[i], cross);
@@ -135,12 +138,12 @@ static tn_node *forbid(const tn_transformer *m, tn_graph *g, tn_dtype dtype)
     return dtype == TN_F32 ? x : tn_cast(x, dtype);
 }
 
-/* Candidates of each beam: their log probabilities and ids, [n, k, n_candidates]. */
-static tn_program *build_step(tn_translator *t, const group *g)
+/* Candidates of each of k beams: their log probabilities and ids, [n, k, n_candidates]. */
+static tn_program *build_step(tn_translator *t, const group *g, int64_t k)
 {
     const tn_transformer *m = t->m;
     tn_graph *graph = tn_graph_new(t->ctx, TN_EVAL);
-    int64_t   n = g->rows, k = t->o.beam;
+    int64_t   n = g->rows;
     tn_node  *ids = tn_input(graph, "ids", TN_I32, TN_SHAPE(n, k));
     tn_node  *places = tn_input(graph, "places", TN_I32, TN_SHAPE(n, k));
     tn_node  *position = tn_input(graph, "position", TN_I32, TN_SCALAR);
@@ -148,7 +151,7 @@ static tn_program *build_step(tn_translator *t, const group *g)
     tn_attention_mask cross = { .k_lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(n)) };
     if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
     tn_node *x = tn_transformer_embed_target(m, ids, places);
-    tn_node *logits = logits_of(t, decoder_step(m, g, x, position, &self, &cross));
+    tn_node *logits = logits_of(t, decoder_step(t, g, x, position, &self, &cross));
     tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
     logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
     tn_topk(logits, t->n_candidates, -1, &values, &best);
@@ -202,7 +205,7 @@ static tn_program *build_encode(const tn_translator *t, const group *g, int64_t 
 static void group_clear(tn_ctx *ctx, group *g)
 {
     for (int i = 0; i < N_ENCODERS; i++) tn_program_free(g->encoders[i].program);
-    tn_program_free(g->step);
+    tn_program_free(g->first), tn_program_free(g->step);
     tn_params_free(g->set);
     tn_free(ctx, g->memory_k), tn_free(ctx, g->memory_v), tn_free(ctx, g->cache);
     *g = (group){ 0 };
@@ -245,7 +248,7 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
     group_clear(t->ctx, oldest);
     oldest->rows = rows, oldest->source = source, oldest->length = length;
     oldest->used = ++t->clock;
-    if (make_caches(t, oldest) == TN_OK && (oldest->step = build_step(t, oldest))) return oldest;
+    if (make_caches(t, oldest) == TN_OK && (oldest->step = build_step(t, oldest, t->o.beam))) return oldest;
     group_clear(t->ctx, oldest);
     return NULL;
 }
@@ -380,27 +383,29 @@ static const tn__beam *live_beam(const search *s, int64_t row)
     return b && !b->is_done ? b : NULL;
 }
 
-static tn_status feed_step(const tn_translator *t, const group *g, search *s, int64_t step)
+/* p: the group's program for k of the beams. */
+static tn_status feed_step(const tn_translator *t, const group *g, tn_program *p, int64_t k, search *s,
+                           int64_t step)
 {
     uint8_t *keep = s->k > 1 ? tn_input_data(g->step, "keep") : NULL;
     int32_t  position = (int32_t)(step * s->k), bos = (int32_t)t->m->config.bos_id;
     if (s->k > 1 && !keep) return TN_ERR_ARG;
     for (int64_t i = 0; i < s->rows; i++) {
         const tn__beam *b = live_beam(s, i);
-        s->cached[i] = b ? position + (int32_t)s->k : 0;
+        s->cached[i] = b ? position + (int32_t)k : 0;
         s->lengths[i] = b ? s->source[s->slot[i]] : 0;
         if (b && keep) follow_parents(s, b, step, keep + i * s->k * s->length * s->k);
-        for (int64_t j = 0; j < s->k; j++) {
-            s->ids[i * s->k + j] = !b || step == 0 ? bos : b->token[(step - 1) * s->k + j];
-            s->places[i * s->k + j] = (int32_t)step;
+        for (int64_t j = 0; j < k; j++) {
+            s->ids[i * k + j] = !b || step == 0 ? bos : b->token[(step - 1) * k + j];
+            s->places[i * k + j] = (int32_t)step;
         }
     }
     size_t    each = (size_t)s->rows * sizeof(int32_t);
-    tn_status status = tn_feed_name(g->step, "ids", s->ids, each * (size_t)s->k);
-    if (status == TN_OK) status = tn_feed_name(g->step, "places", s->places, each * (size_t)s->k);
-    if (status == TN_OK) status = tn_feed_name(g->step, "position", &position, sizeof position);
-    if (status == TN_OK) status = tn_feed_name(g->step, "cached", s->cached, each);
-    return status == TN_OK ? tn_feed_name(g->step, "lengths", s->lengths, each) : status;
+    tn_status status = tn_feed_name(p, "ids", s->ids, each * (size_t)k);
+    if (status == TN_OK) status = tn_feed_name(p, "places", s->places, each * (size_t)k);
+    if (status == TN_OK) status = tn_feed_name(p, "position", &position, sizeof position);
+    if (status == TN_OK) status = tn_feed_name(p, "cached", s->cached, each);
+    return status == TN_OK ? tn_feed_name(p, "lengths", s->lengths, each) : status;
 }
 
 static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row,
@@ -435,17 +440,25 @@ static group *shrink(tn_translator *t, group *g, search *s)
     return h;
 }
 
+static tn_program *first_step(tn_translator *t, group *g)
+{
+    if (!g->first) g->first = build_step(t, g, 1);
+    return g->first;
+}
+
 static tn_status run_steps(tn_translator *t, group *g, search *s)
 {
-    int64_t live = s->n, width = s->k * t->n_candidates;
+    int64_t live = s->n;
     for (int64_t step = 0; live > 0; step++) {
         if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(t, g, s)))
             return tn_ctx_status(t->ctx);
-        tn_status status = feed_step(t, g, s, step);
-        if (status == TN_OK) status = tn_run(g->step);
+        const int64_t k = step == 0 ? 1 : s->k, width = k * t->n_candidates;
+        tn_program   *program = k == s->k ? g->step : first_step(t, g);
+        tn_status     status = program ? feed_step(t, g, program, k, s, step) : tn_ctx_status(t->ctx);
+        if (status == TN_OK) status = tn_run(program);
         if (status != TN_OK) return status;
-        const double  *p = tn_output(g->step, 0);
-        const int64_t *id = tn_output(g->step, 1);
+        const double  *p = tn_output(program, 0);
+        const int64_t *id = tn_output(program, 1);
         live = 0;
         for (int64_t i = 0; i < s->rows; i++) {
             if (!live_beam(s, i)) continue;
