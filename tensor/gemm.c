@@ -168,6 +168,12 @@ static bool is_wide(const plan *p, const tn__caches *caches)
            g->m * g->k * (int64_t)p->size <= A_BYTES_MOST;
 }
 
+/* Columns that the busiest thread computes if n are cut by nt, and the rows as planned. */
+static int64_t busiest(const plan *p, int64_t n, int64_t nt, int threads)
+{
+    return cuts(p->n_rows * cuts(n, nt), threads) * nt;
+}
+
 /* Cuts m x n into rectangles: A's rows and C's rectangle fit L2, all threads get as much to do as
  * far as the sizes allow, and in more pieces than threads, that who is late may be helped. Where no
  * task packs B, more rows are the cheaper pieces; else more columns, for which A is packed once. */
@@ -192,8 +198,10 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
         cols = max(cols, min(cuts(wanted, rows), n / narrow));
     if (wanted > 1 && cols > 1 && rows % threads) cols = up(cols, threads);
     p->mt = even(g->m, cuts(g->m, rows), 1);
-    p->nt = even(n, cuts(n, cols), p->width);
     p->n_rows = cuts(g->m, p->mt);
+    p->nt = even(n, cuts(n, cols), p->width);
+    const int64_t wider = min(n, up(cuts(n, cols), p->width)); /* fewer, where they come out more even */
+    if (busiest(p, n, wider, threads) < busiest(p, n, p->nt, threads)) p->nt = wider;
     p->n_cols = cuts(n, p->nt);
 }
 
