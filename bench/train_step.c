@@ -175,6 +175,7 @@ static double lookup_seconds(tn_ctx *ctx)
 
 typedef struct figures {
     double ms, least, most, peak, first, loss, lookup;
+    long   faults; /* page faults in the measured steps */
 } figures;
 
 /* The peak over PEAK_SECONDS: long enough for the clock that a step sees, which a burst of
@@ -189,6 +190,13 @@ static double sustained_peak(tn_ctx *ctx)
     return n / sum;
 }
 
+static long faults_so_far(void)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_minflt + use.ru_majflt;
+}
+
 /* Steps and samples of the peak by turns: the clock wanders with the machine's neighbours. */
 static tn_status measure(tn_ctx *ctx, const options *o, tn_bench_model *m, figures *f)
 {
@@ -196,10 +204,12 @@ static tn_status measure(tn_ctx *ctx, const options *o, tn_bench_model *m, figur
     for (int i = 0; i < o->warmup + o->steps; i++) {
         tn_bench_feed_random(m, &o->size, i);
         if (o->profile && i == o->warmup) tn_program_profile(m->step, true);
-        double t = tn_bench_now();
+        const long   faults = faults_so_far();
+        const double t = tn_bench_now();
         if (tn_run(m->step) != TN_OK) return tn_ctx_status(ctx);
         f->loss = tn_item(m->step, m->loss);
         if (i >= o->warmup) times[i - o->warmup] = tn_bench_now() - t;
+        if (i >= o->warmup) f->faults += faults_so_far() - faults;
         if (i == 0) f->first = since_start();
         if (i >= o->warmup) peaks[i - o->warmup] = o->no_peak ? NAN : sustained_peak(ctx);
     }
@@ -222,20 +232,21 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
         printf("{\"size\": \"%s\", \"threads\": %d, \"cpu\": \"%s\", \"steps\": %d, "
                "\"step_ms\": %.3f, \"step_min\": %.3f, \"step_max\": %.3f, \"gflop\": %.2f, "
                "\"gflops\": %.2f, \"peak_gflops\": %.2f, \"params\": %lld, \"rss_mib\": %.1f, "
-               "\"arena_mib\": %.1f, \"kept_arena_mib\": %.1f, \"recomputed_gflop\": %.2f, \"first_step_ms\": %.1f, \"compile_ms\": %.2f, "
-               "\"lookup_us\": %.3f, \"loss\": %.5f}\n",
+               "\"arena_mib\": %.1f, \"kept_arena_mib\": %.1f, \"recomputed_gflop\": %.2f, "
+               "\"first_step_ms\": %.1f, \"compile_ms\": %.2f, \"lookup_us\": %.3f, "
+               "\"page_faults\": %ld, \"loss\": %.5f}\n",
                name, o->threads, level, o->steps, f->ms, f->least, f->most, gflop, gflops, f->peak,
                (long long)tn_params_size(m->p), rss, arena, (double)s.kept_bytes / 1048576,
-               1e-9 * s.recomputed_flops, f->first, compile_ms, lookup_us, f->loss);
+               1e-9 * s.recomputed_flops, f->first, compile_ms, lookup_us, f->faults, f->loss);
     else
         printf("%s, %d threads, %s: %.2f ms a step (min %.2f), %.1f GFLOP/s of a peak of %.1f "
                "(%.0f %%), arena %.1f MiB (%.1f without reuse), rss %.1f MiB, first step after "
                "%.0f ms, loss %.4f\n"
                "differentiating and compiling %.1f ms (%.2f steps), finding a program of 32 again "
-               "%.3f us\n",
+               "%.3f us, %ld page faults in %d steps\n",
                name, o->threads, level, f->ms, f->least, gflops, f->peak, 1e2 * gflops / f->peak,
                arena, (double)s.no_reuse_bytes / 1048576, rss, f->first, f->loss, compile_ms,
-               compile_ms / f->ms, lookup_us);
+               compile_ms / f->ms, lookup_us, f->faults, o->steps);
     if (s.recomputed_calls && !o->json)
         printf("recomputed %lld calls: %.2f GFLOP beyond %.2f (%.1f %%); arena %.1f MiB instead of "
                "%.1f\n",

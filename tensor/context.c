@@ -23,6 +23,7 @@ enum { ERROR_TEXT = 512, BLOCK_ALIGN = 64 };
 #define HUGE_PAGE     ((size_t)2 << 20)
 #define LARGE_BLOCK   ((size_t)4 << 20)   /* from here on blocks are aligned to large pages */
 #define MAPPED_BLOCK  ((size_t)256 << 10) /* from here on they are fresh pages, which are zero */
+#define PROBED_BLOCK  ((size_t)256 << 20) /* from here on a block looks again whether large pages pay */
 #define SLOW_PAGE     1.5e-3 /* seconds a large page; its small ones take a third of that */
 
 struct tn_ctx {
@@ -31,6 +32,7 @@ struct tn_ctx {
     uint64_t          seed;
     size_t            limit, held, peak;
     uint64_t          allocations;
+    int               n_slow; /* pieces of large pages that came slowly, one after the other */
     void            (*log)(void *user, tn_log_level level, const char *message);
     void             *log_user;
     tn_cpu_level      cpu;
@@ -61,14 +63,15 @@ static void system_free(void *user, void *block, size_t size)
 }
 
 static bool system_is_zeroed(size_t size) { return (void)size, false; }
-static void system_small_pages(char *p, size_t size) { (void)p, (void)size; }
+static void system_advise(char *p, size_t size, bool large) { (void)p, (void)size, (void)large; }
+static bool system_populate(char *p, size_t size) { return (void)p, (void)size, false; }
 
 #else
 
 static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
-/* Fresh zeroed pages; large blocks start on a large page's boundary: that maps too much and trims
- * both ends. */
+/* Fresh zeroed pages, none of which is touched; large blocks start on a large page's boundary: that
+ * maps too much and trims both ends. */
 static void *map_pages(size_t size)
 {
     if (size > SIZE_MAX / 2) return NULL;
@@ -80,21 +83,30 @@ static void *map_pages(size_t size)
     size_t head = (HUGE_PAGE - (uintptr_t)all % HUGE_PAGE) % HUGE_PAGE, tail = HUGE_PAGE - head;
     if (head) munmap(all, head);
     if (tail) munmap(all + head + size, tail);
-#  if defined MADV_HUGEPAGE
-    madvise(all + head, size, MADV_HUGEPAGE); /* advice only: small pages do as well */
-#  endif
     return all + head;
 }
 
 static bool system_is_zeroed(size_t size) { return size >= MAPPED_BLOCK; }
 
-/* Whole pages from p on, not touched yet, are not to be large ones. */
-static void system_small_pages(char *p, size_t size)
+/* Pages from p on that are not there yet are to be large ones, or small ones. */
+static void system_advise(char *p, size_t size, bool large)
 {
-#  if defined MADV_NOHUGEPAGE
-    madvise(p, size, MADV_NOHUGEPAGE);
+#  if defined MADV_HUGEPAGE && defined MADV_NOHUGEPAGE
+    madvise(p, size, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #  else
-    (void)p, (void)size;
+    (void)p, (void)size, (void)large;
+#  endif
+}
+
+/* Makes all pages be there in one call, which takes two thirds of the time of touching them; false
+ * where the system can't. */
+static bool system_populate(char *p, size_t size)
+{
+#  if defined __linux__
+    enum { POPULATE_WRITE = 23 }; /* since Linux 5.14; not in every libc's header */
+    return madvise(p, size, POPULATE_WRITE) == 0;
+#  else
+    return (void)p, (void)size, false;
 #  endif
 }
 
@@ -126,12 +138,59 @@ static double seconds_now(void)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
+/* Fresh pages that all threads make be there, in pieces as long as a large page. */
+typedef struct touching {
+    char *begin, *end;
+} touching;
+
+static void touch_piece(void *arg, int64_t piece, int worker)
+{
+    const touching *t = arg;
+    char           *p = t->begin + (size_t)piece * HUGE_PAGE;
+    size_t          n = (size_t)(t->end - p) < HUGE_PAGE ? (size_t)(t->end - p) : HUGE_PAGE;
+    (void)worker;
+    if (system_populate(p, n)) return;
+    for (size_t i = 0; i < n; i += SMALLEST_PAGE) ((volatile char *)p)[i] = 0;
+}
+
+static double touch_pieces(tn_ctx *ctx, char *p, size_t size)
+{
+    touching t = { p, p + size };
+    double   begin = seconds_now();
+    tn_parallel_for(ctx, (int64_t)((size + HUGE_PAGE - 1) / HUGE_PAGE), touch_piece, &t);
+    return seconds_now() - begin;
+}
+
+static bool gives_up_large(const tn_ctx *ctx) { return ctx->n_slow >= 2; }
+
+/* The host of a virtual machine can be ten times slower to find large pages than small ones, which are
+ * often there from before. Where they turn out slow, the rest of the block is made of small ones, and
+ * later blocks begin with them. */
+static void touch(tn_ctx *ctx, char *p, size_t size)
+{
+    size_t threads = (size_t)tn_ctx_threads(ctx), n = threads * HUGE_PAGE, at = 0;
+    bool   large = size >= LARGE_BLOCK && (!gives_up_large(ctx) || size >= PROBED_BLOCK);
+    for (; large && at < size; at += n, n = 8 * threads * HUGE_PAGE) {
+        if (n > size - at) n = size - at;
+        double pages = (double)n / (double)HUGE_PAGE;
+        system_advise(p + at, n, true);
+        large = touch_pieces(ctx, p + at, n) * (double)threads < SLOW_PAGE * pages || pages < 1;
+        ctx->n_slow = large ? 0 : ctx->n_slow + 1;
+    }
+    if (at >= size) return;
+    if (size >= LARGE_BLOCK) system_advise(p + at, size - at, false);
+    touch_pieces(ctx, p + at, size - at);
+    if (size >= LARGE_BLOCK) system_advise(p + at, size - at, true); /* it may join them later */
+}
+
 /* Before each block, in BLOCK_ALIGN bytes: what the allocator was asked for. */
 typedef struct block_head {
     size_t size;
 } block_head;
 
-static void *alloc_block(tn_ctx *ctx, size_t size, bool want_zeros)
+typedef enum block_state { AS_IT_IS, ZEROED, TOUCHED /* and zeroed */ } block_state;
+
+static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
 {
     if (size > SIZE_MAX - 2 * BLOCK_ALIGN) {
         tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for", size);
@@ -153,61 +212,24 @@ static void *alloc_block(tn_ctx *ctx, size_t size, bool want_zeros)
     }
     ctx->held += total;
     if (ctx->held > ctx->peak) ctx->peak = ctx->held;
-    ((block_head *)raw)->size = total;
-    if (want_zeros && !(ctx->is_system && system_is_zeroed(total)))
-        memset(raw + BLOCK_ALIGN, 0, size);
+    bool is_fresh = ctx->is_system && system_is_zeroed(total);
+    if (is_fresh && state == TOUCHED) touch(ctx, raw, total);
+    else if (is_fresh && total >= LARGE_BLOCK) system_advise(raw, total, !gives_up_large(ctx));
+    else if (!is_fresh && state != AS_IT_IS) memset(raw + BLOCK_ALIGN, 0, size);
+    ((block_head *)(void *)raw)->size = total;
     return raw + BLOCK_ALIGN;
 }
 
-void *tn_alloc(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, true) : NULL; }
+void *tn_alloc(tn_ctx *ctx, size_t size) { return ctx ? alloc_block(ctx, size, ZEROED) : NULL; }
 
 void *tn__alloc_pages(tn_ctx *ctx, size_t size)
 {
-    return ctx ? alloc_block(ctx, size, false) : NULL;
-}
-
-/* Memory that is touched by all threads in pieces as long as a large page: a byte of each page. */
-typedef struct touching {
-    volatile char *begin, *end;
-} touching;
-
-static void touch_piece(void *arg, int64_t piece, int worker)
-{
-    const touching *t = arg;
-    volatile char  *p = t->begin + (size_t)piece * HUGE_PAGE;
-    (void)worker;
-    for (size_t i = 0; i < HUGE_PAGE && p + i < t->end; i += SMALLEST_PAGE) p[i] = 0;
-}
-
-/* The host of a virtual machine can be far slower to find large pages than small ones, which are
- * often there from before: where they turn out slow, the rest of the block is made of small ones. */
-static void touch(tn_ctx *ctx, char *p, size_t size)
-{
-    size_t threads = (size_t)tn_ctx_threads(ctx), step = threads * HUGE_PAGE, n;
-    bool   is_large = size >= LARGE_BLOCK;
-    for (size_t at = 0; at < size; at += n, step = 8 * threads * HUGE_PAGE) {
-        n = is_large && size - at > step ? step : size - at;
-        touching t = { p + at, p + at + n };
-        size_t   pages = (n + HUGE_PAGE - 1) / HUGE_PAGE;
-        double   begin = seconds_now();
-        tn_parallel_for(ctx, (int64_t)pages, touch_piece, &t);
-        if (!is_large || at + n == size) continue;
-        is_large = (seconds_now() - begin) * (double)threads < SLOW_PAGE * (double)pages;
-        if (!is_large) system_small_pages(p + at + n, size - at - n);
-    }
+    return ctx ? alloc_block(ctx, size, AS_IT_IS) : NULL;
 }
 
 void *tn__alloc_touched(tn_ctx *ctx, size_t size)
 {
-    char *block = tn_alloc(ctx, size);
-    if (!block || !ctx->is_system) return block;
-    size_t total = ((block_head *)(void *)(block - BLOCK_ALIGN))->size;
-    if (system_is_zeroed(total)) {
-        block_head head = *(block_head *)(void *)(block - BLOCK_ALIGN);
-        touch(ctx, block - BLOCK_ALIGN, total);
-        *(block_head *)(void *)(block - BLOCK_ALIGN) = head;
-    }
-    return block;
+    return ctx ? alloc_block(ctx, size, TOUCHED) : NULL;
 }
 
 void tn_free(tn_ctx *ctx, void *block)

@@ -219,8 +219,8 @@ static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, t
     tn_shape      shape = packed ? TN_SHAPE(BATCH * LENGTH) : TN_SHAPE(BATCH, LENGTH);
     tn_sequence   s[2] = { { .ids = tn_input(g, "source", TN_I32, shape) }, { .ids = tn_input(g, "target", TN_I32, shape) } };
     for (int i = 0; i < 2; i++) {
-        char name[2][16];
-        snprintf(name[0], 16, "offsets%d", i), snprintf(name[1], 16, i || packed ? "places%d" : "lengths", i);
+        char name[2][32];
+        snprintf(name[0], 32, "offsets%d", i), snprintf(name[1], 32, i || packed ? "places%d" : "lengths", i);
         if (packed) s[i].offsets = tn_input(g, name[0], TN_I32, TN_SHAPE(BATCH + 1)), s[i].places = tn_input(g, name[1], TN_I32, shape);
         else if (i == 0) s[i].lengths = tn_input(g, name[1], TN_I32, TN_SHAPE(BATCH));
     }
@@ -230,7 +230,7 @@ static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, t
     tn_program *step = tn_train_step_with(g, parts.sum, opt, &(tn_train_step_options){ .count = parts.count, .recompute = recompute });
     CHECK_MSG(step, "%s", tn_error(ctx));
     for (int k = 0; step && k < 2; k++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "offsets%d", k);
         int32_t *offsets = tn_input_data(step, name);
         for (int i = 0; offsets && i <= BATCH; i++) offsets[i] = i * LENGTH;
