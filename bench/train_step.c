@@ -208,8 +208,8 @@ static tn_status measure(tn_ctx *ctx, const options *o, tn_bench_model *m, figur
         const double t = tn_bench_now();
         if (tn_run(m->step) != TN_OK) return tn_ctx_status(ctx);
         f->loss = tn_item(m->step, m->loss);
-        if (i >= o->warmup) times[i - o->warmup] = tn_bench_now() - t;
         if (i >= o->warmup) f->faults += faults_so_far() - faults;
+        if (i >= o->warmup) times[i - o->warmup] = tn_bench_now() - t;
         if (i == 0) f->first = since_start();
         if (i >= o->warmup) peaks[i - o->warmup] = o->no_peak ? NAN : sustained_peak(ctx);
     }
