@@ -289,6 +289,7 @@ uint64_t          tn_ctx_seed(const tn_ctx *ctx) { return ctx ? ctx->seed : 0; }
 tn_cpu_level      tn_ctx_cpu(const tn_ctx *ctx) { return ctx ? ctx->cpu : TN_CPU_AUTO; }
 const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx) { return ctx->kernels; }
 tn__caches        tn__ctx_caches(const tn_ctx *ctx) { return ctx->caches; }
+void              tn__ctx_set_caches(tn_ctx *ctx, tn__caches caches) { ctx->caches = caches; }
 
 bool              tn__ctx_streams(const tn_ctx *ctx, int64_t bytes) { return bytes >= ctx->stream_from; }
 void              tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes) { ctx->stream_from = bytes; }

@@ -37,6 +37,7 @@ typedef struct tn__caches {
     int64_t l1d, l2, l3;
 } tn__caches;
 tn__caches tn__ctx_caches(const tn_ctx *ctx);
+void       tn__ctx_set_caches(tn_ctx *ctx, tn__caches caches); /* for tests: another machine's */
 
 /* Is a result of so many bytes better written past the caches (tensor/stream.h)? Whoever reads it next
  * would not find it there anyway. */

@@ -4,8 +4,10 @@
 #include "check.h"
 
 #include "tensor/gemm.h"
+#include "tensor/internal.h"
 
 #define GUARD 1e30
+enum { GUARD_BYTES = 1 << 16 }; /* behind the scratch */
 
 /* A case: sizes, how operands lie, scalars, batch. */
 typedef struct gemm_case {
@@ -218,48 +220,52 @@ static bool is_fused(tn_cpu_level level)
 #endif
 }
 
-/* Runs the case on every level and with each number of threads in the mask. */
-static void run_case(const gemm_case *t, int threads_mask)
+/* Runs the case on one level and so many threads; want: the reference. */
+static void check_on(const gemm_case *t, const operands *given, const double *want, tn_cpu_level level, int threads)
 {
-    operands o = make(t);
-    char     text[256];
+    operands      o = *given;
+    const int64_t n = o.n_batch * t->m * t->n;
+    tn_ctx       *ctx = context(level, threads);
+    const bool    fused = is_fused(level);
+    const double  eps = t->dtype == TN_F32 ? 1.2e-7 : 2.3e-16;
+    const double  tolerance = fused ? 0 : eps * (double)(t->k + 4) * (2 + fabs(t->alpha));
+    coverage      v = { &o.g, calloc((size_t)n + 1, 1), fused ? want : NULL, 0 };
+    char          text[256], *scratch = NULL;
+    double        worst;
     describe(t, text, sizeof text);
     fill_c(&o);
+    o.g.epilogue = cover, o.g.epilogue_arg = &v;
+    size_t scratch_size = tn__gemm_scratch(ctx, &o.g);
+    if (posix_memalign((void **)&scratch, 64, scratch_size + GUARD_BYTES) != 0) abort();
+    memset(scratch, 0xff, scratch_size + GUARD_BYTES); /* NaNs: what is not packed must not count */
+    tn__gemm_run(ctx, &o.g, scratch);
+    int64_t wrong = count_wrong(&o, want, tolerance, &worst), missed = 0;
+    for (int64_t i = 0; i < n; i++) missed += v.count[i] != 1;
+    CHECK_MSG(wrong == 0, "%s, %s, %d threads: %lld elements differ, worst by %g, tolerance %g", text,
+              tn_cpu_level_name(level), threads, (long long)wrong, worst, tolerance);
+    CHECK_MSG(missed == 0 && v.wrong == 0,
+              "%s, %s, %d threads: epilogue: %lld elements not covered once, %lld not final", text,
+              tn_cpu_level_name(level), threads, (long long)missed, (long long)v.wrong);
+    bool intact = true;
+    for (size_t i = 0; i < GUARD_BYTES; i++) intact &= (unsigned char)scratch[scratch_size + i] == 0xff;
+    CHECK_MSG(intact, "%s: writes behind its scratch of %zu bytes", text, scratch_size);
+    free(scratch);
+    free(v.count);
+}
+
+/* On all levels, or only on one, with each number of threads in the mask. */
+static void run_levels(const gemm_case *t, int threads_mask, tn_cpu_level least)
+{
+    operands o = make(t);
+    fill_c(&o);
     double *want = reference(&o);
-    int64_t n = o.n_batch * t->m * t->n;
-    for (int level = TN_CPU_BASE; level <= (int)tn_cpu_detect(); level++)
-        for (int threads = 1; threads <= 3; threads++) {
-            if (!(threads_mask >> threads & 1)) continue;
-            tn_ctx *ctx = context((tn_cpu_level)level, threads);
-            bool    fused = is_fused((tn_cpu_level)level);
-            double  eps = t->dtype == TN_F32 ? 1.2e-7 : 2.3e-16, worst;
-            double  tolerance = fused ? 0 : eps * (double)(t->k + 4) * (2 + fabs(t->alpha));
-            coverage v = { &o.g, calloc((size_t)n + 1, 1), fused ? want : NULL, 0 };
-            fill_c(&o);
-            o.g.epilogue = cover, o.g.epilogue_arg = &v;
-            size_t scratch_size = tn__gemm_scratch(ctx, &o.g);
-            char  *scratch = NULL;
-            if (posix_memalign((void **)&scratch, 64, scratch_size + 64) != 0) abort();
-            memset(scratch, 0xff, scratch_size + 64); /* NaNs: what is not packed must not count */
-            tn__gemm_run(ctx, &o.g, scratch);
-            int64_t wrong = count_wrong(&o, want, tolerance, &worst), missed = 0;
-            for (int64_t i = 0; i < n; i++) missed += v.count[i] != 1;
-            CHECK_MSG(wrong == 0, "%s, %s, %d threads: %lld elements differ, worst by %g, "
-                      "tolerance %g", text, tn_cpu_level_name((tn_cpu_level)level), threads,
-                      (long long)wrong, worst, tolerance);
-            CHECK_MSG(missed == 0 && v.wrong == 0, "%s, %s, %d threads: epilogue: %lld elements "
-                      "not covered once, %lld not final", text,
-                      tn_cpu_level_name((tn_cpu_level)level), threads, (long long)missed,
-                      (long long)v.wrong);
-            bool intact = true;
-            for (size_t i = 0; i < 64; i++)
-                intact &= (unsigned char)scratch[scratch_size + i] == 0xff;
-            CHECK_MSG(intact, "%s: writes behind its scratch of %zu bytes", text, scratch_size);
-            free(scratch);
-            free(v.count);
-        }
+    for (int level = (int)least; level <= (int)tn_cpu_detect(); level++)
+        for (int threads = 1; threads <= 3; threads++)
+            if (threads_mask >> threads & 1) check_on(t, &o, want, (tn_cpu_level)level, threads);
     free(want), free(o.a), free(o.b), free(o.c);
 }
+
+static void run_case(const gemm_case *t, int threads_mask) { run_levels(t, threads_mask, TN_CPU_BASE); }
 
 static const int64_t sizes[] = { 1, 2, 3, 5, 7, 13, 15, 16, 17, 31, 33, 63, 65, 100, 130 };
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
@@ -381,6 +387,28 @@ TEST(gemm, nothing_to_do)
             t.n = 1;
             run_case(&t, 2 | 4);
         }
+}
+
+/* Blocks, scratch and what is streamed follow from the sizes of caches: the same bits, and nothing
+ * written behind the scratch, on machines other than this one. */
+TEST(gemm, caches_of_other_machines)
+{
+    static const tn__caches machine[] = { { 16 << 10, 128 << 10, 1 << 20 }, { 32 << 10, 512 << 10, 8 << 20 },
+                                          { 48 << 10, 2 << 20, 64 << 20 },  { 64 << 10, 4 << 20, 8 << 20 },
+                                          { 128 << 10, 16 << 20, 32 << 20 }, { 256 << 10, 128 << 10, 1 << 20 } };
+    static const int64_t    shape[][3] = { { 3900, 20, 512 }, { 70, 1300, 90 }, { 260, 130, 600 }, { 20, 400, 1100 } };
+    const tn_cpu_level      level = tn_cpu_detect();
+    tn_ctx                 *ctx = context(level, 3);
+    const tn__caches        own = tn__ctx_caches(ctx);
+    for (int i = 0; i < 6; i++)
+        for (int s = 0; s < 4; s++) {
+            const int x = s ? (i + s) % 4 : 3; /* both packed by each worker */
+            gemm_case t = { .dtype = s % 2 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1], .k = shape[s][2],
+                            .ta = x & 1, .tb = x >> 1, .pad = i % 2, .alpha = s % 2 ? 1 : 0.5 };
+            tn__ctx_set_caches(ctx, machine[i]);
+            run_levels(&t, 1 << 3, level);
+        }
+    tn__ctx_set_caches(ctx, own);
 }
 
 /* Callers measure once, for the most rows that they may have. */
