@@ -95,17 +95,30 @@ TN_INLINE real FN(gelu_grad)(real x, int fused)
 }
 
 /* x (1 + tanh(u / 2)) / 2 = x sigmoid(u) with u = sqrt(8 / pi) (x + 0.044715 x^3), and its
- * derivative s + x s (1 - s) du/dx. */
+ * derivative s + x s (1 - s) du/dx. Far from 0 the one is x or nothing and the other 1 or 0, so that e^-u
+ * need be right only where it and 1 / e^-u are normal numbers. */
+#define TN__GELU_FAR PICK(10, 21)
+
+/* e^-u for x between those bounds; z = x^2. */
+TN_INLINE real FN(gelu_exp)(real x, real z, int fused)
+{
+    const real u = x * FMA(z, -K(GELU_CUBE), -K(ROOT_8_PI));
+    const real t = FMA(u, K(LOG2E), TN__EXP_MAGIC), n = t - TN__EXP_MAGIC;
+    const real r = FMA(n, -K(LN2_LO), FMA(n, -K(LN2_HI), u)), unit = FN(exp_unit)(FN(bits)(t), 0);
+    return FMA(FMA(r * r, FN(poly_exp)(r, fused), r), unit, unit);
+}
+
 TN_INLINE real FN(gelu_tanh)(real x, int fused)
 {
-    const real c = FN(clamp)(x, PICK(-12, -24), PICK(12, 24));
-    const real s = FN(sigmoid)(c * FMA(c * c, K(GELU_CUBE), K(ROOT_8_PI)), fused);
-    return FN(at_least)(x, PICK(-12, -24)) * s;
+    const real a = FN(at_least)(x, -TN__GELU_FAR), c = FN(at_most)(a, TN__GELU_FAR);
+    const real y = a / (1 + FN(gelu_exp)(c, c * c, fused));
+    return FN(keep_nan)(FN(choose)(FN(mask)(x < -TN__GELU_FAR), -(real)0, y), x);
 }
 
 TN_INLINE real FN(gelu_tanh_grad)(real x, int fused)
 {
-    const real c = FN(clamp)(x, PICK(-12, -24), PICK(12, 24)), z = c * c;
-    const pair s = FN(sigmoid_both)(c * FMA(z, K(GELU_CUBE), K(ROOT_8_PI)), fused);
-    return FMA(c * s.hi * s.lo, FMA(z, 3 * K(GELU_CUBE), K(ROOT_8_PI)), s.hi);
+    const real c = FN(at_most)(FN(at_least)(x, -TN__GELU_FAR), TN__GELU_FAR), z = c * c;
+    const real e = FN(gelu_exp)(c, z, fused), s = 1 / (1 + e);
+    return FN(keep_nan)(FMA(c * s * (e * s), FMA(z, 3 * K(GELU_CUBE), K(ROOT_8_PI)), s), x);
 }
+#undef TN__GELU_FAR

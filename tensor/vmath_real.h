@@ -202,12 +202,20 @@ TN_INLINE real FN(exp_scale)(real x, word k)
     return x * FN(of_bits)(half << TN__MANTISSA) * FN(of_bits)((k - half) << TN__MANTISSA);
 }
 
+/* (1 + x) 2^n likewise. */
+TN_INLINE real FN(exp_scale_1p)(real x, word k, int fused)
+{
+    const word half = k >> 1;
+    const real unit = FN(of_bits)(half << TN__MANTISSA);
+    return FMA(x, unit, unit) * FN(of_bits)((k - half) << TN__MANTISSA);
+}
+
 TN_INLINE real FN(exp)(real x, int fused)
 {
     const real c = FN(clamp)(x, PICK(-104, -746), PICK(89, 710));
     const real t = FMA(c, K(LOG2E), TN__EXP_MAGIC), n = t - TN__EXP_MAGIC;
     const real r = FMA(n, -K(LN2_LO), FMA(n, -K(LN2_HI), c));
-    return FN(exp_scale)(1 + FMA(r * r, FN(poly_exp)(r, fused), r), FN(bits)(t));
+    return FN(exp_scale_1p)(FMA(r * r, FN(poly_exp)(r, fused), r), FN(bits)(t), fused);
 }
 
 /* e^x for x <= 0. */
@@ -224,7 +232,7 @@ TN_INLINE real FN(exp2)(real x, int fused)
     const real c = FN(clamp)(x, PICK(-151, -1076), PICK(129, 1025)), t = c + TN__EXP_MAGIC;
     const real f = c - (t - TN__EXP_MAGIC), r = f * K(LN2);
     const real dr = FMA(f, K(LN2_REST), fused ? FMA(f, K(LN2), -r) : 0);
-    return FN(exp_scale)(1 + (r + FMA(r * r, FN(poly_exp)(r, fused), dr)), FN(bits)(t));
+    return FN(exp_scale_1p)(r + FMA(r * r, FN(poly_exp)(r, fused), dr), FN(bits)(t), fused);
 }
 
 /* (e^x - 1) / 2^shift as a pair, for |x| where 2^(n - shift) is a normal number. */
