@@ -3,18 +3,19 @@
  * lines, or single elements. */
 #include "tensor/copy.h"
 
-#include <string.h>
-#if defined __x86_64__
-#  include <emmintrin.h>
-#endif
+#include "tensor/internal.h"
+#include "tensor/stream.h"
 
 /* Transposes write past the caches from STREAM_BYTES on: 2 to 3 times as fast, since lines that are
- * written whole need not be read before. */
+ * written whole need not be read before. Runs do from where tn__ctx_streams says. */
 enum {
     TASK_BYTES = 1 << 16,
     PIECE_BYTES = 1 << 15,
-    LINE = 64,
-    BAND = 4 * LINE, /* bytes of a source row that a streaming transpose reads in one go */
+    LINE = TN_LINE,
+    BAND = 64 * LINE, /* bytes of a source row that a streaming transpose takes in one go: a page, as
+                         far as the machine reads ahead; */
+    RUN = 2 * LINE,   /* of a destination row; */
+    PART = 1 << 20,   /* and of both in a task, about */
     MAX_ITEM = 16,
     STREAM_BYTES = 1 << 21
 };
@@ -30,9 +31,11 @@ typedef struct copy_plan {
     int64_t       n, a, b;          /* inner dim, the destination's fastest */
     int64_t       n2, a2, b2;       /* TRANSPOSE: the source's fastest dim */
     int64_t       pieces;           /* parts that one row is cut into, */
-    int64_t       piece;            /* of so many items (TRANSPOSE: of n2) */
+    int64_t       piece;            /* of so many items (TRANSPOSE: of n2), */
+    int64_t       parts, part;      /* streaming TRANSPOSE: and those into parts of n */
     int64_t       units, per_task;  /* units = rows * pieces */
-    bool          streams;          /* TRANSPOSE past the caches */
+    bool          streams;          /* past the caches: RUNS and TRANSPOSE */
+    void        (*stream)(void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead);
     enum { RUNS, TRANSPOSE, ITEMS } mode;
 } copy_plan;
 
@@ -117,30 +120,36 @@ static bool can_stream(const copy_plan *p)
 #endif
 }
 
-static void cut_into_tasks(copy_plan *p)
+static void cut_into_tasks(const tn_ctx *ctx, copy_plan *p)
 {
     p->rows = 1;
     for (int d = 0; d < p->outer.rank; d++) p->rows *= p->outer.n[d];
     int64_t bytes; /* of one unit */
+    p->part = p->n;
     if (p->mode == TRANSPOSE) {
         p->streams = can_stream(p);
         p->piece = (p->streams ? BAND : LINE) / p->item;
-        p->pieces = (p->n2 + p->piece - 1) / p->piece;
-        bytes = p->piece * p->n * p->item;
+        if (p->streams) p->part = PART / BAND / (RUN / p->item) * (RUN / p->item);
+        p->parts = (p->n + p->part - 1) / p->part;
+        p->pieces = (p->n2 + p->piece - 1) / p->piece * p->parts;
+        bytes = p->piece * p->part * p->item;
     } else {
         p->piece = PIECE_BYTES / p->item;
         p->pieces = (p->n + p->piece - 1) / p->piece;
         bytes = (p->n < p->piece ? p->n : p->piece) * p->item;
+        p->streams = p->mode == RUNS && bytes >= 2 * LINE &&
+                     tn__ctx_streams(ctx, p->rows * p->n * p->item);
     }
     p->units = p->rows * p->pieces;
     p->per_task = at_least_one(TASK_BYTES / at_least_one(bytes));
 }
 
 /* False if there is nothing to copy. */
-static bool make_plan(copy_plan *p, const tn_tensor *dst, const tn_tensor *src)
+static bool make_plan(const tn_ctx *ctx, copy_plan *p, const tn_tensor *dst, const tn_tensor *src)
 {
     int64_t size = (int64_t)tn_dtype_size(dst->dtype);
-    *p = (copy_plan){ .dst = dst->data, .src = src->data, .item = size };
+    *p = (copy_plan){ .dst = dst->data, .src = src->data, .item = size,
+                      .stream = tn__ctx_kernels(ctx)->stream };
     for (int d = 0; d < dst->shape.rank; d++) {
         int64_t n = dst->shape.dim[d];
         if (n == 0) return false;
@@ -151,7 +160,7 @@ static bool make_plan(copy_plan *p, const tn_tensor *dst, const tn_tensor *src)
     }
     simplify(&p->outer);
     choose_mode(p);
-    cut_into_tasks(p);
+    cut_into_tasks(ctx, p);
     return true;
 }
 
@@ -233,40 +242,37 @@ static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, 
         copy_items(dst + k * a2, item, src + k * item, b, n, item);
 }
 
-/* One block of n2 whole lines of dst, put together in the cache and then written past it. */
-static void stream_block(char *dst, int64_t a2, int64_t n2, const char *src, int64_t b, int64_t n,
-                         int64_t item)
+/* A band of the transpose past the caches: n2 by n items, blocks of which are put together in the second
+ * cache. Each row of a block that goes to memory asks for as much of the next block. */
+static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t all)
 {
-#if defined __x86_64__
-    _Alignas(LINE) char block[LINE * LINE];
-    transpose_block(block, LINE, n2, src, b, n, item);
-    for (int64_t i = 0; i < n2; i++)
-        for (int k = 0; k < LINE; k += 16)
-            _mm_stream_si128((__m128i *)(void *)(dst + i * a2 + k),
-                             _mm_load_si128((const __m128i *)(void *)(block + i * LINE + k)));
-#else
-    transpose_block(dst, a2, n2, src, b, n, item);
-#endif
+    _Alignas(LINE) char block[BAND / 4 * RUN];
+    const int64_t       most = RUN / p->item, step = LINE / p->item;
+    for (int64_t j = 0; j < all; j += most) {
+        const int64_t n = all - j < most ? all - j : most;
+        const char   *from = src + j * p->b;
+        for (int64_t k = 0; k < n; k += step)
+            for (int64_t i = 0; i < n2; i += step)
+                transpose_block(block + i * RUN + k * p->item, RUN, n2 - i < step ? n2 - i : step,
+                                from + k * p->b + i * p->item, p->b, n - k < step ? n - k : step, p->item);
+        const int64_t per_row = n2 / n > 0 ? n2 / n : 1; /* rows of the block for one of the source */
+        for (int64_t i = 0; i < n2; i++) {
+            const char *ahead = from + (most + i / per_row) * p->b + i % per_row * RUN;
+            p->stream(dst + i * p->a2 + j * p->item, block + i * RUN, (size_t)(n * p->item), &ahead,
+                      j + most + i / per_row < all);
+        }
+    }
 }
 
-/* One band of the transpose: n2 items of the source's fastest dim and all n of the destination's,
- * in blocks of whole cache lines. */
-static void transpose_band(const copy_plan *p, char *dst, const char *src, int64_t n2)
+/* One band of the transpose: n2 items of the source's fastest dim by n of the destination's, in blocks of
+ * whole cache lines. */
+static void transpose_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t n)
 {
     int64_t step = LINE / p->item;
-    for (int64_t j = 0; j < p->n; j += step) {
-        int64_t n = p->n - j < step ? p->n - j : step;
-        bool    streams = p->streams && n == step;
-        for (int64_t k = j + step; streams && k < j + 2 * step && k < p->n; k++)
-            for (int64_t i = 0; i < n2; i += step) __builtin_prefetch(src + k * p->b + i * p->item);
+    for (int64_t j = 0; j < n; j += step)
         for (int64_t i = 0; i < n2; i += step)
-            (streams ? stream_block : transpose_block)(
-                dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
-                src + j * p->b + i * p->item, p->b, n, p->item);
-    }
-#if defined __x86_64__
-    if (p->streams) _mm_sfence();
-#endif
+            transpose_block(dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
+                            src + j * p->b + i * p->item, p->b, n - j < step ? n - j : step, p->item);
 }
 
 void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src, int64_t src_stride,
@@ -283,20 +289,32 @@ void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src,
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void copy_piece(const copy_plan *p, char *dst, const char *src, int64_t piece)
+/* A piece of a row; `next` is where the source goes on after a few more. */
+static void copy_piece(const copy_plan *p, char *dst, const char *src, const char *next, int64_t piece)
 {
-    int64_t first = piece * p->piece;
     if (p->mode == TRANSPOSE) {
-        int64_t n2 = p->n2 - first < p->piece ? p->n2 - first : p->piece;
-        transpose_band(p, dst + first * p->a2, src + first * p->b2, n2);
+        int64_t first = piece / p->parts * p->piece, n2 = p->n2 - first < p->piece ? p->n2 - first : p->piece;
+        int64_t j = piece % p->parts * p->part, n = p->n - j < p->part ? p->n - j : p->part;
+        (p->streams ? stream_band : transpose_band)(p, dst + first * p->a2 + j * p->a,
+                                                    src + first * p->b2 + j * p->b, n2, n);
         return;
     }
+    int64_t first = piece * p->piece;
     int64_t n = p->n - first < p->piece ? p->n - first : p->piece;
     dst += first * p->a, src += first * p->b;
-    if (p->mode == RUNS)
+    if (p->streams)
+        p->stream(dst, src, (size_t)(n * p->item), &next, 1);
+    else if (p->mode == RUNS)
         memcpy(dst, src, (size_t)(n * p->item));
     else
         copy_items(dst, p->a, src, p->b, n, p->item);
+}
+
+/* Runs of a far copy that lie between what is moved and what is asked for. */
+static int64_t runs_ahead(const copy_plan *p)
+{
+    const int64_t run = p->n * p->item;
+    return run < TN_STREAM_BLOCK ? TN_STREAM_BLOCK / run : 1;
 }
 
 static void copy_task(void *arg, int64_t task, int worker)
@@ -305,21 +323,25 @@ static void copy_task(void *arg, int64_t task, int worker)
     int64_t          u = task * p->per_task, end = u + p->per_task;
     if (end > p->units) end = p->units;
     (void)worker;
-    tn__odometer at = p->outer;
+    tn__odometer at = p->outer, ahead = p->outer;
     tn__odometer_set(&at, u / p->pieces);
+    if (p->streams) tn__odometer_set(&ahead, u / p->pieces + (p->pieces > 1 ? 0 : runs_ahead(p)));
     int64_t piece = u % p->pieces;
     for (; u < end; u++) {
-        copy_piece(p, p->dst + at.a, p->src + at.b, piece);
+        const int64_t lead = p->pieces > 1 ? piece * p->piece * p->item + TN_STREAM_BLOCK : 0;
+        copy_piece(p, p->dst + at.a, p->src + at.b, p->src + ahead.b + lead, piece);
         if (++piece < p->pieces) continue;
         piece = 0;
         tn__odometer_next(&at);
+        if (p->streams) tn__odometer_next(&ahead);
     }
+    if (p->streams) tn__stream_end();
 }
 
 void tn__copy(tn_ctx *ctx, const tn_tensor *dst, const tn_tensor *src)
 {
     copy_plan p;
-    if (!make_plan(&p, dst, src)) return;
+    if (!make_plan(ctx, &p, dst, src)) return;
     tn_parallel_for(ctx, (p.units + p.per_task - 1) / p.per_task, copy_task, &p);
 }
 

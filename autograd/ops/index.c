@@ -4,6 +4,7 @@
  * added in rising order of position, whoever adds them, so that the bits are fixed. */
 #include "autograd/ops/build.h"
 #include "tensor/copy.h"
+#include "tensor/stream.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -124,15 +125,37 @@ typedef struct take_plan {
     char          *y;
     const int64_t *index;
     int64_t n, rows, row_bytes, units, per_task; /* y [outer, n], x [outer, rows], of row_bytes */
+    const tn_kernels *streams; /* not NULL: past the caches */
 } take_plan;
+
+static const char *row_from(const take_plan *p, int64_t unit)
+{
+    return p->x + (unit / p->n * p->rows + p->index[unit % p->n]) * p->row_bytes;
+}
+
+/* Row by row, the next one asked for with what is written of this one. */
+static void take_far(const take_plan *p, int64_t unit, int64_t end)
+{
+    const char *from = row_from(p, unit);
+    for (; unit < end; unit++) {
+        const char *next = unit + 1 < end ? row_from(p, unit + 1) : from;
+        p->streams->stream(p->y + unit * p->row_bytes, from, (size_t)p->row_bytes, &next, 1);
+        from = next;
+    }
+    tn__stream_end();
+}
 
 static void take_task(void *arg, int64_t task, int worker)
 {
     const take_plan *p = arg;
     int64_t          end = least((task + 1) * p->per_task, p->units), bytes = p->row_bytes;
     (void)worker;
+    if (p->streams && task * p->per_task < end) {
+        take_far(p, task * p->per_task, end);
+        return;
+    }
     for (int64_t u = task * p->per_task; u < end; u++) {
-        const char *from = p->x + (u / p->n * p->rows + p->index[u % p->n]) * bytes;
+        const char *from = row_from(p, u);
         char       *to = p->y + u * bytes;
         if (bytes == 4) memcpy(to, from, 4);
         else if (bytes == 8) memcpy(to, from, 8);
@@ -151,6 +174,7 @@ static tn_status take_run(tn_exec *e, int axis)
                     .row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype) };
     p.units = v.outer * p.n;
     if (p.units == 0 || p.row_bytes == 0) return TN_OK;
+    if (p.row_bytes >= 2 * TN_LINE && tn__is_far(e)) p.streams = tn__ctx_kernels(e->ctx);
     p.per_task = TASK_BYTES / least(p.row_bytes + 16, TASK_BYTES);
     tn_parallel_for(e->ctx, (p.units + p.per_task - 1) / p.per_task, take_task, &p);
     return TN_OK;
