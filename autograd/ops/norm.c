@@ -1,4 +1,4 @@
-/* Layer and RMS normalisation over the last dimension. The forward op also gives each row's mean and
+/* Layer and RMS normalisation over the last dimension, and the sum that a variance is made of. The forward op also gives each row's mean and
  * reciprocal standard deviation, which the backward op takes: x is read once in each direction.
  *
  * dgamma and dbeta are sums over rows: rows are cut into blocks by a rule that knows only the shape,
@@ -391,3 +391,56 @@ tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps)
     return tn_apply(&tn_op_rms_norm, (tn_node *[]){ x, gamma }, gamma ? 2 : 1,
                     &(norm_attrs){ eps, gamma != NULL, false });
 }
+
+/* ---- deviation: what a variance is made of, in one reading of x ------------------------------------------ */
+
+static tn_status deviation_infer(tn_infer *c)
+{
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK) return tn_ctx_status(c->ctx);
+    c->out[0] = (tn_type){ c->in[0].dtype, rows_of(&c->in[0].shape) };
+    return TN_OK;
+}
+
+static tn_status deviation_run(tn_exec *e)
+{
+    const tn_kernels *k = tn__ctx_kernels(e->ctx);
+    const tn_shape   *s = &e->in[0].shape;
+    job j = { .norm = { .n = s->dim[s->rank - 1], .x = e->in[0].data, .y = e->out[0].data },
+              .rows = e->in[0].dtype == TN_F32 ? k->deviation_rows_f32 : k->deviation_rows_f64,
+              .n_rows = count_rows(s) };
+    j.step = (TASK + j.norm.n) / (j.norm.n + 1);
+    tn_parallel_for(e->ctx, (j.n_rows + j.step - 1) / j.step, rows_task, &j);
+    return TN_OK;
+}
+
+static void deviation_vjp(tn_vjp *c) /* the mean's part sums to 0 */
+{
+    tn_node *x = c->in[0];
+    c->din[0] = tn_mul(tn_sub(x, mean_of(x)), column(tn_scale(c->dout[0], 2)));
+}
+
+static void deviation_expand(tn_expansion *c)
+{
+    c->out[0] = tn_sum_square(tn_sub(c->in[0], mean_of(c->in[0])), &last_axis, 1, false);
+}
+
+static void deviation_ref(const tn_ref *r)
+{
+    const tn_shape *s = &r->in_type[0].shape;
+    const int64_t   n = s->dim[s->rank - 1], rows = count_rows(s);
+    for (int64_t i = 0; i < rows; i++) {
+        const double *x = (const double *)r->in[0] + i * n;
+        double        mean = 0, sum = 0;
+        for (int64_t j = 0; j < n; j++) mean += x[j] / (double)n;
+        for (int64_t j = 0; j < n; j++) sum += (x[j] - mean) * (x[j] - mean);
+        ((double *)r->out[0])[i] = sum;
+    }
+}
+
+TN_OP_DEFINE(deviation, .doc = "x [.., d] -> [..], the sum of (x - mean)^2 over d", .arity = 1,
+    .infer = deviation_infer, .run = deviation_run, .vjp = deviation_vjp, .expand = deviation_expand,
+    .cost = norm_cost, .ref = deviation_ref, .ref_tolerance = 1e-11,
+    TN_SAMPLES({ .in = { { 2, 5 } } }, { .in = { { 3, 2, 4 } }, .lo = 3, .hi = 5 }, { .in = { { 130 } } },
+               { .in = { { 3, 1 } } },
+               { .in = { { 0 } }, .fails = TN_ERR_SHAPE, .message = "rank 0" },
+               { .in = { { 3 } }, .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));

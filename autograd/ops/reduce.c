@@ -342,6 +342,9 @@ tn_node *tn_mean(tn_node *x, const int *axes, int n_axes, bool keep_dims)
     return tn_scale(tn_sum(x, axes, n_axes, keep_dims), 1 / (double)n);
 }
 
+/* Rows that stay in the second cache are read once, by an op of norm.c. */
+enum { VAR_ROW = 1 << 15 };
+
 tn_node *tn_var(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddof)
 {
     if (!x) return NULL;
@@ -349,9 +352,19 @@ tn_node *tn_var(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddo
     tn_shape list = tn__axes_of(x, axes, n_axes);
     if (!count_of("var", x, &list, &n)) return NULL;
     if (ddof < 0) return tn__refuse("var", x, TN_ERR_ARG, "ddof %d", ddof);
+    const double scale = 1 / (double)(n > ddof ? n - ddof : 0);
+    bool         is_last = n > 0 && n <= VAR_ROW;
+    for (int i = 0; i < list.rank; i++) is_last &= list.dim[i] == tn_rank(x) - list.rank + i;
+    if (is_last && list.rank > 0) {
+        tn_shape rows = { .rank = 0 }, kept = tn__kept_shape(x, &list);
+        while (rows.rank < tn_rank(x) - list.rank) rows.dim[rows.rank] = tn_dim(x, rows.rank), rows.rank++;
+        rows.dim[rows.rank++] = n;
+        tn_node *row = tn_reshape(x, rows);
+        tn_node *y = tn_scale(tn_apply(&tn_op_deviation, &row, 1, NULL), scale);
+        return keep_dims ? tn_reshape(y, kept) : y;
+    }
     tn_node *from_mean = tn_sub(x, tn_mean(x, axes, n_axes, true));
-    return tn_scale(tn_sum_square(from_mean, axes, n_axes, keep_dims),
-                    1 / (double)(n > ddof ? n - ddof : 0));
+    return tn_scale(tn_sum_square(from_mean, axes, n_axes, keep_dims), scale);
 }
 
 /* sqrt(s) with gradient 0, not NaN, where s is 0. */

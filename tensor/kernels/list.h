@@ -69,11 +69,13 @@ struct tn__norm;
 struct tn__cross_entropy;
 struct tn_span_args;
 
-/* norm.c: rows [begin, end) of tensor/kernels/norm.h; grad sets dgamma and dbeta to their sums */
+/* norm.c: rows [begin, end) of tensor/kernels/norm.h; grad sets dgamma and dbeta to their sums;
+ * deviation: y [rows] = sum((x - mean)^2) */
 #define TN_KERNELS_NORM(X) TN_KERNELS_NORM_(X, f32) TN_KERNELS_NORM_(X, f64)
 #define TN_KERNELS_NORM_(X, t)                                                                     \
     X(norm_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))                 \
-    X(norm_grad_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))
+    X(norm_grad_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))            \
+    X(deviation_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))
 
 /* loss.c: rows [begin, end) of tensor/kernels/loss.h; sum[j] += x[0][j] + x[1][j] + .. in this order */
 #define TN_KERNELS_LOSS(X) TN_KERNELS_LOSS_(X, f32) TN_KERNELS_LOSS_(X, f64)

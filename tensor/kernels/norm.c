@@ -93,6 +93,17 @@ void TN_KR(norm_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
     TN_R(far_end)(&far);
 }
 
+void TN_KR(deviation_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
+{
+    const int64_t n = a->n;
+    for (int64_t r = begin; r < end; r++) {
+        const T    *x = (const T *)a->x + r * n;
+        const char *next = (const char *)(x + n);
+        tn__queue   queue = { NULL, NULL, { next, next }, n * (int64_t)sizeof(T) / TN_LINE };
+        ((T *)a->y)[r] = TN_R(row_square)(x, n, TN_R(row_sum)(x, n) / (T)n, &queue);
+    }
+}
+
 /* ---- backward ------------------------------------------------------------------------------ */
 
 /* With h = (x - mean) rstd and g = dy gamma:
