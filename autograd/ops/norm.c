@@ -1,5 +1,6 @@
-/* Layer and RMS normalisation over the last dimension, and the sum that a variance is made of. The forward op also gives each row's mean and
- * reciprocal standard deviation, which the backward op takes: x is read once in each direction.
+/* Layer and RMS normalisation over the last dimension, and the sum that a variance is made of. A
+ * norm's forward op also gives each row's mean and reciprocal standard deviation, which the backward op
+ * takes: x is read once in each direction.
  *
  * dgamma and dbeta are sums over rows: rows are cut into blocks by a rule that knows only the shape,
  * each block is summed by itself, and the blocks' sums are added in order. */

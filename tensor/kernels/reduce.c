@@ -112,7 +112,7 @@ void TN_KR(reduce_rows)(int kind, const void *x, int64_t stride, int64_t rows, i
 /* ---- columns --------------------------------------------------------------------------------- */
 
 /* `rows` more rows into out[0..n), after what is in from[0], from[step], ..: out itself, or (step 0)
- * the neutral element again and again. The tail's loop stays a loop, for the size of the code. */
+ * the neutral element again and again. Loops stay loops, for the size of the code. */
 TN_INLINE void TN_R(add_rows)(tn__reduce_kind kind, const T *x, int64_t stride, int rows, int64_t n,
                               const T *from, int64_t step, T *out)
 {
@@ -120,6 +120,7 @@ TN_INLINE void TN_R(add_rows)(tn__reduce_kind kind, const T *x, int64_t stride, 
     int64_t j = 0;
     for (; j + v_lanes <= n; j += v_lanes) {
         vec a = v_load(from + j * step);
+        TN_ROLLED
         for (int r = 0; r < rows; r++) a = TN_R(step)(kind, a, v_load(x + r * stride + j));
         v_store(out + j, a);
     }
@@ -138,11 +139,9 @@ TN_INLINE void TN_R(reduce_columns)(tn__reduce_kind kind, const T *x, int64_t st
 {
     T neutral[v_lanes];
     v_store(neutral, v_set(TN_R(neutral)(kind)));
-    int64_t r = 0;
-    for (; r + 8 <= rows; r += 8)
-        TN_R(add_rows)(kind, x + r * stride, stride, 8, n, r ? out : neutral, r > 0, out);
-    for (; r < rows; r++)
-        TN_R(add_rows)(kind, x + r * stride, stride, 1, n, r ? out : neutral, r > 0, out);
+    for (int64_t r = 0; r < rows; r += 8)
+        TN_R(add_rows)(kind, x + r * stride, stride, rows - r < 8 ? (int)(rows - r) : 8, n,
+                       r ? out : neutral, r > 0, out);
 }
 
 #define COLS(kind)                                                                                 \
