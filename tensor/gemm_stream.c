@@ -36,12 +36,11 @@ static const tn__gemm_kernels *kernels_of(const tn_ctx *ctx, const tn_gemm *g)
 /* A matrix that may well be in the second cache is faster by tiles. */
 bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
 {
-    const tn__gemm_kernels *kernels = kernels_of(ctx, g);
-    const int64_t           bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
+    const int64_t bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
     const bool by_rows = g->b_col == 1 && g->b_row >= g->n && g->m <= ROWS_MOST;
     const bool by_cols = g->b_row == 1 && g->b_col >= g->k && g->m <= TURNED_ROWS_MOST;
-    return (by_rows || by_cols) && g->batch_rank == 0 && g->beta == 0 && g->m >= 1 && g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
-           bytes >= tn__ctx_caches(ctx).l2 / 8 && kernels->stream;
+    return (by_rows || by_cols) && g->batch_rank == 0 && g->beta == 0 && g->m >= 1 &&
+           g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH && bytes >= tn__ctx_caches(ctx).l2 / 8;
 }
 
 /* Of one worker: A packed, and the sums. */

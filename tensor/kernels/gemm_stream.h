@@ -71,7 +71,10 @@ TN_INLINE void NAME(stream_unit)(const NAME(stream_args) *u, const int depth, co
     }
 }
 
-static void NAME(stream_whole)(const NAME(stream_args) *u) { NAME(stream_unit)(u, STREAM_DEPTH, STREAM_NV, false); }
+static void NAME(stream_whole)(const NAME(stream_args) *u)
+{
+    NAME(stream_unit)(u, STREAM_DEPTH, STREAM_NV, false);
+}
 static void NAME(stream_one)(const NAME(stream_args) *u) { NAME(stream_unit)(u, STREAM_DEPTH, 1, false); }
 static void NAME(stream_part)(const NAME(stream_args) *u) { NAME(stream_unit)(u, STREAM_DEPTH, 1, true); }
 static void NAME(stream_row)(const NAME(stream_args) *u) { NAME(stream_unit)(u, 1, 1, false); }
@@ -126,7 +129,8 @@ static void NAME(stream_by_rows)(const tn__gemm_stream *g)
 }
 
 /* Part number `part` of the parts in which a block of so many columns and rows comes into L1. */
-static void NAME(stream_fetch)(const T *b, int64_t b_col, int64_t cols, int64_t rows, int64_t part, int64_t parts)
+static void NAME(stream_fetch)(const T *b, int64_t b_col, int64_t cols, int64_t rows, int64_t part,
+                               int64_t parts)
 {
     for (int64_t j = cols * part / parts; j < cols * (part + 1) / parts; j++)
         for (int64_t p = 0; p < rows; p += IN_LINE) __builtin_prefetch(b + j * b_col + p);
@@ -150,7 +154,8 @@ static void NAME(stream_by_cols)(const tn__gemm_stream *g)
                 NAME(stream_fetch)(b + next_j * b_col + next_p, b_col, left < STREAM_COLS ? left : STREAM_COLS,
                                    g->k - next_p < STREAM_TURN ? g->k - next_p : STREAM_TURN,
                                    (p - p0) / STREAM_DEPTH, STREAM_TURN / STREAM_DEPTH);
-                NAME(stream_rows)(g, sums, row, p, (int)depth, turned + (p - p0) * STREAM_COLS, STREAM_COLS, n, false);
+                NAME(stream_rows)(g, sums, row, p, (int)depth, turned + (p - p0) * STREAM_COLS,
+                                  STREAM_COLS, n, false);
             }
         }
         NAME(stream_put)(g, sums, row, j, n);
