@@ -38,6 +38,13 @@ void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn
 
 /* ---- references ------------------------------------------------------------------------------ */
 
+double tn__ref_get(tn_dtype dtype, const void *data, int64_t i)
+{
+    if (dtype == TN_BOOL) return ((const uint8_t *)data)[i];
+    if (dtype == TN_U8 || tn_dtype_is_index(dtype)) return (double)((const int64_t *)data)[i];
+    return ((const double *)data)[i];
+}
+
 double tn__ref_at(const tn_ref *r, int k, int64_t i)
 {
     if (k >= r->n_in) return 0;
@@ -50,10 +57,7 @@ double tn__ref_at(const tn_ref *r, int k, int64_t i)
         if (t->shape.dim[e] != 1) at += index * stride;
         stride *= t->shape.dim[e];
     }
-    if (t->dtype == TN_BOOL) return ((const uint8_t *)r->in[k])[at];
-    if (t->dtype == TN_U8 || tn_dtype_is_index(t->dtype))
-        return (double)((const int64_t *)r->in[k])[at];
-    return ((const double *)r->in[k])[at];
+    return tn__ref_get(t->dtype, r->in[k], at);
 }
 
 void tn__ref_put(const tn_ref *r, int64_t i, double value)

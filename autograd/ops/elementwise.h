@@ -122,6 +122,9 @@ void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn
 
 /* ---- references ------------------------------------------------------------------------------ */
 
+/* Element i of a reference's operand or result of this dtype. */
+double tn__ref_get(tn_dtype dtype, const void *data, int64_t i);
+
 /* Operand k, broadcast, at element i of the result; 0 of an operand that is not there. */
 double tn__ref_at(const tn_ref *r, int k, int64_t i);
 

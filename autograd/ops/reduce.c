@@ -2,9 +2,8 @@
  * tensor/reduce.h; mean, var, std, norm and logsumexp are composed of them. cumsum, argmax and
  * argmin are in scan.c. */
 #include "autograd/ops/build.h"
+#include "autograd/ops/elementwise.h"
 #include "tensor/reduce.h"
-
-#include <math.h>
 
 /* ---- what reductions share ------------------------------------------------------------------- */
 
@@ -117,30 +116,15 @@ static tn_node *reduce(const tn_op *op, tn_node *x, const int *axes, int n, bool
     static void op##_ref(const tn_ref *r)                                                          \
     {                                                                                              \
         int64_t n_out = tn_shape_size(&r->out_type[0].shape);                                      \
-        for (int64_t i = 0; i < n_out; i++) ref_put(r, i, start);                                  \
+        for (int64_t i = 0; i < n_out; i++) tn__ref_put(r, i, start);                              \
         int64_t n = tn_shape_size(&r->in_type[0].shape);                                           \
         for (int64_t i = 0; i < n; i++) {                                                          \
             int64_t j = reduced_index(r, i);                                                       \
-            double  y = ref_get(r->out_type[0].dtype, r->out[0], j);                               \
-            double  x = ref_get(r->in_type[0].dtype, r->in[0], i);                                 \
-            ref_put(r, j, (expr));                                                                 \
+            double  y = tn__ref_get(r->out_type[0].dtype, r->out[0], j);                           \
+            double  x = tn__ref_get(r->in_type[0].dtype, r->in[0], i);                             \
+            tn__ref_put(r, j, (expr));                                                             \
         }                                                                                          \
     }
-
-static double ref_get(tn_dtype dtype, const void *data, int64_t i)
-{
-    if (dtype == TN_BOOL) return ((const uint8_t *)data)[i];
-    if (tn_dtype_is_float(dtype)) return ((const double *)data)[i];
-    return (double)((const int64_t *)data)[i];
-}
-
-static void ref_put(const tn_ref *r, int64_t i, double value)
-{
-    tn_dtype dtype = r->out_type[0].dtype;
-    if (dtype == TN_BOOL) ((uint8_t *)r->out[0])[i] = value != 0;
-    else if (tn_dtype_is_float(dtype)) ((double *)r->out[0])[i] = value;
-    else ((int64_t *)r->out[0])[i] = (int64_t)value;
-}
 
 /* Where input element i goes. */
 static int64_t reduced_index(const tn_ref *r, int64_t i)
