@@ -66,7 +66,8 @@ typedef void (*NAME(tile_fn))(const NAME(tile_args) *t);
 TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, const bool is_part,
                           const bool by_rows)
 {
-    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, DEEP = 2, LINE = IN_LINE / LANES };
+    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LINE = IN_LINE / LANES };
+    const int     deep = nv == 1 ? 1 : 2; /* steps in a turn of the loop; edges are not worth the code */
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
@@ -106,7 +107,7 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 
     /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_step;
-    for (; k >= DEEP; k -= DEEP) {
+    for (; k >= deep; k -= deep) {
         if (fetches > 0) {
             fetches--;
             __builtin_prefetch(next_a);
@@ -120,9 +121,9 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
             if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
         }
         GEMM_STEP(0);
-        GEMM_STEP(1);
+        if (deep == 2) GEMM_STEP(1);
         if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {
-            a[g] += DEEP;
+            a[g] += deep;
             HIDE(a[g]);
         }
     }
