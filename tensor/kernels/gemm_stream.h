@@ -45,7 +45,7 @@ typedef struct NAME(stream_args) {
 
 TN_INLINE void NAME(stream_unit)(const NAME(stream_args) *u, const int depth, const int nv, const bool is_part)
 {
-    const PART    part = v_part(u->left);
+    const PART    part = v_part(is_part ? u->left : 0);
     const int64_t c_row = u->c_row;
     const T      *a = u->a, *b = u->b, *ahead = u->b + u->ahead;
     T            *c = u->c;
