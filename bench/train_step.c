@@ -228,14 +228,16 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
     double           gflop = tn_bench_step_gflop(&o->size), rss = (double)use.ru_maxrss / 1024;
     double           gflops = gflop / f->ms * 1e3, arena = (double)s.arena_bytes / 1048576;
     double           compile_ms = 1e3 * m->compile_seconds, lookup_us = 1e6 * f->lookup;
+    char             peak[32] = "null"; /* JSON has no NaN */
+    if (!o->no_peak) snprintf(peak, sizeof peak, "%.2f", f->peak);
     if (o->json)
         printf("{\"size\": \"%s\", \"threads\": %d, \"cpu\": \"%s\", \"steps\": %d, "
                "\"step_ms\": %.3f, \"step_min\": %.3f, \"step_max\": %.3f, \"gflop\": %.2f, "
-               "\"gflops\": %.2f, \"peak_gflops\": %.2f, \"params\": %lld, \"rss_mib\": %.1f, "
+               "\"gflops\": %.2f, \"peak_gflops\": %s, \"params\": %lld, \"rss_mib\": %.1f, "
                "\"arena_mib\": %.1f, \"kept_arena_mib\": %.1f, \"recomputed_gflop\": %.2f, "
                "\"first_step_ms\": %.1f, \"compile_ms\": %.2f, \"lookup_us\": %.3f, "
                "\"page_faults\": %ld, \"loss\": %.5f}\n",
-               name, o->threads, level, o->steps, f->ms, f->least, f->most, gflop, gflops, f->peak,
+               name, o->threads, level, o->steps, f->ms, f->least, f->most, gflop, gflops, peak,
                (long long)tn_params_size(m->p), rss, arena, (double)s.kept_bytes / 1048576,
                1e-9 * s.recomputed_flops, f->first, compile_ms, lookup_us, f->faults, f->loss);
     else
