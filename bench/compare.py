@@ -253,14 +253,14 @@ def decode():
             mine, one, many, left = [], [], [], None
             for _ in range(args.rounds):
                 mine.append(last(ours("decode", *common, "--text", args.text, "--sentences", n, "--export", work, "--json")))
-                found = [last(theirs("ct2_decode.py", work, *common, "--library", library, "--at-once", at_once))
-                         for library, at_once in left or [(k, t) for t in {1, args.threads} for k in ("mkl", "onednn")]]
+                found = [last(theirs("ct2_decode.py", work, *common, "--products", products, "--at-once", at_once))
+                         for products, at_once in left or [(k, t) for t in {1, args.threads} for k in ("mkl", "onednn")]]
                 best = [max((x for x in found if x and (x["at_once"] == 1) == is_one), key=lambda x: x["tok_s"], default=None) for is_one in (True, False)]
-                left = [(x["library"], x["at_once"]) for x in best if x]
+                left = [(x["products"], x["at_once"]) for x in best if x]
                 one.append(best[0]), many.append(best[1] or best[0])
             ratios = [[a["tok_s"] / b["tok_s"] for a, b in zip(mine, peer)] for peer in (one, many)]
             rows.append([size, str(beam), str(batch), str(n), spread(column(mine, "tok_s"), 0)]
-                        + [f"{spread(column(peer, 'tok_s'), 0)}, {peer[0]['library']}" for peer in (one, many)]
+                        + [f"{spread(column(peer, 'tok_s'), 0)}, {peer[0]['products']}" for peer in (one, many)]
                         + [f"**{spread(ratio, 2)}**" for ratio in ratios] + [f"{middle(mine, 'rss_mib'):,.0f}, {middle(one, 'rss_mib'):,.0f}"])
             write("decode", machine(f"; {one[0]['peer']}, float32, with what makes its products faster; medians of {args.rounds} alternations") + "\n\n" + table(
                 ["size", "beam", "batch", "sentences", "libtensor, tokens/s", "CTranslate2, tokens/s", f"{args.threads} batches at a time", "ratio",

@@ -5,7 +5,7 @@
     python3 bench/peers/ct2_decode.py work.safetensors --size base --beam 5 --batch 32 --threads 2
 
 Groups are as bench_decode makes them: by length, and all of a group have the same. --at-once N translates N groups at a time,
-each with its share of the threads; --library is what makes the matrix products (mkl or onednn)."""
+each with its share of the threads; --products is what makes the matrix products (mkl or onednn)."""
 import argparse
 import json
 import os
@@ -23,9 +23,9 @@ args.add_argument("--batch", type=int, default=32)
 args.add_argument("--threads", type=int, default=2)
 args.add_argument("--repeats", type=int, default=3)
 args.add_argument("--at-once", type=int, default=1)
-args.add_argument("--library", default="mkl")
+args.add_argument("--products", default="mkl", choices=("mkl", "onednn"))
 args = args.parse_args()
-os.environ["CT2_USE_MKL"] = str(int(args.library == "mkl"))  # read when it is loaded
+os.environ["CT2_USE_MKL"] = str(int(args.products == "mkl"))  # read when it is loaded
 
 import ctranslate2
 from ctranslate2.specs import TransformerSpec
@@ -108,5 +108,5 @@ for r in range(args.repeats + 1):
 seconds = statistics.median(times[1:])
 print(json.dumps({
     "peer": "CTranslate2 " + ctranslate2.__version__, "size": args.size, "beam": args.beam, "batch": args.batch, "threads": args.threads,
-    "at_once": args.at_once, "library": args.library, "sentences": len(sources), "tokens": tokens, "seconds": seconds, "cpu_s": statistics.median(busy[1:]), "tok_s": tokens / seconds,
+    "at_once": args.at_once, "products": args.products, "sentences": len(sources), "tokens": tokens, "seconds": seconds, "cpu_s": statistics.median(busy[1:]), "tok_s": tokens / seconds,
     "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
