@@ -1,13 +1,14 @@
 /* Chains: elementwise ops run back to back over blocks that stay in the first-level cache.
  *
  * A chain covers the elements of its result in row-major order, block by block. In a block each
- * instruction is one call of a span kernel on contiguous operands: an input's own memory where it is
- * contiguous, else a gathered copy; a register (a block of scratch) for what is used only inside; an
- * output's own memory for what is not. One op alone is a chain of one instruction, so fusing changes
- * no bit: the same kernels see the same numbers.
+ * instruction is one call of a span kernel on contiguous operands: an input's own memory where it
+ * is contiguous, else a gathered copy; a register (a block of scratch) for what is used only
+ * inside; an output's own memory for what is not. One op alone is a chain of one instruction, so
+ * fusing changes no bit: the same kernels see the same numbers.
  *
- * A chain over more than the caches hold takes small blocks, whose outputs are registers too: these are
- * written past the caches, and with each line that goes one of the next inputs' is asked for. */
+ * A chain over more than the caches hold takes small blocks, whose outputs are registers too: these
+ * are written past the caches, and with each line that goes one of the next inputs' is asked
+ * for. */
 #include "autograd/program.h"
 #include "tensor/stream.h"
 
@@ -22,7 +23,7 @@ enum {
     LEAD = 512 /* bytes between the end of a block and what is asked for with its first line */
 };
 
-/* ---- laying out ---------------------------------------------------------------------------------- */
+/* ---- laying out ------------------------------------------------------------------------------ */
 
 /* Registers of values that die are used again by later instructions. */
 static void assign_registers(tn__chain *c)
@@ -78,8 +79,8 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
         const int64_t most = TN_STREAM_BLOCK / size;
         block = block < most ? block : most;
     }
-    /* blocks that end where rows end: broadcast rows are then read where they lie; but far away whole
-     * cache lines count for more */
+    /* blocks that end where rows end: broadcast rows are then read where they lie; but far away
+     * whole cache lines count for more */
     c->row = inner >= MIN_BLOCK && !(c->is_far && inner % TN_LINE) ? inner : 0;
     if (c->row) {
         int64_t parts = (inner + block - 1) / block;
@@ -93,7 +94,7 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
     c->worker_bytes = FLAG_BYTES + (size_t)c->n_registers * c->register_bytes;
 }
 
-/* ---- running --------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 #define COPY_RUN(T)                                                                                \
     do {                                                                                           \
@@ -181,7 +182,8 @@ static void find_operands(const tn__chain_run *r, int64_t first, int64_t column,
             at[s] = (const char *)r->in[slot->at].data + first * slot->size;
             break;
         case TN__SLOT_OUT:
-            at[s] = is_streamed(r, slot) ? room : (char *)r->out[slot->at].data + first * slot->size;
+            at[s] = is_streamed(r, slot) ? room
+                : (char *)r->out[slot->at].data + first * slot->size;
             break;
         case TN__SLOT_GATHER:
             if (slot->is_row && column + n <= c->dim[c->rank - 1])
@@ -201,11 +203,13 @@ static void stream_outputs(const tn__chain_run *r, int64_t first, int64_t n, con
     const char      *ahead[TN__CHAIN_IN];
     int              n_ahead = 0;
     for (int s = 0; s < c->n_slots; s++)
-        if (c->slot[s].kind == TN__SLOT_DIRECT) ahead[n_ahead++] = at[s] + n * c->slot[s].size + LEAD;
+        if (c->slot[s].kind == TN__SLOT_DIRECT)
+            ahead[n_ahead++] = at[s] + n * c->slot[s].size + LEAD;
     for (int s = 0; s < c->n_slots; s++) {
         const tn__slot *slot = &c->slot[s];
         if (!is_streamed(r, slot)) continue;
-        c->stream((char *)r->out[slot->at].data + first * slot->size, at[s], (size_t)(n * slot->size),
+        c->stream((char *)r->out[slot->at].data + first * slot->size, at[s],
+                  (size_t)(n * slot->size),
                   ahead, n_ahead);
         n_ahead = 0;
     }
@@ -274,7 +278,8 @@ static unsigned streamed_outputs(const tn__chain_run *r)
     for (int o = 0; o < TN__CHAIN_OUT; o++)
         for (int s = 0; all >> o & 1 && s < r->chain->n_slots; s++) {
             const tn__slot *slot = &r->chain->slot[s];
-            if (slot->kind == TN__SLOT_DIRECT && r->in[slot->at].data == r->out[o].data) all &= ~(1u << o);
+            if (slot->kind == TN__SLOT_DIRECT && r->in[slot->at].data == r->out[o].data)
+                all &= ~(1u << o);
         }
     return all;
 }

@@ -1,7 +1,8 @@
 /* Compiling: from the nodes that are wanted to a program. The passes, in order:
  *   collect   which calls the outputs need
  *   share     common subexpressions: equal ops of equal inputs and attributes are one call
- *   lower     calls become items over values; views become layouts, copies are put in where a kernel
+ *   lower     calls become items over values; views become layouts, copies are put in where a
+ * kernel
  *             needs its input contiguous
  *   recompute gradients read copies of what chosen scopes computed (recompute.c)
  *   nest      parts of concatenations are written where they belong (nest.c)
@@ -25,7 +26,7 @@ typedef struct compiler {
     bool         is_gradient; /* the call that is lowered now */
 } compiler;
 
-/* ---- small things of programs ------------------------------------------------------------------- */
+/* ---- small things of programs ---------------------------------------------------------------- */
 
 void *tn__program_alloc(tn_program *p, size_t size)
 {
@@ -56,7 +57,8 @@ tn_layout tn__layout_of(const tn_shape *s)
 
 int tn__buffer_new(tn_program *p, tn__buffer_kind kind, size_t bytes)
 {
-    if (!tn__grow(p->ctx, &p->buffers, p->n_buffers, &p->cap_buffers, sizeof *p->buffers)) return -1;
+    if (!tn__grow(p->ctx, &p->buffers, p->n_buffers, &p->cap_buffers, sizeof *p->buffers))
+        return -1;
     p->buffers[p->n_buffers] = (tn__buffer){ .kind = kind, .bytes = bytes, .first = -1, .last = -1,
                                              .alias = -1, .slot = -1 };
     return (int)p->n_buffers++;
@@ -91,7 +93,7 @@ int tn__slot_of(tn_program *p, tn_node *variable)
     return (int)p->n_slots++;
 }
 
-/* ---- collect and share ----------------------------------------------------------------------------- */
+/* ---- collect and share ----------------------------------------------------------------------- */
 
 static tn_node *canonical(const compiler *c, tn_node *x) { return c->canon[x->id]; }
 
@@ -145,10 +147,10 @@ static tn_status share(compiler *c)
     return TN_OK;
 }
 
-/* ---- lower -------------------------------------------------------------------------------------------- */
+/* ---- lower ----------------------------------------------------------------------------------- */
 
-static tn__item *item_new(compiler *c, const tn_op *op, const void *attrs, const char *scope, int n_in,
-                          int n_out)
+static tn__item *item_new(compiler *c, const tn_op *op, const void *attrs, const char *scope,
+                          int n_in, int n_out)
 {
     tn__lowered *l = &c->l;
     if (!tn__grow(c->ctx, &l->items, l->n, &l->cap, sizeof *l->items)) return NULL;
@@ -215,7 +217,9 @@ static tn_status lower_leaf(compiler *c, tn__call *call)
         size_t bytes = one ? tn_dtype_size(x->type.dtype) : type_bytes(&x->type);
         int    b = tn__buffer_new(p, TN__CONSTANT, bytes);
         if (b < 0 || !(p->buffers[b].data = tn_alloc(c->ctx, bytes + 1))) return TN_ERR_MEMORY;
-        if (one) tn__store(x->type.dtype, p->buffers[b].data, 0, ((const full_attrs *)call->attrs)->value);
+        if (one)
+            tn__store(x->type.dtype, p->buffers[b].data, 0,
+                      ((const full_attrs *)call->attrs)->value);
         else memcpy(p->buffers[b].data, ((const constant_attrs *)call->attrs)->data, bytes);
         v = tn__value_new(p, x->type, &layout, b);
     }
@@ -367,7 +371,7 @@ static tn_status lower_outputs(compiler *c, tn_node *const *outputs, int n, tn_n
     return TN_OK;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static tn_status check_arguments(tn_graph *g, tn_node *const *outputs, int n,
                                  const tn_compile_options *o)
@@ -435,7 +439,8 @@ static tn_program *planned(tn_graph *g, tn_node *const *outputs, int n, const tn
     return NULL;
 }
 
-tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n, const tn_compile_options *options)
+tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n,
+                       const tn_compile_options *options)
 {
     static const tn_compile_options defaults;
     if (!g) return NULL;

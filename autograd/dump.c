@@ -10,7 +10,7 @@ static void print_type(FILE *out, const tn_type *t)
     fprintf(out, "%s%s", tn_dtype_name(t->dtype), tn_shape_text(&t->shape, text, sizeof text));
 }
 
-/* ---- graphs ------------------------------------------------------------------------------------ */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 static const char *call_label(const tn__call *c)
 {
@@ -25,12 +25,14 @@ void tn_graph_dump(const tn_graph *g, FILE *out)
     if (!g || !out) return;
     for (int64_t i = 0; i < g->n_calls; i++) {
         const tn__call *c = g->calls[i];
-        for (int k = 0; k < c->n_out; k++) fprintf(out, "%s%%%lld", k ? ", " : "", (long long)c->out[k].id);
+        for (int k = 0; k < c->n_out; k++)
+            fprintf(out, "%s%%%lld", k ? ", " : "", (long long)c->out[k].id);
         fprintf(out, " = %s", c->op->name);
         const char *label = call_label(c);
         if (label) fprintf(out, " %s", label);
         fputc('(', out);
-        for (int k = 0; k < c->n_in; k++) fprintf(out, "%s%%%lld", k ? ", " : "", (long long)c->in[k]->id);
+        for (int k = 0; k < c->n_in; k++)
+            fprintf(out, "%s%%%lld", k ? ", " : "", (long long)c->in[k]->id);
         fputc(')', out);
         if (c->op->attrs && !label && c->op != &tn_op_constant && c->op != &tn_op_full) {
             fputs(" {", out);
@@ -53,7 +55,8 @@ void tn_graph_dot(const tn_graph *g, FILE *out)
     for (int64_t i = 0; i < g->n_calls; i++) {
         const tn__call *c = g->calls[i];
         const char     *label = call_label(c);
-        fprintf(out, "  c%lld [label=\"%s%s%s\\n", (long long)i, c->op->name, label ? " " : "", label ? label : "");
+        fprintf(out, "  c%lld [label=\"%s%s%s\\n", (long long)i, c->op->name, label ? " " : "",
+                label ? label : "");
         for (int k = 0; k < c->n_out; k++) {
             if (k) fputs("\\n", out);
             print_type(out, &c->out[k].type);
@@ -65,7 +68,7 @@ void tn_graph_dot(const tn_graph *g, FILE *out)
     fputs("}\n", out);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 static void print_value(const tn_program *p, FILE *out, int v)
 {
@@ -133,7 +136,7 @@ void tn_program_dump(const tn_program *p, FILE *out)
                 100 * st.recomputed_flops / st.flops, st.kept_bytes);
 }
 
-/* ---- profile --------------------------------------------------------------------------------------- */
+/* ---- profile --------------------------------------------------------------------------------- */
 
 void tn_program_profile(tn_program *p, bool on)
 {
@@ -160,7 +163,8 @@ static void row_name(const tn__step *s, char *name, size_t size)
     name[0] = 0;
     if (s->kernel) used = (size_t)snprintf(name, size, "%s", s->op->name);
     for (int i = 0; s->chain && i < s->chain->n_instr && used < size; i++)
-        used += (size_t)snprintf(name + used, size - used, "%s%s", used ? "+" : "", s->chain->instr[i].op->name);
+        used += (size_t)snprintf(name + used, size - used, "%s%s", used ? "+" : "",
+                                 s->chain->instr[i].op->name);
 }
 
 void tn_program_profile_dump(const tn_program *p, FILE *out)
@@ -188,6 +192,7 @@ void tn_program_profile_dump(const tn_program *p, FILE *out)
         fprintf(out, "%9.3f %5.1f%% %8.1f %8.1f %6lld  %s\n", 1e3 * rows[k].seconds / (double)runs,
                 100 * rows[k].seconds / total, rows[k].flops / rows[k].seconds * 1e-9,
                 rows[k].bytes / rows[k].seconds * 1e-9, (long long)rows[k].steps, rows[k].name);
-    fprintf(out, "%9.3f ms a run, %lld runs\n", runs ? 1e3 * total / (double)runs : 0, (long long)runs);
+    fprintf(out, "%9.3f ms a run, %lld runs\n", runs ? 1e3 * total / (double)runs : 0,
+            (long long)runs);
     tn_free(p->ctx, rows);
 }

@@ -20,7 +20,8 @@ tn_status tn_eval(tn_node *x, void *out, size_t bytes)
     for (int64_t i = 0; s == TN_OK && i < x->graph->n_inputs; i++) {
         const char *name = ((const input_attrs *)x->graph->inputs[i]->call->attrs)->name;
         if (tn_input_data(p, name))
-            s = tn_fail(x->graph->ctx, TN_ERR_STATE, "tn_eval: the value depends on input %s", name);
+            s = tn_fail(x->graph->ctx, TN_ERR_STATE, "tn_eval: the value depends on input %s",
+                        name);
     }
     if (s == TN_OK) s = tn_run(p);
     if (s == TN_OK) s = tn_fetch(p, x, out, bytes);

@@ -2,9 +2,10 @@
  *
  * Elementwise items of one shape that feed each other become one chain, which runs where its last
  * item stood. That is sound if whatever else reads a value of the chain comes later than that. A
- * matrix product whose result only a chain reads moves to it: the chain is then its epilogue. A chain
- * that ends in assigned variables, and feeds nothing else, moves to the commit phase and writes the
- * variables in place: nothing there can fail, and nobody reads the old values after it. */
+ * matrix product whose result only a chain reads moves to it: the chain is then its epilogue. A
+ * chain that ends in assigned variables, and feeds nothing else, moves to the commit phase and
+ * writes the variables in place: nothing there can fail, and nobody reads the old values after
+ * it. */
 #include "autograd/program.h"
 
 #include <string.h>
@@ -45,7 +46,7 @@ static bool same_shape(const fuser *f, int v, int w)
     return tn_shape_equal(&value(f, v)->type.shape, &value(f, w)->type.shape);
 }
 
-/* ---- uses ------------------------------------------------------------------------------------------- */
+/* ---- uses ------------------------------------------------------------------------------------ */
 
 static tn_status collect_uses(fuser *f)
 {
@@ -87,7 +88,7 @@ static bool readers_allow(const fuser *f, int m, int last, const bool *in_set)
     return true;
 }
 
-/* ---- groups ---------------------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static bool is_elementwise(const tn__item *it) { return it->op->span != NULL; }
 
@@ -100,7 +101,8 @@ static bool group_fits(const fuser *f, int extra, const int *joined, int n)
         const group *g = &f->groups[joined[j]];
         members += g->n, inputs += g->n_in, outputs += g->n_out;
     }
-    return members <= TN__CHAIN_INSTR && inputs - members < TN__CHAIN_IN && outputs <= TN__CHAIN_INSTR &&
+    return members <= TN__CHAIN_INSTR && inputs - members < TN__CHAIN_IN &&
+        outputs <= TN__CHAIN_INSTR &&
            inputs + outputs <= TN__CHAIN_SLOTS;
 }
 
@@ -131,7 +133,8 @@ static void join_producers(fuser *f, int i, bool *in_set)
     }
     /* one group of all, members in rising order of item */
     int own = (int)f->n_groups++;
-    f->groups[own] = (group){ .first = i, .n = 1, .n_in = it->n_in, .n_out = it->n_out, .kernel = -1 };
+    f->groups[own] = (group){ .first = i, .n = 1, .n_in = it->n_in, .n_out = it->n_out,
+                              .kernel = -1 };
     f->group_of[i] = own;
     for (int j = 0; j < n; j++) {
         group *from = &f->groups[joined[j]], *to = &f->groups[own];
@@ -167,7 +170,7 @@ static tn_status make_groups(fuser *f)
     return TN_OK;
 }
 
-/* ---- what goes behind products, and to the commit phase ------------------------------------------------------- */
+/* ---- what goes behind products, and to the commit phase -------------------------------------- */
 
 /* Every reader of value v's buffer is in group g and reads v itself. */
 static bool only_read_by(const fuser *f, int v, int g)
@@ -186,16 +189,18 @@ static void attach_kernels(fuser *f)
         tn__item *it = &f->l->items[i];
         if (!(it->op->flags & TN_EPILOGUE) || it->n_out != 1) continue;
         int v = it->out[0], u = f->first_use[value(f, v)->buffer];
-        if (u < 0 || buffer_of(f, v)->kind != TN__ARENA || f->is_fetched[value(f, v)->buffer]) continue;
+        if (u < 0 || buffer_of(f, v)->kind != TN__ARENA || f->is_fetched[value(f, v)->buffer])
+            continue;
         int g = f->group_of[f->uses[u].item];
         if (g < 0 || !only_read_by(f, v, g)) continue;
-        if (!same_shape(f, v, f->l->items[f->groups[g].first].out[0]) || f->groups[g].commits) continue;
+        if (!same_shape(f, v, f->l->items[f->groups[g].first].out[0]) || f->groups[g].commits)
+            continue;
         f->groups[g].kernel = i; /* the last product of several */
     }
 }
 
-/* Is slot's old value read by a step that runs at commit, other than group g reading it in order, and
- * no later than item `writer`, which makes the new one? */
+/* Is slot's old value read by a step that runs at commit, other than group g reading it in order,
+ * and no later than item `writer`, which makes the new one? */
 static bool read_at_commit(const fuser *f, int slot, int g, int writer)
 {
     for (int64_t b = 0; b < f->p->n_buffers; b++) {
@@ -205,8 +210,8 @@ static bool read_at_commit(const fuser *f, int slot, int g, int writer)
             if (other < 0 || !f->groups[other].commits) continue;
             const tn__value *v = value(f, f->uses[u].value);
             int              out = f->l->items[f->uses[u].item].out[0];
-            if (other != g || f->uses[u].item > writer || !tn__layout_is_contiguous(&v->layout) || v->layout.offset != 0 ||
-                !same_shape(f, f->uses[u].value, out))
+            if (other != g || f->uses[u].item > writer || !tn__layout_is_contiguous(&v->layout) ||
+                v->layout.offset != 0 || !same_shape(f, f->uses[u].value, out))
                 return true;
         }
     }
@@ -220,7 +225,8 @@ static bool feeds_only_commits(const fuser *f, int g)
         const tn__item *it = &f->l->items[m];
         for (int k = 0; k < it->n_out; k++) {
             int v = it->out[k];
-            if (f->p->guard >= 0 && value(f, f->p->guard)->buffer == value(f, v)->buffer) return false;
+            if (f->p->guard >= 0 && value(f, f->p->guard)->buffer == value(f, v)->buffer)
+                return false;
             assigned |= f->is_fetched[value(f, v)->buffer];
             for (int u = f->first_use[value(f, v)->buffer]; u >= 0; u = f->uses[u].next)
                 if (f->group_of[f->uses[u].item] != g) return false;
@@ -240,10 +246,12 @@ static void choose_commits(fuser *f)
     for (int64_t i = 0; i < p->n_commits; i++) {
         tn__commit c = p->commits[i];
         int        item = f->producer[c.value], g = item < 0 ? -1 : f->group_of[item];
-        bool       direct = g >= 0 && f->groups[g].commits && buffer_of(f, c.value)->kind == TN__ARENA &&
+        bool       direct = g >= 0 && f->groups[g].commits &&
+            buffer_of(f, c.value)->kind == TN__ARENA &&
                       !read_at_commit(f, c.slot, g, item);
         for (int64_t k = 0; direct && k < p->n_commits; k++) /* one value for two variables */
-            if (k != i && value(f, p->commits[k].value)->buffer == value(f, c.value)->buffer) direct = false;
+            if (k != i && value(f, p->commits[k].value)->buffer == value(f, c.value)->buffer)
+                direct = false;
         if (direct) {
             buffer_of(f, c.value)->kind = TN__VARIABLE;
             buffer_of(f, c.value)->slot = c.slot;
@@ -254,7 +262,7 @@ static void choose_commits(fuser *f)
     p->n_commits = kept;
 }
 
-/* ---- steps --------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static tn_tensor tensor_of(const fuser *f, int v)
 {
@@ -353,7 +361,8 @@ static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
         tn__instr *in = &c->instr[c->n_instr++];
         tn_dtype   d = value(f, it->in[it->op->span_in])->type.dtype;
         in->op = it->op, in->attrs = it->op->attrs_size ? it->attrs : NULL;
-        in->fn = it->op->span->fn[d][level] ? it->op->span->fn[d][level] : it->op->span->fn[d][TN_CPU_BASE];
+        in->fn = it->op->span->fn[d][level] ? it->op->span->fn[d][level]
+            : it->op->span->fn[d][TN_CPU_BASE];
         in->n_in = it->n_in, in->n_out = it->n_out;
         for (int k = 0; k < it->n_in; k++) in->in[k] = (int16_t)input_slot(f, b, it->in[k]);
         for (int k = 0; k < it->n_out; k++) {
@@ -401,7 +410,8 @@ static void add_bytes(tn__step *s)
 static tn_status add_step(fuser *f, int item, int g)
 {
     tn_program *p = f->p;
-    if (!tn__grow(f->ctx, &p->steps, p->n_steps, &p->cap_steps, sizeof *p->steps)) return TN_ERR_MEMORY;
+    if (!tn__grow(f->ctx, &p->steps, p->n_steps, &p->cap_steps, sizeof *p->steps))
+        return TN_ERR_MEMORY;
     tn__step *s = &p->steps[p->n_steps];
     *s = (tn__step){ .scratch = -1, .chain_scratch = -1 };
     chain_builder *b = tn_alloc(f->ctx, sizeof *b);
@@ -428,8 +438,10 @@ static tn_status add_step(fuser *f, int item, int g)
     s->values = tn__program_alloc(p, (size_t)n * sizeof *s->values);
     bool ok = s->tensors && s->values && (g < 0 || s->chain);
     for (int i = 0, at = 0; ok && i < 4; i++) {
-        int        count = i == 0 ? s->n_in : i == 1 ? s->n_out : i == 2 ? s->n_chain_in : s->n_chain_out;
-        const int *from = i == 0 ? (it ? it->in : NULL) : i == 1 ? (it ? it->out : NULL) : i == 2 ? b->in : b->out;
+        int        count = i == 0 ? s->n_in : i == 1 ? s->n_out : i == 2 ? s->n_chain_in
+            : s->n_chain_out;
+        const int *from = i == 0 ? (it ? it->in : NULL) : i == 1 ? (it ? it->out : NULL) : i == 2
+            ? b->in : b->out;
         for (int k = 0; k < count; k++, at++) {
             s->values[at] = from[k];
             s->tensors[at] = tensor_of(f, from[k]);
@@ -466,7 +478,8 @@ static tn_status make_steps(fuser *f)
         int g = f->group_of[i];
         if (g < 0) {
             bool moved = false; /* to the chain behind it */
-            int  u = f->l->items[i].n_out ? f->first_use[value(f, f->l->items[i].out[0])->buffer] : -1;
+            int  u = f->l->items[i].n_out ? f->first_use[value(f, f->l->items[i].out[0])->buffer]
+                : -1;
             if (u >= 0 && f->group_of[f->uses[u].item] >= 0)
                 moved = f->groups[f->group_of[f->uses[u].item]].kernel == i;
             if (!moved) s = add_step(f, i, -1);

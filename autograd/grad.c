@@ -33,7 +33,8 @@ static void mark_dependents(walk *w)
 
 static bool is_zero(const tn_node *x)
 {
-    return x->call && x->call->op == &tn_op_full && ((const full_attrs *)x->call->attrs)->value == 0;
+    return x->call && x->call->op == &tn_op_full &&
+        ((const full_attrs *)x->call->attrs)->value == 0;
 }
 
 /* Are its rows added to nothing but zeros, as those of an embedding's gradient are? */
@@ -115,7 +116,8 @@ static tn_status differentiate_call(walk *w, tn__call *c)
         } else if (c->op->expand) {
             s = expansion_vjp(&v);
         } else {
-            s = tn_fail(g->ctx, TN_ERR_GRAD, "%s has neither a vjp rule nor an expansion nor the mark",
+            s = tn_fail(g->ctx, TN_ERR_GRAD,
+                        "%s has neither a vjp rule nor an expansion nor the mark",
                         c->op->name);
         }
         for (int k = 0; wanted && s == TN_OK && k < c->n_in; k++)
@@ -159,7 +161,8 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
         grad[i] = w.cot[wrt[i]->id];
         if (!depends) continue;
         depends[i] = false;
-        for (int k = 0; k < n_y && !depends[i]; k++) depends[i] = y[k] && dy[k] && w.depends[y[k]->id];
+        for (int k = 0; k < n_y && !depends[i]; k++)
+            depends[i] = y[k] && dy[k] && w.depends[y[k]->id];
     }
     g->differentiating--;
     tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
@@ -191,12 +194,14 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
     for (int i = 0; grad && i < n; i++) grad[i] = NULL;
     tn_ctx *ctx = y ? tn_node_ctx(y) : n > 0 && wrt && wrt[0] ? tn_node_ctx(wrt[0]) : NULL;
     if (ctx && tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
-    if (!y || !y->graph) return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
+    if (!y || !y->graph)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
     if (n < 0 || (n > 0 && (!wrt || !grad)))
         return tn_fail(ctx, TN_ERR_ARG, "tn_grad: no list of %d nodes, or of their gradients", n);
     tn_graph *g = y->graph;
     if (!carries_gradient(y))
-        return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float", tn_dtype_name(y->type.dtype));
+        return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float",
+                       tn_dtype_name(y->type.dtype));
     if (!dy) {
         if (tn_shape_size(&y->type.shape) != 1)
             return tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent",
@@ -209,7 +214,8 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
     for (int i = 0; s == TN_OK && i < n; i++) {
         if (!wrt[i]) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is NULL", i);
         else if (!(at[i] = tn__as_value(g, wrt[i]))) s = tn_ctx_status(ctx);
-        else if (at[i]->graph != g) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
+        else if (at[i]->graph != g)
+            s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
     }
     if (s == TN_OK && !(dy = tn__as_value(g, dy))) s = tn_ctx_status(ctx);
     if (s == TN_OK && dy->graph != g)
@@ -220,7 +226,8 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
     if (s == TN_OK && !tn_shape_equal(&dy->type.shape, &y->type.shape)) {
         char a[96], b[96];
         s = tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
-                    tn_shape_text(&dy->type.shape, a, sizeof a), tn_shape_text(&y->type.shape, b, sizeof b));
+                    tn_shape_text(&dy->type.shape, a, sizeof a),
+                    tn_shape_text(&y->type.shape, b, sizeof b));
     }
     if (s == TN_OK) s = tn__backward(g, &y, &dy, 1, at, n, grad, NULL);
     for (int i = 0; s == TN_OK && none_is_error && i < n; i++) {
@@ -228,8 +235,10 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
         if (!marks) marks = tn_alloc(ctx, (size_t)(g->n_nodes + n) + 1);
         if (!marks) s = TN_ERR_MEMORY;
         else if (!depends_on(g, y, at[i], marks))
-            s = tn_fail(ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y), label(at[i]));
-        else if (!(grad[i] = tn_full(g, at[i]->type.dtype, at[i]->type.shape, 0))) s = tn_ctx_status(ctx);
+            s = tn_fail(ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y),
+                        label(at[i]));
+        else if (!(grad[i] = tn_full(g, at[i]->type.dtype, at[i]->type.shape, 0)))
+            s = tn_ctx_status(ctx);
     }
     for (int i = 0; s != TN_OK && i < n; i++) grad[i] = NULL;
     tn_free(ctx, at), tn_free(ctx, marks);
@@ -252,7 +261,8 @@ tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
 {
     if (!y) return NULL;
     if (!y->graph || n < 1 || !x || !dx) {
-        tn_fail(tn_node_ctx(y), TN_ERR_ARG, "tn_jvp: y is a variable, or no list of %d nodes and tangents", n);
+        tn_fail(tn_node_ctx(y), TN_ERR_ARG,
+                "tn_jvp: y is a variable, or no list of %d nodes and tangents", n);
         return NULL;
     }
     tn_graph *g = y->graph;

@@ -1,9 +1,9 @@
 /* Checking gradients against signed central differences, in f64.
  *
  * With y = f(x) and a fixed random cotangent c, the scalar s(x) = <c, y> has the gradient that
- * reverse mode gives; each of its elements is compared with (s(x + h) - s(x - h)) / 2h. Order 2 does
- * the same with s2(x) = <t, grad s(x)>, t fixed and random. A random cotangent makes wrong signs,
- * factors and missing sums show, where a sum would let some cancel. */
+ * reverse mode gives; each of its elements is compared with (s(x + h) - s(x - h)) / 2h. Order 2
+ * does the same with s2(x) = <t, grad s(x)>, t fixed and random. A random cotangent makes wrong
+ * signs, factors and missing sums show, where a sum would let some cancel. */
 #include "autograd/program.h"
 
 #include "tensor/random.h"
@@ -55,8 +55,8 @@ static tn_node *scalar_of(checked *k, tn_node *y, const tn_gradcheck_options *o,
 }
 
 /* Builds f and its gradients into a program whose outputs are s and the gradients. */
-static tn_status prepare(checked *k, tn_ctx *ctx, tn_build build, void *user, int n, const tn_type *types,
-                         const tn_gradcheck_options *o, int order)
+static tn_status prepare(checked *k, tn_ctx *ctx, tn_build build, void *user, int n,
+                         const tn_type *types, const tn_gradcheck_options *o, int order)
 {
     k->g = tn_graph_new(ctx, o->mode);
     if (!k->g) return tn_ctx_status(ctx);
@@ -67,11 +67,13 @@ static tn_status prepare(checked *k, tn_ctx *ctx, tn_build build, void *user, in
     }
     tn_node *y = build(k->g, k->in, user);
     if (!y) return tn_ctx_status(ctx) != TN_OK ? tn_ctx_status(ctx)
-                                               : tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: build gave NULL");
+                                               : tn_fail(ctx, TN_ERR_ARG,
+                                                         "tn_gradcheck: build gave NULL");
     y = tn__as_value(k->g, y);
     if (!y) return tn_ctx_status(ctx);
     if (y->type.dtype != TN_F64)
-        return tn_fail(ctx, TN_ERR_DTYPE, "tn_gradcheck: the value is %s, not f64", tn_dtype_name(y->type.dtype));
+        return tn_fail(ctx, TN_ERR_DTYPE, "tn_gradcheck: the value is %s, not f64",
+                       tn_dtype_name(y->type.dtype));
     for (int i = 0; i < n; i++)
         if (is_checked(&types[i], o, i)) k->which[k->n_grads] = i, k->grad[k->n_grads++] = k->in[i];
     k->s = scalar_of(k, y, o, order);
@@ -121,7 +123,8 @@ static tn_status compare(checked *k, tn_ctx *ctx, const tn_gradcheck_options *o,
         snprintf(name, sizeof name, "x%d", i);
         double *x = tn_input_data(k->p, name);
         for (int64_t e = 0; s == TN_OK && x && e < n; e++) {
-            double h = o->step * fmax(1, fabs(x[e])), hi = x[e] + h, lo = x[e] - h, up = 0, down = 0;
+            double h = o->step * fmax(1, fabs(x[e])), hi = x[e] + h, lo = x[e] - h, up = 0,
+                down = 0;
             s = value_at(k, x, e, hi, &up);
             if (s == TN_OK) s = value_at(k, x, e, lo, &down);
             double numeric = (up - down) / (hi - lo);
@@ -136,7 +139,8 @@ static tn_status compare(checked *k, tn_ctx *ctx, const tn_gradcheck_options *o,
 }
 
 tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_type *types,
-                       const void *const *data, const tn_gradcheck_options *options, tn_gradcheck_report *report)
+                       const void *const *data, const tn_gradcheck_options *options,
+                       tn_gradcheck_report *report)
 {
     tn_gradcheck_options o = options ? *options : (tn_gradcheck_options){ 0 };
     tn_gradcheck_report  worst = { 0 };
@@ -147,7 +151,8 @@ tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_
         return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: 1 to 64 inputs, order 1 or 2");
     for (int i = 0; i < n; i++)
         if (types[i].dtype == TN_F32)
-            return tn_fail(ctx, TN_ERR_DTYPE, "tn_gradcheck: input %d is f32: gradients are checked in f64", i);
+            return tn_fail(ctx, TN_ERR_DTYPE,
+                           "tn_gradcheck: input %d is f32: gradients are checked in f64", i);
     tn_status s = TN_OK;
     for (int order = 1; s == TN_OK && order <= (o.order ? o.order : 1); order++) {
         checked *k = tn_alloc(ctx, sizeof *k);
@@ -161,7 +166,7 @@ tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_
         s = tn_fail(ctx, TN_ERR_GRAD,
                     "tn_gradcheck: order %d, input %d, element %lld: the gradient is %.12g, central "
                     "differences give %.12g (relative error %.3g, tolerance %g)",
-                    worst.order, worst.input, (long long)worst.element, worst.analytic, worst.numeric,
-                    worst.worst, o.tolerance);
+                    worst.order, worst.input, (long long)worst.element, worst.analytic,
+                    worst.numeric, worst.worst, o.tolerance);
     return s;
 }

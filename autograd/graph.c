@@ -47,7 +47,8 @@ tn_graph *tn_graph_new(tn_ctx *ctx, tn_mode mode)
 {
     if (!ctx) return NULL;
     if (mode != TN_TRAIN && mode != TN_EVAL) {
-        tn_fail(ctx, TN_ERR_ARG, "tn_graph_new: mode %d is neither TN_TRAIN nor TN_EVAL", (int)mode);
+        tn_fail(ctx, TN_ERR_ARG, "tn_graph_new: mode %d is neither TN_TRAIN nor TN_EVAL",
+                (int)mode);
         return NULL;
     }
     tn_graph *g = tn_alloc(ctx, sizeof *g);
@@ -101,7 +102,10 @@ tn_ctx *tn_node_ctx(const tn_node *x)
 
 /* ---- scopes -------------------------------------------------------------------------------- */
 
-static tn__scope *scope_now(tn_graph *g) { return &g->scopes[g->depth ? g->stack[g->depth - 1] : 0]; }
+static tn__scope *scope_now(tn_graph *g)
+{
+    return &g->scopes[g->depth ? g->stack[g->depth - 1] : 0];
+}
 
 /* The index of a path, entered if it is new; 0 (the top) without memory. */
 static int scope_find(tn_graph *g, const char *path)
@@ -149,7 +153,8 @@ tn_status tn_infer_fail(tn_infer *c, tn_status status, const char *format, ...)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%s", i ? " x " : "",
                                  status == TN_ERR_DTYPE ? tn_dtype_name(c->in[i].dtype) : "",
                                  tn_shape_text(&c->in[i].shape, shape, sizeof shape));
-    if (c->n_in && used < sizeof text) used += (size_t)snprintf(text + used, sizeof text - used, ": ");
+    if (c->n_in && used < sizeof text)
+        used += (size_t)snprintf(text + used, sizeof text - used, ": ");
     if (used < sizeof text) {
         va_list args;
         va_start(args, format);
@@ -163,7 +168,8 @@ tn_status tn_infer_fail(tn_infer *c, tn_status status, const char *format, ...)
 static tn_node *read_of(tn_graph *g, tn_node *variable)
 {
     for (int64_t i = 0; i < g->n_reads; i++)
-        if (((const read_attrs *)g->reads[i]->call->attrs)->variable == variable) return g->reads[i];
+        if (((const read_attrs *)g->reads[i]->call->attrs)->variable == variable)
+            return g->reads[i];
     tn__variable *v = (tn__variable *)variable;
     if (v->ctx != g->ctx) {
         tn_fail(g->ctx, TN_ERR_ARG, "variable %s belongs to another context", v->name);
@@ -194,7 +200,8 @@ static tn_graph *graph_of(const tn_op *op, tn_node *const *in, int n)
     for (int i = 0; i < n; i++) {
         if (!in[i]->graph) continue;
         if (g && in[i]->graph != g) {
-            tn_fail(g->ctx, TN_ERR_ARG, "%s: inputs 0 and %d are from different graphs", op->name, i);
+            tn_fail(g->ctx, TN_ERR_ARG, "%s: inputs 0 and %d are from different graphs", op->name,
+                    i);
             return NULL;
         }
         g = in[i]->graph;
@@ -238,7 +245,8 @@ static bool types_are_sane(tn_infer *c)
         int64_t size = 1;
         for (int d = 0; d < s->rank; d++) {
             if (s->dim[d] < 0) {
-                tn_infer_fail(c, TN_ERR_SHAPE, "dimension %d would be %lld", d, (long long)s->dim[d]);
+                tn_infer_fail(c, TN_ERR_SHAPE, "dimension %d would be %lld", d,
+                              (long long)s->dim[d]);
                 return false;
             }
             if (s->dim[d] && size > ((int64_t)1 << 46) / s->dim[d]) {
@@ -273,8 +281,8 @@ static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type
     return types_are_sane(&c);
 }
 
-static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node *const *in, int n_in,
-                       const tn_type *out, int n_out)
+static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node *const *in,
+                       int n_in, const tn_type *out, int n_out)
 {
     if (!tn__grow(g->ctx, &g->calls, g->n_calls, &g->cap_calls, sizeof *g->calls)) return NULL;
     tn__call *c = tn__graph_alloc(g, sizeof *c);
@@ -283,7 +291,8 @@ static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node 
     if (!c || !ins || !outs) return NULL;
     if (n_in) memcpy(ins, in, (size_t)n_in * sizeof *ins);
     for (int i = 0; i < n_out; i++)
-        outs[i] = (tn_node){ .graph = g, .call = c, .index = i, .id = g->n_nodes++, .type = out[i] };
+        outs[i] = (tn_node){ .graph = g, .call = c, .index = i, .id = g->n_nodes++,
+                             .type = out[i] };
     *c = (tn__call){ .op = op, .attrs = attrs, .n_in = n_in, .n_out = n_out, .in = ins, .out = outs,
                      .id = g->n_calls, .scope = scope_now(g)->path,
                      .is_gradient = g->differentiating > 0 };

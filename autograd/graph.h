@@ -1,9 +1,9 @@
 /* The graph: values (nodes) made by ops, before anything is computed.
  *
- * Each op function checks shapes and dtypes at once and appends one call to the graph of its inputs.
- * A function that fails gives NULL and leaves its message in the context; NULL inputs give NULL and
- * say nothing, so a whole model can be written without a check on every line and checked once.
- * A graph owns its nodes. One thread at a time builds a graph. */
+ * Each op function checks shapes and dtypes at once and appends one call to the graph of its
+ * inputs. A function that fails gives NULL and leaves its message in the context; NULL inputs give
+ * NULL and say nothing, so a whole model can be written without a check on every line and checked
+ * once. A graph owns its nodes. One thread at a time builds a graph. */
 #ifndef TN_AUTOGRAD_GRAPH_H
 #define TN_AUTOGRAD_GRAPH_H
 
@@ -56,7 +56,8 @@ TN_API tn_type   tn_node_type(const tn_node *x);  /* {0} of NULL */
 TN_API tn_dtype  tn_node_dtype(const tn_node *x);
 TN_API tn_shape  tn_node_shape(const tn_node *x);
 TN_API int       tn_rank(const tn_node *x);
-TN_API int64_t   tn_dim(const tn_node *x, int axis); /* negative axes count from the end; 0 if none */
+/* negative axes count from the end; 0 if none */
+TN_API int64_t   tn_dim(const tn_node *x, int axis);
 TN_API tn_graph *tn_node_graph(const tn_node *x);    /* NULL of a variable */
 TN_API tn_ctx   *tn_node_ctx(const tn_node *x);
 
@@ -115,7 +116,8 @@ typedef struct tn_arena   tn_arena;
 
 typedef struct tn_compile_options {
     tn_node    *guard;     /* bool scalar: a run commits only if it is true (TN_ERR_GUARD if not) */
-    tn_node    *run;       /* i64 scalar variable: the run counter of random ops; advanced by each run */
+    /* i64 scalar variable: the run counter of random ops; advanced by each run */
+    tn_node    *run;
     tn_arena   *arena;     /* shared with other programs of the context; NULL: one of its own */
     bool        no_fusion; /* run each op alone (the same bits; for tests and for looking) */
     bool        no_reuse;  /* give every intermediate memory of its own (likewise) */
@@ -125,9 +127,9 @@ typedef struct tn_compile_options {
 /* Recomputing: what gradients read of the scopes that are named is computed a second time, just
  * before, instead of being kept since the forward pass: less memory for more time, the same bits.
  * A list of patterns, in which * stands for any text; each of the outermost scopes that match is a
- * region. Kept is what a region takes from outside, and what others than gradients take from it: with
- * a region for each layer ("encoder.*"), the layers' inputs. tn_program_stats tells what it saves and
- * costs. TN_ERR_ARG if a pattern names no scope of the graph. */
+ * region. Kept is what a region takes from outside, and what others than gradients take from it:
+ * with a region for each layer ("encoder.*"), the layers' inputs. tn_program_stats tells what it
+ * saves and costs. TN_ERR_ARG if a pattern names no scope of the graph. */
 
 /* Compiles what the outputs need into a program. options may be NULL. The graph may be freed
  * afterwards; then inputs and outputs are reached by name or by position. NULL with the message in
@@ -140,17 +142,20 @@ TN_API void        tn_program_free(tn_program *p); /* NULL is fine */
 TN_API tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes);
 TN_API tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes);
 
-/* The memory of an input, to be written in place before a run; NULL if the program does not use it. */
+/* The memory of an input, to be written in place before a run; NULL if the program does not use
+ * it. */
 TN_API void *tn_input_data(tn_program *p, const char *name);
 
-/* One run: compute first, commit last. An error, a cancellation or a false guard changes no variable. */
+/* One run: compute first, commit last. An error, a cancellation or a false guard changes no
+ * variable. */
 TN_API tn_status tn_run(tn_program *p);
 
 /* Outputs of the last run, by node or by position in the list given to tn_compile. */
 TN_API const void *tn_output(const tn_program *p, int index); /* contiguous */
 TN_API tn_type     tn_output_type(const tn_program *p, int index);
 TN_API tn_status   tn_fetch(tn_program *p, const tn_node *output, void *data, size_t bytes);
-TN_API double      tn_item(tn_program *p, const tn_node *output); /* of one element, as a double; NaN on error */
+/* of one element, as a double; NaN on error */
+TN_API double      tn_item(tn_program *p, const tn_node *output);
 
 /* What a program needs, known before it runs. */
 typedef struct tn_program_stats {

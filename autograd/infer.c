@@ -47,7 +47,8 @@ tn_status tn_infer_axis(tn_infer *c, int64_t axis, int rank, int *out)
         *out = (int)(axis < 0 ? axis + rank : axis);
         return TN_OK;
     }
-    return tn_infer_fail(c, TN_ERR_ARG, "axis %lld is not in [%d, %d)", (long long)axis, -rank, rank);
+    return tn_infer_fail(c, TN_ERR_ARG, "axis %lld is not in [%d, %d)", (long long)axis, -rank,
+                         rank);
 }
 
 /* ---- attributes ------------------------------------------------------------------------------ */
@@ -94,7 +95,8 @@ uint64_t tn__attrs_hash(const tn_op *op, const void *attrs, uint64_t h)
         const char *p = (const char *)attrs + f->offset;
         if (f->kind == TN_ATTR_shape) {
             const tn_shape *s = (const tn_shape *)(const void *)p;
-            h = hash_bytes((const char *)s->dim, (size_t)s->rank * sizeof s->dim[0], tn__mix(h, (uint64_t)s->rank));
+            h = hash_bytes((const char *)s->dim, (size_t)s->rank * sizeof s->dim[0],
+                           tn__mix(h, (uint64_t)s->rank));
         } else {
             h = hash_bytes(p, attr_size(f->kind), h);
         }
@@ -111,7 +113,8 @@ void tn__attrs_print(const tn_op *op, const void *attrs, FILE *out)
         switch (f->kind) {
         case TN_ATTR_i64: fprintf(out, "%lld", (long long)*(const int64_t *)(const void *)p); break;
         case TN_ATTR_f64: fprintf(out, "%g", *(const double *)(const void *)p); break;
-        case TN_ATTR_flag: fprintf(out, "%s", *(const bool *)(const void *)p ? "true" : "false"); break;
+        case TN_ATTR_flag: fprintf(out, "%s", *(const bool *)(const void *)p ? "true" : "false");
+            break;
         case TN_ATTR_dtype: fputs(tn_dtype_name(*(const tn_dtype *)(const void *)p), out); break;
         case TN_ATTR_shape:
             fputs(tn_shape_text((const tn_shape *)(const void *)p, text, sizeof text), out);
@@ -124,7 +127,7 @@ void tn__attrs_print(const tn_op *op, const void *attrs, FILE *out)
     }
 }
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const tn_op *const table[] = {
 #define TN_X(op) &tn_op_##op,

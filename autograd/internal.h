@@ -85,8 +85,8 @@ void *tn__graph_alloc(tn_graph *g, size_t size);
 /* x itself, or the graph's read of it if it is a variable; *g is found or checked on the way. */
 tn_node *tn__as_value(tn_graph *g, tn_node *x);
 
-/* A new node that is x by another name: the expansion of an op is built on aliases of its inputs, so
- * that differentiating it stops there. */
+/* A new node that is x by another name: the expansion of an op is built on aliases of its inputs,
+ * so that differentiating it stops there. */
 tn_node *tn__alias(tn_node *x);
 
 /* Reverse mode from several roots at once; NULL entries of dy are zero. grad[i] stays NULL where

@@ -1,13 +1,15 @@
-/* Concatenations that are never made: an op that can write rows apart from each other (TN_STRIDED_OUT)
- * puts its result where the concatenation would copy it. All parts of one must come from such ops and
- * have no other reader; then its buffer takes theirs in, and the item goes. */
+/* Concatenations that are never made: an op that can write rows apart from each other
+ * (TN_STRIDED_OUT) puts its result where the concatenation would copy it. All parts of one must
+ * come from such ops and have no other reader; then its buffer takes theirs in, and the item
+ * goes. */
 #include "autograd/program.h"
 
 #include <string.h>
 
 typedef struct part {
     int     buffer;
-    int64_t width, total, first; /* elements: of a row of the part, of the whole, and where it begins */
+    /* elements: of a row of the part, of the whole, and where it begins */
+    int64_t width, total, first;
 } part;
 
 /* Uses of each buffer: items and commits that read it, and the one item that writes it. */
@@ -26,11 +28,12 @@ static void count_uses(const tn__lowered *l, use *uses)
             u->n_writers++, u->writer = (int)i;
         }
     }
-    for (int64_t i = 0; i < p->n_commits; i++) uses[p->values[p->commits[i].value].buffer].n_readers++;
+    for (int64_t i = 0; i < p->n_commits; i++)
+        uses[p->values[p->commits[i].value].buffer].n_readers++;
 }
 
-/* The layout of a value in the part's buffer, in the buffer of the whole; false if its rows go across
- * the part's. */
+/* The layout of a value in the part's buffer, in the buffer of the whole; false if its rows go
+ * across the part's. */
 static bool move_layout(const part *x, tn_layout *l)
 {
     int64_t reach = l->offset % x->width;
@@ -57,7 +60,8 @@ static bool part_of(const tn__lowered *l, const use *uses, const tn__item *it, i
     *x = (part){ .buffer = v->buffer, .width = inner };
     if (b->kind != TN__ARENA || b->bytes != bytes || bytes == 0) return false;
     if (v->layout.offset != 0 || !tn__layout_is_contiguous(&v->layout)) return false;
-    return u->n_readers == 1 && u->n_writers == 1 && (l->items[u->writer].op->flags & TN_STRIDED_OUT);
+    return u->n_readers == 1 && u->n_writers == 1 &&
+        (l->items[u->writer].op->flags & TN_STRIDED_OUT);
 }
 
 /* Finds the parts of a concatenation; false if one of them has to be copied. */
@@ -75,7 +79,8 @@ static bool parts_of(const tn__lowered *l, const use *uses, const tn__item *it, 
         first += width;
         for (int64_t v = 0; v < p->n_values; v++) {
             tn_layout moved = p->values[v].layout;
-            if (p->values[v].buffer == parts[k].buffer && !move_layout(&parts[k], &moved)) return false;
+            if (p->values[v].buffer == parts[k].buffer && !move_layout(&parts[k], &moved))
+                return false;
         }
     }
     return true;

@@ -1,5 +1,5 @@
-/* The op table's row: everything that the library knows about an operation is in one tn_op. Built-in
- * ops and users' ops are the same thing: tn_apply takes any descriptor by pointer.
+/* The op table's row: everything that the library knows about an operation is in one tn_op.
+ * Built-in ops and users' ops are the same thing: tn_apply takes any descriptor by pointer.
  *
  * An op must say how it is differentiated: a vjp rule, an expansion, or TN_NOT_DIFFERENTIABLE. */
 #ifndef TN_AUTOGRAD_OP_H
@@ -73,9 +73,10 @@ typedef struct tn_infer {
 TN_API tn_status tn_infer_fail(tn_infer *c, tn_status status, const char *format, ...)
     TN_PRINTF(3, 4);
 
-/* A run of the op's kernel. in and out are views; outputs are contiguous (strided only if the op has
- * TN_STRIDED_OUT). Inputs are contiguous unless the op has TN_STRIDED. Returns TN_OK, or
- * tn_fail(e->ctx, ..) for bad data such as an index out of range (the op needs TN_CAN_FAIL then). */
+/* A run of the op's kernel. in and out are views; outputs are contiguous (strided only if the op
+ * has TN_STRIDED_OUT). Inputs are contiguous unless the op has TN_STRIDED. Returns TN_OK, or
+ * tn_fail(e->ctx, ..) for bad data such as an index out of range (the op needs TN_CAN_FAIL
+ * then). */
 typedef struct tn_exec {
     tn_ctx      *ctx;
     const tn_op *op;
@@ -122,7 +123,8 @@ typedef struct tn_cost {
     double bytes; /* that must move: each input read once, each output written once */
 } tn_cost;
 
-/* Naive reference in f64, for tests: floats are double, integers int64_t, bools uint8_t; contiguous. */
+/* Naive reference in f64, for tests: floats are double, integers int64_t, bools uint8_t;
+ * contiguous. */
 typedef struct tn_ref {
     const void    *attrs;
     int            n_in, n_out;
@@ -131,8 +133,9 @@ typedef struct tn_ref {
     void         **out;
 } tn_ref;
 
-/* Inputs for the table-driven tests. A shape is a list of dimensions below 255 that ends at a 0 ({0}
- * is a scalar); -1 stands for a dimension of size 0. The struct is small: there are hundreds. */
+/* Inputs for the table-driven tests. A shape is a list of dimensions below 255 that ends at a 0
+ * ({0} is a scalar); -1 stands for a dimension of size 0. The struct is small: there are
+ * hundreds. */
 typedef struct tn_sample {
     uint8_t     in[TN_SAMPLE_IN][TN_SAMPLE_RANK + 1];
     uint8_t     dtype[TN_SAMPLE_IN]; /* TN_F32 (0) stands for the float dtype under test */
@@ -159,7 +162,8 @@ typedef enum tn_op_flags {
     TN_PREFIX_STRIDED     = 1 << 6, /* run takes any strides as long as the last one is 1 */
     TN_STOPS_GRADIENT     = 1 << 7, /* its output counts as a constant */
     TN_MATRIX_STRIDED     = 1 << 9, /* run takes any strides as long as one of the last two is 1 */
-    TN_UPDATES            = 1 << 10, /* out[0] is in[0] with some rows written: in place, and at once,
+    TN_UPDATES            = 1 << 10,
+        /* out[0] is in[0] with some rows written: in place, and at once,
                                         where in[0] is a variable (decoding caches) */
     TN_EPILOGUE           = 1 << 8  /* the library's own: run applies e->epilogue to its output */
 } tn_op_flags;
@@ -176,7 +180,8 @@ struct tn_op {
     size_t               attrs_size;
 
     tn_status (*infer)(tn_infer *c);
-    int (*count_out)(const void *attrs, int n_in);   /* variable number of outputs (split); or NULL */
+    /* variable number of outputs (split); or NULL */
+    int (*count_out)(const void *attrs, int n_in);
 
     /* How it is computed, one of: */
     const tn_span *span;                             /* elementwise, over broadcast operands */
@@ -185,7 +190,8 @@ struct tn_op {
     bool (*view)(const void *attrs, const tn_layout *in, tn_layout *out, int index);
                                                      /* output `index` is a view of in[0]; false: a
                                                         contiguous copy of in[0] is needed first */
-    size_t (*scratch)(const tn_exec *e);             /* bytes of scratch of run; or NULL. Data pointers
+    size_t (*scratch)(const tn_exec *e);
+        /* bytes of scratch of run; or NULL. Data pointers
                                                         are not there yet, only types and strides */
 
     /* How it is differentiated: vjp, or the vjp of its expansion, or TN_NOT_DIFFERENTIABLE. */
@@ -206,10 +212,11 @@ struct tn_op {
 /* TN_OP_DEFINE(tanh, .doc = .., ..): the descriptor tn_op_tanh. */
 #define TN_OP_DEFINE(op, ...) const tn_op tn_op_##op = { .name = #op, __VA_ARGS__ }
 
-/* ---- calling ---------------------------------------------------------------------------------- */
+/* ---- calling --------------------------------------------------------------------------------- */
 
-/* Applies an op to n inputs; attrs (of op->attrs_size bytes) is copied, NULL if it has none. Returns
- * the first output, or fills out[] with all (out may be NULL). NULL on failure, or if an input is. */
+/* Applies an op to n inputs; attrs (of op->attrs_size bytes) is copied, NULL if it has none.
+ * Returns the first output, or fills out[] with all (out may be NULL). NULL on failure, or if an
+ * input is. */
 TN_API tn_node *tn_apply(const tn_op *op, tn_node *const *in, int n, const void *attrs);
 TN_API tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *attrs,
                                tn_node **out);
@@ -222,14 +229,16 @@ TN_API int          tn_op_count(void);
 TN_API const tn_op *tn_op_at(int i);
 TN_API const tn_op *tn_op_find(const char *name); /* NULL if there is none */
 
-/* ---- inference that many ops share ------------------------------------------------------------ */
+/* ---- inference that many ops share ----------------------------------------------------------- */
 
 TN_API tn_status tn_infer_same(tn_infer *c);  /* one dtype, shapes broadcast, out likewise */
 TN_API tn_status tn_infer_test(tn_infer *c);  /* the same, out is bool */
 TN_API tn_status tn_infer_float(tn_infer *c, int i);                /* in[i] is f32 or f64 */
 TN_API tn_status tn_infer_index(tn_infer *c, int i);                /* in[i] is i32 or i64 */
-TN_API tn_status tn_infer_rank(tn_infer *c, int i, int least);      /* in[i] has at least this rank */
-TN_API tn_status tn_infer_axis(tn_infer *c, int64_t axis, int rank, int *out); /* in [-rank, rank) */
+/* in[i] has at least this rank */
+TN_API tn_status tn_infer_rank(tn_infer *c, int i, int least);
+/* in [-rank, rank) */
+TN_API tn_status tn_infer_axis(tn_infer *c, int64_t axis, int rank, int *out);
 
 /* The built-in ops of the table. */
 #define TN_X(op) extern const tn_op tn_op_##op;

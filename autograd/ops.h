@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* ---- arithmetic, elementwise (ops/arithmetic.c); f32, f64, i32, i64 where marked # ------------- */
+/* ---- arithmetic, elementwise (ops/arithmetic.c); f32, f64, i32, i64 where marked # ----------- */
 
 TN_API tn_node *tn_add(tn_node *x, tn_node *y);           /* # x + y */
 TN_API tn_node *tn_sub(tn_node *x, tn_node *y);           /* # x - y */
@@ -40,7 +40,7 @@ TN_API tn_node *tn_scalar_like(tn_node *x, double value);
 TN_API tn_node *tn_full_like(tn_node *x, double value); /* of x's shape and dtype */
 TN_API tn_node *tn_zeros_like(tn_node *x);
 
-/* ---- one operand, elementwise (ops/unary.c) ---------------------------------------------------- */
+/* ---- one operand, elementwise (ops/unary.c) -------------------------------------------------- */
 
 TN_API tn_node *tn_neg(tn_node *x);        /* # */
 TN_API tn_node *tn_abs(tn_node *x);        /* # gradient sign(x), 0 at 0 */
@@ -80,7 +80,7 @@ TN_API tn_node *tn_clamp(tn_node *x, double lo, double hi); /* gradient 1 inside
 TN_API tn_node *tn_cast(tn_node *x, tn_dtype dtype); /* any to any; gradients flow between f32 and f64
                                                         (and 16-bit floats); float to int truncates */
 
-/* ---- activations, elementwise (ops/activation.c) ------------------------------------------------ */
+/* ---- activations, elementwise (ops/activation.c) --------------------------------------------- */
 
 TN_API tn_node *tn_relu(tn_node *x);
 TN_API tn_node *tn_relu6(tn_node *x);
@@ -100,7 +100,7 @@ TN_API tn_node *tn_hard_tanh(tn_node *x);  /* clamp(x, -1, 1) */
 TN_API tn_node *tn_softsign(tn_node *x);   /* x / (1 + |x|) */
 TN_API tn_node *tn_celu(tn_node *x, double alpha);
 
-/* ---- comparisons and logic (ops/compare.c): bool results, no gradient ---------------------------- */
+/* ---- comparisons and logic (ops/compare.c): bool results, no gradient ------------------------ */
 
 TN_API tn_node *tn_eq(tn_node *x, tn_node *y);
 TN_API tn_node *tn_ne(tn_node *x, tn_node *y);
@@ -118,7 +118,7 @@ TN_API tn_node *tn_isfinite(tn_node *x);
 TN_API tn_node *tn_where(tn_node *condition, tn_node *x, tn_node *y); /* bool ? x : y */
 TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* value where mask is true */
 
-/* ---- reductions (ops/reduce.c) --------------------------------------------------------------------
+/* ---- reductions (ops/reduce.c) ------------------------------------------------------------------
  * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1. */
 
 TN_API tn_node *tn_sum(tn_node *x, const int *axes, int n_axes, bool keep_dims);
@@ -141,7 +141,7 @@ TN_API tn_node *tn_mean_all(tn_node *x);
 /* Sums x down to a shape that broadcasts to x's: the transpose of broadcasting. */
 TN_API tn_node *tn_sum_to(tn_node *x, tn_shape shape);
 
-/* ---- shapes (ops/shape.c): views where the memory allows it ----------------------------------------- */
+/* ---- shapes (ops/shape.c): views where the memory allows it ---------------------------------- */
 
 TN_API tn_node *tn_reshape(tn_node *x, tn_shape shape);      /* one dimension may be -1 */
 TN_API tn_node *tn_permute(tn_node *x, const int *axes, int n); /* out dim i is x's dim axes[i] */
@@ -168,14 +168,14 @@ TN_API tn_node *tn_unfold(tn_node *x, int axis, int64_t size, int64_t step);
 TN_API tn_node *tn_contiguous(tn_node *x);
 TN_API tn_node *tn_arange(tn_graph *g, tn_dtype dtype, int64_t n, double start, double step);
 
-/* ---- products (ops/matmul.c) --------------------------------------------------------------------------- */
+/* ---- products (ops/matmul.c) ----------------------------------------------------------------- */
 
 TN_API tn_node *tn_matmul(tn_node *a, tn_node *b); /* [.., m, k] x [.., k, n] -> [.., m, n]; the earlier
                                                       dims broadcast; rank 1 as in NumPy */
 TN_API tn_node *tn_einsum(const char *equation, tn_node *const *x, int n); /* "bik,bkj->bij", ".." allowed */
 TN_API tn_node *tn_outer(tn_node *a, tn_node *b);  /* [m], [n] -> [m, n] */
 
-/* ---- indexing (ops/index.c): indices are i32 or i64; negative ones are refused when run ----------------- */
+/* ---- indexing (ops/index.c): indices are i32 or i64; negative ones are refused when run ------ */
 
 TN_API tn_node *tn_index_select(tn_node *x, int axis, tn_node *index); /* index [n]: x.take(index, axis) */
 TN_API tn_node *tn_gather(tn_node *x, int axis, tn_node *index);
@@ -191,7 +191,7 @@ TN_API tn_status tn_topk(tn_node *x, int64_t k, int axis, tn_node **values, tn_n
     /* the k largest, falling; equal values in the order of their positions; indices i64 */
 TN_API tn_status tn_sort(tn_node *x, int axis, bool descending, tn_node **values, tn_node **indices);
 
-/* ---- normalisation and softmax (ops/norm.c, ops/softmax.c): over the last dimension or an axis ------------ */
+/* ---- normalisation and softmax (ops/norm.c, ops/softmax.c): over the last dimension or an axis  */
 
 TN_API tn_node *tn_softmax(tn_node *x, int axis);     /* a row of -inf alone gives zeros */
 TN_API tn_node *tn_log_softmax(tn_node *x, int axis);
@@ -199,13 +199,13 @@ TN_API tn_node *tn_layer_norm(tn_node *x, tn_node *gamma, tn_node *beta, double 
     /* x [.., d]; gamma, beta [d], either may be NULL: (x - mean) / sqrt(var + eps) gamma + beta */
 TN_API tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps); /* x / sqrt(mean(x^2) + eps) gamma */
 
-/* ---- randomness (ops/random.c) ------------------------------------------------------------------------------ */
+/* ---- randomness (ops/random.c) --------------------------------------------------------------- */
 
 TN_API tn_node *tn_dropout(tn_node *x, double p); /* TRAIN: 0 with probability p, else x / (1 - p); EVAL: x */
 TN_API tn_node *tn_random_uniform_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double lo, double hi);
 TN_API tn_node *tn_random_normal_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double mean, double std);
 
-/* ---- attention (ops/attention.c) ------------------------------------------------------------------------------ */
+/* ---- attention (ops/attention.c) ------------------------------------------------------------- */
 
 /* The one mask type. Everything at zero: no mask. A mask that is all false, a bias of -inf and a length
  * of 0 leave a query with nothing to attend: its result and its gradients are zeros. */
@@ -242,14 +242,14 @@ TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
                                           const tn_attention_mask *mask,
                                           const tn_attention_options *options, tn_node **weights);
 
-/* ---- caches (ops/cache.c) ------------------------------------------------------------------------------------------ */
+/* ---- caches (ops/cache.c) -------------------------------------------------------------------- */
 
 /* cache [b, t, ..] with rows [b, r, ..] written at [:, position : position + r]; position is an i32
  * scalar. Where cache is (the read of) a variable, the rows go into it at once, without a copy and
  * before the run commits: what reads the cache must hide rows past a length (k_lengths). No gradient. */
 TN_API tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position);
 
-/* ---- losses (ops/loss.c) ------------------------------------------------------------------------------------------ */
+/* ---- losses (ops/loss.c) --------------------------------------------------------------------- */
 
 /* TN_NONE is negative, so that in the number fields of option structs it can say "none" too. */
 typedef enum tn_reduction { TN_MEAN, TN_SUM, TN_NONE = -1 } tn_reduction;
@@ -285,7 +285,7 @@ TN_API tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction);         
 TN_API tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction); /* stable */
 TN_API tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction);      /* q (log q - log_p), 0 log 0 = 0 */
 
-/* ---- gradients ------------------------------------------------------------------------------------------------------ */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 TN_API tn_node *tn_stop_gradient(tn_node *x); /* x, as a constant */
 

@@ -36,7 +36,7 @@ static void find_lifetimes(tn_program *p)
         touch(p, p->values[p->commits[i].value].buffer, (int)p->n_steps);
 }
 
-/* ---- in place ------------------------------------------------------------------------------------ */
+/* ---- in place -------------------------------------------------------------------------------- */
 
 static int times_used(const tn_program *p, const tn__step *s, int root)
 {
@@ -59,7 +59,8 @@ static int slot_at(const tn__chain *c, int at, bool output)
 {
     for (int s = 0; s < c->n_slots; s++) {
         bool is_out = c->slot[s].kind == TN__SLOT_OUT;
-        if (is_out == output && c->slot[s].kind != TN__SLOT_REGISTER && c->slot[s].at == at) return s;
+        if (is_out == output && c->slot[s].kind != TN__SLOT_REGISTER && c->slot[s].at == at)
+            return s;
     }
     return -1;
 }
@@ -69,7 +70,8 @@ static int slot_at(const tn__chain *c, int at, bool output)
 static bool chain_allows(const tn__chain *c, int in, int out)
 {
     int si = slot_at(c, in, false), so = slot_at(c, out, true), last_read = -1, written = -1;
-    if (si < 0 || so < 0 || c->slot[si].kind != TN__SLOT_DIRECT || c->slot[si].size != c->slot[so].size)
+    if (si < 0 || so < 0 || c->slot[si].kind != TN__SLOT_DIRECT ||
+        c->slot[si].size != c->slot[so].size)
         return false;
     for (int i = 0; i < c->n_instr; i++) {
         for (int k = 0; k < c->instr[i].n_in; k++)
@@ -100,7 +102,8 @@ static void take_over(tn_program *p, int in, int out)
 static bool dies_here(const tn_program *p, int i, int v)
 {
     int root = root_of(p, p->values[v].buffer);
-    return p->buffers[root].kind == TN__ARENA && p->buffers[root].last == i && covers_its_buffer(p, v) &&
+    return p->buffers[root].kind == TN__ARENA && p->buffers[root].last == i &&
+        covers_its_buffer(p, v) &&
            times_used(p, &p->steps[i], root) == 1;
 }
 
@@ -116,7 +119,8 @@ static void share_in_chain(tn_program *p, int i)
             for (int k = 0; k < s->n_chain_in; k++) {
                 int v = p->values[in[k]].buffer;
                 if (in[k] != s->values[s->n_in] || p->buffers[v].alias >= 0) continue;
-                if (times_used(p, s, root_of(p, v)) != 2) continue; /* another result is there already */
+                /* another result is there already */
+                if (times_used(p, s, root_of(p, v)) != 2) continue;
                 if (covers_its_buffer(p, in[k]) && p->buffers[v].bytes == p->buffers[b].bytes &&
                     chain_allows(s->chain, k, o))
                     take_over(p, v, b);
@@ -141,13 +145,14 @@ static void share_in_kernel(tn_program *p, int i)
     if (!(s->op->flags & TN_INPLACE_OK)) return;
     for (int o = 0; o < s->n_out && o < s->n_in; o++) {
         int v = s->values[o], b = p->values[s->values[s->n_in + o]].buffer;
-        if (p->buffers[b].kind != TN__ARENA || p->buffers[b].alias >= 0 || !dies_here(p, i, v)) continue;
+        if (p->buffers[b].kind != TN__ARENA || p->buffers[b].alias >= 0 || !dies_here(p, i, v))
+            continue;
         if (p->buffers[p->values[v].buffer].bytes == p->buffers[b].bytes)
             take_over(p, p->values[v].buffer, b);
     }
 }
 
-/* ---- offsets ------------------------------------------------------------------------------------------ */
+/* ---- offsets --------------------------------------------------------------------------------- */
 
 typedef struct placed {
     size_t offset, bytes;
@@ -177,13 +182,15 @@ static size_t best_offset(const placed *at, int64_t n, const placed *x)
 
 static tn_status place(tn_program *p)
 {
-    placed *all = tn_alloc(p->ctx, (size_t)(2 * p->n_buffers + 1) * sizeof *all), *at = all + p->n_buffers;
+    placed *all = tn_alloc(p->ctx, (size_t)(2 * p->n_buffers + 1) * sizeof *all),
+        *at = all + p->n_buffers;
     if (!all) return TN_ERR_MEMORY;
     int64_t n = 0, n_at = 0;
     for (int i = 0; i < p->n_buffers; i++) {
         const tn__buffer *b = &p->buffers[i];
         if (b->kind == TN__ARENA && b->alias < 0 && b->first >= 0)
-            all[n++] = (placed){ .bytes = round_up(b->bytes), .first = b->first, .last = b->last, .buffer = i };
+            all[n++] = (placed){ .bytes = round_up(b->bytes), .first = b->first, .last = b->last,
+                                 .buffer = i };
     }
     qsort(all, (size_t)n, sizeof *all, by_size);
     for (int64_t i = 0; i < n; i++) {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- arenas -------------------------------------------------------------------------------------- */
+/* ---- arenas ---------------------------------------------------------------------------------- */
 
 tn_arena *tn_arena_new(tn_ctx *ctx)
 {
@@ -35,7 +35,7 @@ static tn_status arena_reserve(tn_arena *a, size_t bytes)
     return TN_OK;
 }
 
-/* ---- binding --------------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------- */
 
 static void *buffer_data(const tn_program *p, int b)
 {
@@ -51,7 +51,9 @@ static void *buffer_data(const tn_program *p, int b)
 static void *value_data(const tn_program *p, int v)
 {
     const tn__value *x = &p->values[v];
-    return (char *)buffer_data(p, x->buffer) + x->layout.offset * (int64_t)tn_dtype_size(x->type.dtype);
+    return (char *)buffer_data(p,
+                               x->buffer) + x->layout.offset *
+                               (int64_t)tn_dtype_size(x->type.dtype);
 }
 
 static tn_status bind(tn_program *p)
@@ -109,7 +111,8 @@ tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
                 tn_node *v = variables[i], *old = p->slots[s];
                 if (strcmp(tn_variable_name(v), tn_variable_name(old)) != 0) continue;
                 if (v->type.dtype != old->type.dtype)
-                    return tn_fail(p->ctx, TN_ERR_DTYPE, "tn_program_bind: %s is %s, the program's is %s",
+                    return tn_fail(p->ctx, TN_ERR_DTYPE,
+                                   "tn_program_bind: %s is %s, the program's is %s",
                                    tn_variable_name(v), tn_dtype_name(v->type.dtype),
                                    tn_dtype_name(old->type.dtype));
                 if (!tn_shape_equal(&v->type.shape, &old->type.shape))
@@ -123,7 +126,7 @@ tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
     return bind(p);
 }
 
-/* ---- inputs and outputs -------------------------------------------------------------------------------- */
+/* ---- inputs and outputs ---------------------------------------------------------------------- */
 
 static tn_status feed(tn_program *p, tn__program_input *in, const void *data, size_t bytes)
 {
@@ -131,7 +134,8 @@ static tn_status feed(tn_program *p, tn__program_input *in, const void *data, si
     char   text[96];
     if (bytes != wanted)
         return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s is %s %s, %zu bytes, not %zu", in->name,
-                       tn_dtype_name(in->type.dtype), tn_shape_text(&in->type.shape, text, sizeof text),
+                       tn_dtype_name(in->type.dtype),
+                       tn_shape_text(&in->type.shape, text, sizeof text),
                        wanted, bytes);
     if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s: no data", in->name);
     if (bytes) memcpy(p->buffers[in->buffer].data, data, bytes);
@@ -158,7 +162,8 @@ tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t
 {
     if (!p) return TN_ERR_ARG;
     tn__program_input *in = input_named(p, name);
-    if (!in) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: no input is named %s", name ? name : "(null)");
+    if (!in)
+        return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: no input is named %s", name ? name : "(null)");
     return feed(p, in, data, bytes);
 }
 
@@ -197,7 +202,8 @@ tn_status tn_fetch(tn_program *p, const tn_node *output, void *data, size_t byte
     const tn_type *t = &p->outputs[i].type;
     size_t         wanted = (size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype);
     if (bytes != wanted)
-        return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: output %d has %zu bytes, not %zu", i, wanted, bytes);
+        return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: output %d has %zu bytes, not %zu", i, wanted,
+                       bytes);
     if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: no room for output %d", i);
     if (bytes) memcpy(data, tn_output(p, i), bytes);
     return TN_OK;
@@ -210,13 +216,14 @@ double tn_item(tn_program *p, const tn_node *output)
     if (i < 0 || !p->has_run || tn_shape_size(&p->outputs[i].type.shape) != 1) {
         tn_fail(p->ctx, i < 0 ? TN_ERR_ARG : TN_ERR_STATE, "tn_item: %s",
                 i < 0 ? "not an output of the program"
-                      : p->has_run ? "the output has more than one element" : "the program has not run yet");
+                      : p->has_run ? "the output has more than one element"
+                      : "the program has not run yet");
         return NAN;
     }
     return tn__load(p->outputs[i].type.dtype, tn_output(p, i), 0);
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static double now(void)
 {
@@ -231,7 +238,8 @@ static tn_status run_step(tn_program *p, tn__step *s, uint64_t run)
     tn__epilogue e = { 0 };
     if (s->chain)
         e.run = (tn__chain_run){ .chain = s->chain, .in = chain_in, .out = chain_in + s->n_chain_in,
-                                 .scratch = (char *)p->arena->data + p->buffers[s->chain_scratch].offset,
+                                 .scratch = (char *)p->arena->data +
+                                 p->buffers[s->chain_scratch].offset,
                                  .seed = tn_ctx_seed(p->ctx), .run = run };
     if (!s->kernel) {
         tn__chain_run_all(p->ctx, &e.run);
@@ -280,17 +288,19 @@ tn_status tn_run(tn_program *p)
     if (!p) return TN_ERR_ARG;
     if (!tn__ctx_enter(p->ctx))
         return tn_fail(p->ctx, TN_ERR_BUSY, "tn_run: the context is running another program");
-    uint64_t  run = p->run_counter ? (uint64_t)*(const int64_t *)tn_variable_data(p->run_counter) : p->run;
+    uint64_t  run = p->run_counter ? (uint64_t)*(const int64_t *)tn_variable_data(p->run_counter)
+        : p->run;
     tn_status s = bind(p);
     if (s == TN_OK) s = run_steps(p, 0, p->n_compute, run, true);
     if (s == TN_OK && p->guard >= 0 && !*(const uint8_t *)value_data(p, p->guard))
-        s = tn_fail(p->ctx, TN_ERR_GUARD, "tn_run: the commit condition is false; nothing was changed");
+        s = tn_fail(p->ctx, TN_ERR_GUARD,
+                    "tn_run: the commit condition is false; nothing was changed");
     if (s == TN_OK) commit(p, run), p->has_run = true;
     tn__ctx_leave(p->ctx);
     return s;
 }
 
-/* ---- what is known before ------------------------------------------------------------------------------------- */
+/* ---- what is known before -------------------------------------------------------------------- */
 
 tn_program_stats tn_program_stats_of(const tn_program *p)
 {

@@ -32,7 +32,7 @@ typedef struct tn__value {
     int       buffer;
 } tn__value;
 
-/* ---- chains ------------------------------------------------------------------------------------ */
+/* ---- chains ---------------------------------------------------------------------------------- */
 
 enum { TN__CHAIN_IN = 24, TN__CHAIN_OUT = 12, TN__CHAIN_INSTR = 32, TN__CHAIN_SLOTS = 96 };
 
@@ -72,7 +72,8 @@ typedef struct tn__chain {
     int64_t   block;               /* elements at a time, */
     int64_t   row;                 /* which do not go beyond the end of such a row; 0: they do */
     size_t    register_bytes;      /* of one block of scratch */
-    size_t    worker_bytes;        /* scratch of one worker: a flag (64 bytes), then the registers */
+    /* scratch of one worker: a flag (64 bytes), then the registers */
+    size_t    worker_bytes;
     tn__slot  slot[TN__CHAIN_SLOTS];
     tn__instr instr[TN__CHAIN_INSTR];
 } tn__chain;
@@ -90,7 +91,8 @@ typedef struct tn__chain_run {
 /* Lays out registers and blocks once slots, instructions and dims are there. */
 void tn__chain_finish(tn__chain *c, const tn_ctx *ctx);
 void tn__chain_prepare(const tn__chain_run *r, int threads); /* before the blocks of a run */
-void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker); /* [first, first + n) */
+/* [first, first + n) */
+void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker);
 void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r);
 
 /* What is fused behind a matrix product (tn_exec.epilogue points here). */
@@ -99,7 +101,7 @@ typedef struct tn__epilogue {
     int64_t       m, n; /* of one product of the batch */
 } tn__epilogue;
 
-/* ---- steps --------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 typedef struct tn__step {
     const tn_op *op;      /* of the kernel; of the first instruction if there is only a chain */
@@ -115,7 +117,8 @@ typedef struct tn__step {
     int          chain_scratch;
     double       flops, bytes;
     int          n_calls;
-    int          n_again;                 /* of the calls: recomputed ones, and their share of flops */
+    /* of the calls: recomputed ones, and their share of flops */
+    int          n_again;
     double       flops_again;
     char         note[48];                /* of the dump: why it was not fused */
     double       seconds;                 /* profile */
@@ -182,13 +185,14 @@ struct tn_program {
 };
 
 void *tn__program_alloc(tn_program *p, size_t size);
-int   tn__value_new(tn_program *p, tn_type type, const tn_layout *layout, int buffer); /* -1: memory */
+/* -1: memory */
+int   tn__value_new(tn_program *p, tn_type type, const tn_layout *layout, int buffer);
 int   tn__buffer_new(tn_program *p, tn__buffer_kind kind, size_t bytes);
 int   tn__slot_of(tn_program *p, tn_node *variable);
 bool  tn__layout_is_contiguous(const tn_layout *l);
 tn_layout tn__layout_of(const tn_shape *s);
 
-/* ---- between the passes of compile ------------------------------------------------------------------ */
+/* ---- between the passes of compile ----------------------------------------------------------- */
 
 /* A call after lowering: its inputs and outputs are values. */
 typedef struct tn__item {
@@ -213,7 +217,8 @@ typedef struct tn__lowered {
 tn_status tn__recompute(tn__lowered *l, const tn_graph *g, const char *patterns);
 tn_status tn__nest(tn__lowered *l);  /* parts of concatenations are written where they belong */
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
-/* Allocates what the program needs outside of the arena, and the arena; points every tensor at it. */
+/* Allocates what the program needs outside of the arena, and the arena; points every tensor at
+ * it. */
 tn_status tn__program_bind_memory(tn_program *p);
 
 tn_status tn__plan(tn_program *p, bool no_reuse); /* lifetimes, aliases, offsets */

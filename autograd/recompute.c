@@ -2,10 +2,10 @@
  * of being kept in memory since the forward pass.
  *
  * The outermost scopes that a pattern names are the regions. A value of a region is kept where
- * anything but a gradient reads it from outside of the region, or the host fetches it. Of all others
- * gradients read copies, made by the same ops of the same attributes (streams of random numbers too)
- * from what is kept: the same bits. A copy stands before the first gradient that needs it. Equal
- * calls have become one before, so nothing makes one of an item and its copy again. */
+ * anything but a gradient reads it from outside of the region, or the host fetches it. Of all
+ * others gradients read copies, made by the same ops of the same attributes (streams of random
+ * numbers too) from what is kept: the same bits. A copy stands before the first gradient that needs
+ * it. Equal calls have become one before, so nothing makes one of an item and its copy again. */
 #include "autograd/program.h"
 
 #include <string.h>
@@ -155,7 +155,8 @@ static tn_status append_copy(recomputing *r, int i)
     return read_copies(r, &it) == TN_OK ? append(r, &it, i) : TN_ERR_MEMORY;
 }
 
-/* Marks what makes the item's inputs and is not copied yet; the least of its numbers and `least`. */
+/* Marks what makes the item's inputs and is not copied yet; the least of its numbers and
+ * `least`. */
 static int want_inputs(recomputing *r, const tn__item *it, int least)
 {
     for (int k = 0; k < it->n_in; k++) {
@@ -253,7 +254,8 @@ tn_status tn__recompute(tn__lowered *l, const tn_graph *g, const char *patterns)
         r.items = old;
     }
     tn_free(ctx, r.region), tn_free(ctx, r.producer), tn_free(ctx, r.is_kept);
-    tn_free(ctx, r.buffer), tn_free(ctx, r.value), tn_free(ctx, r.is_wanted), tn_free(ctx, r.is_copied);
+    tn_free(ctx, r.buffer), tn_free(ctx, r.value), tn_free(ctx, r.is_wanted),
+        tn_free(ctx, r.is_copied);
     tn_free(ctx, r.items), tn_free(ctx, r.origin);
     return s;
 }

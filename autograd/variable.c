@@ -8,7 +8,8 @@
 tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
 {
     if (!ctx) return NULL;
-    if (!name || !*name || tn_dtype_size(dtype) == 0 || shape.rank < 0 || shape.rank > TN_MAX_RANK) {
+    if (!name || !*name || tn_dtype_size(dtype) == 0 || shape.rank < 0 ||
+        shape.rank > TN_MAX_RANK) {
         tn_fail(ctx, TN_ERR_ARG, "variable %s: bad name, dtype or rank", name ? name : "(null)");
         return NULL;
     }
@@ -54,18 +55,31 @@ void tn_variable_free(tn_node *variable)
 
 bool tn_is_variable(const tn_node *x) { return x && !x->graph; }
 
-const char *tn_variable_name(const tn_node *x) { return variable_of(x) ? variable_of(x)->name : ""; }
-void       *tn_variable_data(const tn_node *x) { return variable_of(x) ? variable_of(x)->data : NULL; }
-size_t      tn_variable_bytes(const tn_node *x) { return variable_of(x) ? variable_of(x)->bytes : 0; }
+const char *tn_variable_name(const tn_node *x)
+{
+    return variable_of(x) ? variable_of(x)->name : "";
+}
+
+void *tn_variable_data(const tn_node *x)
+{
+    return variable_of(x) ? variable_of(x)->data : NULL;
+}
+
+size_t tn_variable_bytes(const tn_node *x)
+{
+    return variable_of(x) ? variable_of(x)->bytes : 0;
+}
 
 tn_status tn_variable_set(tn_node *variable, const void *data, size_t bytes)
 {
     tn__variable *v = variable_of(variable);
-    if (!v) return variable ? tn_fail(tn_node_ctx(variable), TN_ERR_ARG, "tn_variable_set: not a variable")
+    if (!v)
+        return variable ? tn_fail(tn_node_ctx(variable), TN_ERR_ARG,
+                                  "tn_variable_set: not a variable")
                             : TN_ERR_ARG;
     if (bytes != v->bytes || (!data && bytes))
-        return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %zu bytes given, it has %zu", v->name, bytes,
-                       v->bytes);
+        return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %zu bytes given, it has %zu", v->name,
+                       bytes, v->bytes);
     if (bytes) memcpy(v->data, data, bytes);
     return TN_OK;
 }

@@ -3,7 +3,8 @@
  *     bench_attention --sizes "small;model" --dropout 0.1 --threads 2 --json
  *
  * q, k and v lie side by side in the rows of one projection, as a layer makes them. FLOPs count the
- * products alone, 4 b h t^2 d forward and 2.5 times that for the gradients, half of it where causal. */
+ * products alone, 4 b h t^2 d forward and 2.5 times that for the gradients, half of it where
+ * causal. */
 #include "libtensor.h"
 #include "peak.h"
 
@@ -32,7 +33,8 @@ typedef struct options {
 
 static void add(options *o, int64_t batch, int64_t length, int64_t heads, int64_t d, bool causal)
 {
-    if (o->n_sizes < MAX_SIZES) o->sizes[o->n_sizes++] = (bench_size){ batch, length, heads, d, causal };
+    if (o->n_sizes < MAX_SIZES)
+        o->sizes[o->n_sizes++] = (bench_size){ batch, length, heads, d, causal };
 }
 
 static void add_group(options *o, const char *name)
@@ -52,7 +54,8 @@ static void add_group(options *o, const char *name)
         }
     }
     if (!strcmp(name, "long"))
-        for (int64_t t = 512; t <= 4096; t *= 2) add(o, 1, t, 8, 64, false), add(o, 1, t, 8, 64, true);
+        for (int64_t t = 512; t <= 4096; t *= 2)
+            add(o, 1, t, 8, 64, false), add(o, 1, t, 8, 64, true);
     if (!strcmp(name, "odd"))
         add(o, 16, 37, 8, 40, false), add(o, 16, 61, 8, 64, true), add(o, 8, 100, 8, 80, true);
 }
@@ -169,7 +172,8 @@ static bool build(bench *b, tn_ctx *ctx, const options *o, const bench_size *s)
     const tn_shape by_head = TN_SHAPE(s->batch, s->length, s->heads, s->d);
     tn_node *part[3], *out[4];
     b->graph = tn_graph_new(ctx, TN_TRAIN);
-    tn_node *x = tn_input(b->graph, "qkv", o->dtype, all), *dy = tn_input(b->graph, "dy", o->dtype, by_head);
+    tn_node *x = tn_input(b->graph, "qkv", o->dtype, all),
+        *dy = tn_input(b->graph, "dy", o->dtype, by_head);
     if (tn_split(x, -1, (const int64_t[]){ width, width, width }, 3, part) != TN_OK) return false;
     for (int i = 0; i < 3; i++) part[i] = tn_reshape(part[i], by_head);
     out[0] = tn_attention(part[0], part[1], part[2], &(tn_attention_mask){ .causal = s->causal },
@@ -210,7 +214,8 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s)
     for (int r = 0; r < o->repeats; r++) {
         double before = tn_bench_peak_gflops(ctx, o->level);
         forward[r] = sample(b.forward, n_forward), both[r] = sample(b.both, n_both);
-        peak[r] = (before + tn_bench_peak_gflops(ctx, o->level)) / 2 * (o->dtype == TN_F64 ? 0.5 : 1);
+        peak[r] = (before + tn_bench_peak_gflops(ctx, o->level)) / 2 * (o->dtype == TN_F64 ? 0.5
+                                                                        : 1);
     }
     const double top = tn_bench_median(peak, o->repeats), f = tn_bench_median(forward, o->repeats);
     const double fb = tn_bench_median(both, o->repeats);
@@ -224,9 +229,10 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s)
                "\"forward_min\":%.4f,\"both_min\":%.4f,\"forward_gflops\":%.2f,\"both_gflops\":%.2f,"
                "\"peak_gflops\":%.2f,\"arena_mib\":%.2f,\"rss_mib\":%.1f}\n",
                (long long)s->batch, (long long)s->length, (long long)s->heads, (long long)s->d, s->causal,
-               o->dropout, tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), o->threads, 1e3 * f,
-               1e3 * fb, 1e3 * forward[0], 1e3 * both[0], gflop / f, 3.5 * gflop / fb, top,
-               (double)tn_program_stats_of(b.both).arena_bytes / 1048576, (double)use.ru_maxrss / 1024);
+               o->dropout, tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), o->threads,
+               1e3 * f, 1e3 * fb, 1e3 * forward[0], 1e3 * both[0], gflop / f, 3.5 * gflop / fb, top,
+               (double)tn_program_stats_of(b.both).arena_bytes / 1048576,
+               (double)use.ru_maxrss / 1024);
     else
         printf("%4lld %5lld %3lld %4lld %-6s %9.3f %7.1f %5.1f%% %9.3f %7.1f %5.1f%% %8.1f\n",
                (long long)s->batch, (long long)s->length, (long long)s->heads, (long long)s->d,
@@ -244,7 +250,8 @@ int main(int argc, char **argv)
         return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
     }
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .cpu = o.level, .seed = 1,
-                                                .allocator = { .alloc = large_alloc, .free = large_free } });
+                                                .allocator = { .alloc = large_alloc,
+                                                               .free = large_free } });
     if (!ctx) return 1;
     if (!o.json)
         printf("%s, %s, %d thread(s), dropout %g\n"

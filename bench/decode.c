@@ -1,7 +1,7 @@
-/* Translating real sentences: tokens a second of greedy and of beam search. The weights are random, and
- * the row of eos is zeros, so that nothing ends before its length, which is that of its source: a last
- * step then finds that all that may follow is eos. Each step counts as a token. Sentences of like
- * lengths go together.
+/* Translating real sentences: tokens a second of greedy and of beam search. The weights are random,
+ * and the row of eos is zeros, so that nothing ends before its length, which is that of its source:
+ * a last step then finds that all that may follow is eos. Each step counts as a token. Sentences of
+ * like lengths go together.
  *
  *     bench_decode --text pairs.tsv --size base --beam 5 --batch 32 [--export FILE]
  *
@@ -59,9 +59,9 @@ static int by_length(const void *a, const void *b)
     return d ? (d > 0) - (d < 0) : (x > y) - (x < y);
 }
 
-/* The sources by length. Those that are translated together are cut to the shortest of them, so that
- * everyone makes the same tokens, whether they let a sentence of a group end before the others or not.
- * All end in eos, as models are trained. */
+/* The sources by length. Those that are translated together are cut to the shortest of them, so
+ * that everyone makes the same tokens, whether they let a sentence of a group end before the others
+ * or not. All end in eos, as models are trained. */
 static int32_t *make_sources(const tn_token_pairs *pairs, int64_t batch, int32_t eos, int64_t *at)
 {
     int32_t *ids = malloc((size_t)(pairs->src_at[pairs->n] + pairs->n) * sizeof *ids);
@@ -149,7 +149,8 @@ static tn_status run(tn_ctx *ctx, const options *o)
     tn_transformer_config c = tn_bench_transformer(o->size, 0);
     tn_transformer *m = tn_transformer_new(p, &c);
     int64_t        *at = pairs ? malloc((size_t)(pairs->n + 1) * sizeof *at) : NULL;
-    int32_t        *ids = at && m ? make_sources(pairs, o->batch, (int32_t)m->config.eos_id, at) : NULL;
+    int32_t        *ids = at && m ? make_sources(pairs, o->batch, (int32_t)m->config.eos_id, at)
+        : NULL;
     if (ids) {
         float *table = tn_variable_data(m->target.w);
         memset(table + m->config.eos_id * c.d_model, 0, (size_t)c.d_model * sizeof *table);

@@ -23,7 +23,8 @@ double tn_bench_step_gflop(const tn_bench_size *c)
     double ns = (double)(c->batch * c->src), nt = (double)(c->batch * c->tgt), d = (double)c->d;
     double ff = (double)c->ff, l = (double)c->layers, b = (double)c->batch, ts = (double)c->src;
     double tt = (double)c->tgt, v = (double)c->vocab;
-    double linear = l * nt * (4 * d * d + 2 * d * ff) + nt * d * v, attention = l * b * d * 2 * tt * tt;
+    double linear = l * nt * (4 * d * d + 2 * d * ff) + nt * d * v,
+        attention = l * b * d * 2 * tt * tt;
     if (!c->is_gpt) {
         linear += l * (ns * (4 * d * d + 2 * d * ff) + nt * 2 * d * d + ns * 2 * d * d);
         attention += l * b * d * (2 * ts * ts + 2 * tt * ts);
@@ -69,7 +70,8 @@ static tn_loss_parts transformer_loss(const tn_bench_size *c, double dropout, tn
     m->src = tn_input(m->g, "src", TN_I32, TN_SHAPE(c->batch, c->src));
     tn_node    *ls = tn_input(m->g, "src_lengths", TN_I32, TN_SHAPE(c->batch));
     tn_node    *lt = tn_input(m->g, "tgt_lengths", TN_I32, TN_SHAPE(c->batch));
-    tn_sequence source = { .ids = m->src, .lengths = ls }, target = { .ids = m->tgt, .lengths = lt };
+    tn_sequence source = { .ids = m->src, .lengths = ls },
+        target = { .ids = m->tgt, .lengths = lt };
     tn_transformer_loss(m->transformer, &source, &target, m->next, 0.1, &parts);
     return parts;
 }
@@ -83,7 +85,8 @@ tn_status tn_bench_model_new(tn_ctx *ctx, const tn_bench_size *c, double dropout
     tn_loss_parts parts = c->is_gpt ? gpt_loss(c, dropout, m) : transformer_loss(c, dropout, m);
     m->loss = tn_div(parts.sum, parts.count);
     double begin = tn_bench_now();
-    m->step = tn_train_step_with(m->g, m->loss, m->opt, &(tn_train_step_options){ .recompute = c->recompute });
+    m->step = tn_train_step_with(m->g, m->loss, m->opt,
+                                 &(tn_train_step_options){ .recompute = c->recompute });
     m->compile_seconds = tn_bench_now() - begin;
     return m->step ? TN_OK : tn_ctx_status(ctx);
 }

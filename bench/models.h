@@ -33,7 +33,8 @@ typedef struct tn_bench_model {
 } tn_bench_model;
 
 /* Dropout below 0: the reference's, 0.1 of encoder-decoders and none of the others. */
-tn_status tn_bench_model_new(tn_ctx *ctx, const tn_bench_size *c, double dropout, tn_bench_model *m);
+tn_status tn_bench_model_new(tn_ctx *ctx, const tn_bench_size *c, double dropout,
+                             tn_bench_model *m);
 void      tn_bench_model_clear(tn_bench_model *m);
 
 /* Feeds random ids in [1, vocab), whole rows; another batch for each number. */

@@ -1,8 +1,8 @@
 /* Operations that memory bandwidth bounds: elementwise chains, norms, softmax, dropout, reductions,
- * copies, embeddings, losses, the optimizer. Each on data that fits the caches and on data that does
- * not: milliseconds, GB/s of the bytes that must move (every input read once, every output written
- * once), and how much longer that is than the machine's own bandwidth allows, measured in turns.
- *
+ * copies, embeddings, losses, the optimizer. Each on data that fits the caches and on data that
+ * does not: milliseconds, GB/s of the bytes that must move (every input read once, every output
+ * written once), and how much longer that is than the machine's own bandwidth allows, measured in
+ * turns. *
  *     bench_ops --threads 2 [--only softmax] [--mib 1024] [--json]
  *
  * bench/peers/torch_ops.py runs the same operations in PyTorch. */
@@ -26,12 +26,13 @@ typedef struct job {
     tn_program   *program;
 } job;
 
-/* ---- the operations: each says how many arrays of n floats must be read and written --------------- */
+/* ---- the operations: each says how many arrays of n floats must be read and written ---------- */
 
 static tn_node *input(job *j, const char *name)
 {
     return tn_input(j->g, name, TN_F32, TN_SHAPE(j->n / COLUMNS, COLUMNS));
 }
+
 static void give(job *j, tn_node *out) { j->out[j->n_out++] = out; }
 
 /* y, and the gradients of it with cotangent dy. */
@@ -52,67 +53,90 @@ static void make_gelu_both(job *j)
     tn_node *x = input(j, "x");
     give_both(j, tn_gelu_tanh(x), &x, 1);
 }
+
 static void make_chain(job *j)
 {
     tn_node *x = input(j, "x"), *y = input(j, "y");
     give(j, tn_sub(tn_scale(tn_relu(tn_add(tn_mul(x, y), x)), 0.5), y));
 }
+
 static void make_bias_relu_dropout(job *j)
 {
     tn_node *b = tn_input(j->g, "b", TN_F32, TN_SHAPE(COLUMNS));
     give(j, tn_dropout(tn_relu(tn_add(input(j, "x"), b)), 0.1));
 }
+
 static void norm_of(job *j, tn_node *v[3])
 {
     v[0] = input(j, "x");
     v[1] = tn_input(j->g, "gamma", TN_F32, TN_SHAPE(COLUMNS));
     v[2] = tn_input(j->g, "beta", TN_F32, TN_SHAPE(COLUMNS));
 }
+
 static void make_layer_norm(job *j)
 {
     tn_node *v[3];
     norm_of(j, v);
     give(j, tn_layer_norm(v[0], v[1], v[2], 1e-5));
 }
+
 static void make_layer_norm_both(job *j)
 {
     tn_node *v[3];
     norm_of(j, v);
     give_both(j, tn_layer_norm(v[0], v[1], v[2], 1e-5), v, 3);
 }
+
 static void make_softmax(job *j) { give(j, tn_softmax(input(j, "x"), -1)); }
 static void make_softmax_axis0(job *j)
 {
     give(j, tn_softmax(tn_input(j->g, "x", TN_F32, TN_SHAPE(COLUMNS, j->n / COLUMNS)), 0));
 }
+
 static void make_softmax_both(job *j)
 {
     tn_node *x = input(j, "x");
     give_both(j, tn_softmax(x, -1), &x, 1);
 }
+
 static void make_dropout(job *j) { give(j, tn_dropout(input(j, "x"), 0.1)); }
 static void make_dropout_both(job *j)
 {
     tn_node *x = input(j, "x");
     give_both(j, tn_dropout(x, 0.1), &x, 1);
 }
+
 static void make_sum(job *j) { give(j, tn_sum_all(input(j, "x"))); }
 static void make_sum_rows(job *j) { give(j, tn_sum(input(j, "x"), (const int[]){ 1 }, 1, false)); }
-static void make_sum_columns(job *j) { give(j, tn_sum(input(j, "x"), (const int[]){ 0 }, 1, false)); }
-static void make_var_rows(job *j) { give(j, tn_var(input(j, "x"), (const int[]){ 1 }, 1, false, 1)); }
+static void make_sum_columns(job *j)
+{
+    give(j, tn_sum(input(j, "x"), (const int[]){ 0 }, 1, false));
+}
+
+static void make_var_rows(job *j)
+{
+    give(j, tn_var(input(j, "x"), (const int[]){ 1 }, 1, false, 1));
+}
+
 static void make_transpose(job *j) { give(j, tn_contiguous(tn_transpose(input(j, "x"), 0, 1))); }
 static void make_permute(job *j)
 {
     tn_node *x = tn_input(j->g, "x", TN_F32, TN_SHAPE(j->n / (COLUMNS * 64), 64, COLUMNS / 64, 64));
     give(j, tn_contiguous(tn_transpose(x, 1, 2)));
 }
+
 static void make_concat(job *j)
 {
     tn_node *x = input(j, "x"), *half[2] = { NULL };
     tn_split(x, 1, (const int64_t[]){ COLUMNS / 2, COLUMNS / 2 }, 2, half);
     give(j, tn_concat((tn_node *[]){ half[1], half[0] }, 2, 1));
 }
-static tn_node *indices(job *j) { return tn_input(j->g, "index", TN_I32, TN_SHAPE(j->n / COLUMNS)); }
+
+static tn_node *indices(job *j)
+{
+    return tn_input(j->g, "index", TN_I32, TN_SHAPE(j->n / COLUMNS));
+}
+
 static void make_embedding(job *j) { give(j, tn_embedding(input(j, "x"), indices(j), -1)); }
 static void make_embedding_backward(job *j)
 {
@@ -120,12 +144,14 @@ static void make_embedding_backward(job *j)
     tn_grad(tn_embedding(x, indices(j), -1), input(j, "dy"), &x, 1, &d);
     give(j, d);
 }
+
 static void make_cross_entropy_both(job *j)
 {
     tn_node *x = input(j, "x"), *d = NULL, *loss = tn_cross_entropy(x, indices(j), NULL);
     tn_grad(loss, NULL, &x, 1, &d);
     give(j, loss), give(j, d);
 }
+
 static void make_topk(job *j)
 {
     tn_topk(input(j, "x"), 10, -1, &j->out[0], &j->out[1]);
@@ -178,7 +204,7 @@ static const struct {
 };
 enum { N_OPS = sizeof ops / sizeof ops[0] };
 
-/* ---- measuring --------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 typedef struct options {
     int         threads, rounds;
@@ -267,8 +293,8 @@ static tn_status measure(tn_ctx *ctx, const options *o, int op, int64_t n, const
                          "%.1f, \"n\": %lld}\n"
                        : "%-22s %-6s %8.2f MiB %9.3f ms %7.2f GB/s  %5.2fx of what bandwidth allows "
                          "(read %.1f, copy %.1f, triad %.1f); %lld elements\n",
-               ops[op].name, where, bytes / 1048576, 1e3 * s, bytes / s * 1e-9, s / ideal, g[0], g[1],
-               g[2], (long long)n);
+               ops[op].name, where, bytes / 1048576, 1e3 * s, bytes / s * 1e-9, s / ideal, g[0],
+               g[1], g[2], (long long)n);
         fflush(stdout);
     }
     job_clear(&j);

@@ -3,8 +3,9 @@
  *
  *     bench_padding --text pairs.tsv --size small --tokens 2048 --batches 12 [--export FILE]
  *
- * Batches of both layouts are run by turns. Each is run once before it is timed, so that its program is
- * there. --export writes the padded batches, which bench/peers/torch_padding.py trains on. */
+ * Batches of both layouts are run by turns. Each is run once before it is timed, so that its
+ * program is there. --export writes the padded batches, which bench/peers/torch_padding.py trains
+ * on. */
 #include "models.h"
 #include "peak.h"
 #include "sentences.h"
@@ -42,7 +43,7 @@ static bool parse(options *o, int argc, char **argv)
            o->batches <= MAX_BATCHES;
 }
 
-/* ---- one layout ---------------------------------------------------------------------------------- */
+/* ---- one layout ------------------------------------------------------------------------------ */
 
 typedef struct layout {
     bool              is_packed;
@@ -105,7 +106,8 @@ static tn_status step(layout *l, bool is_timed)
     feed(p, "src", b->src, rows * b->src_length), feed(p, "tgt", b->tgt_in, rows * b->tgt_length);
     feed(p, "next", b->tgt_out, rows * b->tgt_length);
     if (l->is_packed) {
-        feed(p, "src.at", b->src_offsets, b->rows + 1), feed(p, "tgt.at", b->tgt_offsets, b->rows + 1);
+        feed(p, "src.at", b->src_offsets, b->rows + 1),
+            feed(p, "tgt.at", b->tgt_offsets, b->rows + 1);
         feed(p, "src.places", b->src_places, b->src_length);
         feed(p, "tgt.places", b->tgt_places, b->tgt_length);
     } else {
@@ -120,7 +122,7 @@ static tn_status step(layout *l, bool is_timed)
     return status;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 /* The first batches of the padded layout as "0.src", "0.tgt", "0.next", "1.src", .. */
 static tn_status export_batches(tn_ctx *ctx, const options *o, tn_batches *batches)
@@ -166,7 +168,8 @@ static tn_status run(tn_ctx *ctx, const options *o)
     tn_params      *p = tn_params_new(ctx, TN_F32);
     tn_transformer_config c = tn_bench_transformer(o->size, 0.1);
     tn_transformer *m = tn_transformer_new(p, &c);
-    tn_optimizer   *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 1e-4, .beta2 = 0.98, .eps = 1e-9 });
+    tn_optimizer   *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 1e-4, .beta2 = 0.98,
+                                                             .eps = 1e-9 });
     layout          l[N_LAYOUTS] = { { .is_packed = false }, { .is_packed = true } };
     tn_status       status = pairs && m && opt ? TN_OK : tn_ctx_status(ctx);
     for (int k = 0; status == TN_OK && k < N_LAYOUTS; k++) {

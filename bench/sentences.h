@@ -1,5 +1,5 @@
-/* Real sentence pairs for benchmarks: from a file of `source TAB target`, as ids of a tokenizer that is
- * trained on them. */
+/* Real sentence pairs for benchmarks: from a file of `source TAB target`, as ids of a tokenizer
+ * that is trained on them. */
 #ifndef TN_BENCH_SENTENCES_H
 #define TN_BENCH_SENTENCES_H
 

@@ -1,11 +1,12 @@
-/* One training step (forward, backward, Adam) of the sizes that peers are measured with: random tokens,
- * medians, and beside them the machine's peak, measured in the same run; how long compiling takes, and
- * finding a compiled program again.
+/* One training step (forward, backward, Adam) of the sizes that peers are measured with: random
+ * tokens, medians, and beside them the machine's peak, measured in the same run; how long compiling
+ * takes, and finding a compiled program again.
  *
  *     bench_train_step --size base --threads 2 --steps 10 --json
  *     bench_train_step --replay FILE     weights and batches of bench/losses.py: prints each loss
  *
- * FLOPs count the matrix products alone, forward times three, as every peer's script counts them. */
+ * FLOPs count the matrix products alone, forward times three, as every peer's script counts
+ * them. */
 #include "models.h"
 #include "peak.h"
 
@@ -105,12 +106,12 @@ static double since_start(void)
            (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* ---- the losses of given batches -------------------------------------------------------------- */
+/* ---- the losses of given batches ------------------------------------------------------------- */
 
-/* Batch `number` of the file's "batch.<name>" [n, b, t] goes to the input `name`. The file's count, or
- * -1 where it does not fit the program. */
-static int64_t feed_batch(tn_bench_model *m, tn_safetensors *f, const char *name, const tn_node *input,
-                          int64_t number)
+/* Batch `number` of the file's "batch.<name>" [n, b, t] goes to the input `name`. The file's count,
+ * or -1 where it does not fit the program. */
+static int64_t feed_batch(tn_bench_model *m, tn_safetensors *f, const char *name,
+                          const tn_node *input, int64_t number)
 {
     char full[32];
     snprintf(full, sizeof full, "batch.%s", name);
@@ -148,7 +149,7 @@ static int replay(tn_ctx *ctx, const options *o, tn_bench_model *m)
     return 1;
 }
 
-/* ---- the figures ------------------------------------------------------------------------------- */
+/* ---- the figures ----------------------------------------------------------------------------- */
 
 /* A full cache of programs is searched for its last key: seconds a look-up. */
 static tn_program *build_small(void *ctx, const int64_t *key, int n, tn_arena *arena)

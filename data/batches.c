@@ -86,7 +86,8 @@ static void lay_padding(side *s, bool is_packed, const tn_batch *batch, int64_t 
     s->offsets[batch->pairs] = (int32_t)at;
     for (int64_t row = batch->pairs + 1; row <= batch->rows; row++)
         s->offsets[row] = (int32_t)length;
-    for (int64_t i = at; i < length; i++) s->places[i] = 0; /* whatever its length, padding is within a model's positions */
+    /* whatever its length, padding is within a model's positions */
+    for (int64_t i = at; i < length; i++) s->places[i] = 0;
 }
 
 static void clear_side(side *s, int64_t n)

@@ -49,7 +49,8 @@ typedef struct tn_batch {
     const int32_t *src_lengths, *tgt_lengths; /* [rows]: tokens of each pair; 0 for other rows */
     const uint8_t *src_keep, *tgt_keep;       /* bool, like src and tgt_in: false where pad */
     const int32_t *src_offsets, *tgt_offsets; /* [rows + 1]: where each row starts; packed only */
-    const int32_t *src_places, *tgt_places;   /* of each token in its row, from 0 (of padding: 0); packed only */
+    /* of each token in its row, from 0 (of padding: 0); packed only */
+    const int32_t *src_places, *tgt_places;
     const int64_t *index;                     /* [rows]: the pair's number in the corpus, or -1 */
     int64_t        src_tokens, tgt_tokens;    /* sums of the lengths: what is not padding */
     int64_t        epoch, number, n_batches;  /* batch `number` of n_batches in this epoch */

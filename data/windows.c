@@ -129,7 +129,8 @@ tn_batches_position tn_windows_tell(const tn_windows *w)
 tn_status tn_windows_seek(tn_windows *w, tn_batches_position position)
 {
     if (!w) return TN_ERR_ARG;
-    if (position.epoch < 0 || position.epoch > (int64_t)1 << 62 || position.batch < 0 || position.batch >= w->n_batches)
+    if (position.epoch < 0 || position.epoch > (int64_t)1 << 62 || position.batch < 0 ||
+        position.batch >= w->n_batches)
         return tn_fail(w->ctx, TN_ERR_INDEX, "windows_seek: no batch %lld in epoch %lld, of %lld",
                        (long long)position.batch, (long long)position.epoch,
                        (long long)w->n_batches);

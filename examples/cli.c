@@ -19,9 +19,11 @@ static void help(const char *program, const char *about, const cli_option *optio
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->unit ? " " : "",
                  o->unit ? o->unit : "");
         printf("  %-24s %s", left, o->help);
-        if (o->kind == CLI_INT && *(int64_t *)o->value > 0) printf(" [%lld]", (long long)*(int64_t *)o->value);
+        if (o->kind == CLI_INT && *(int64_t *)o->value > 0)
+            printf(" [%lld]", (long long)*(int64_t *)o->value);
         if (o->kind == CLI_REAL && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
-        if (o->kind == CLI_TEXT && *(const char **)o->value) printf(" [%s]", *(const char **)o->value);
+        if (o->kind == CLI_TEXT && *(const char **)o->value)
+            printf(" [%s]", *(const char **)o->value);
         printf("\n");
     }
     printf("  %-24s %s\n", "--help", "show this");
@@ -89,8 +91,10 @@ void cli_write(const cli_option *options, int n, char *text, size_t size)
         size_t            room = size - used;
         int               wrote = 0;
         if (o->kind == CLI_FLAG) wrote = snprintf(to, room, "%s=%d\n", o->name, *(bool *)o->value);
-        if (o->kind == CLI_INT) wrote = snprintf(to, room, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
-        if (o->kind == CLI_REAL) wrote = snprintf(to, room, "%s=%.17g\n", o->name, *(double *)o->value);
+        if (o->kind == CLI_INT)
+            wrote = snprintf(to, room, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
+        if (o->kind == CLI_REAL)
+            wrote = snprintf(to, room, "%s=%.17g\n", o->name, *(double *)o->value);
         if (o->kind == CLI_TEXT && *(const char **)o->value)
             wrote = snprintf(to, room, "%s=%s\n", o->name, *(const char **)o->value);
         used += wrote < (int)room ? (size_t)wrote : 0;

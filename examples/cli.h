@@ -1,4 +1,5 @@
-/* Command lines of the examples: --name value, --name=value, --flag, and --help made of the same table. */
+/* Command lines of the examples: --name value, --name=value, --flag, and --help made of the same
+ * table. */
 #ifndef EXAMPLES_CLI_H
 #define EXAMPLES_CLI_H
 
@@ -21,8 +22,8 @@ typedef enum cli_result { CLI_GO_ON, CLI_HELP, CLI_WRONG } cli_result;
 /* Sets the values of what is given. Help goes to stdout, what is wrong to stderr. */
 cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n);
 
-/* All values as lines "name=value", cut to size; and values from such lines, whose texts stay where they
- * are: text must live on. False: a line is wrong. */
+/* All values as lines "name=value", cut to size; and values from such lines, whose texts stay where
+ * they are: text must live on. False: a line is wrong. */
 void cli_write(const cli_option *options, int n, char *text, size_t size);
 bool cli_read(char *text, const cli_option *options, int n);
 

@@ -120,13 +120,16 @@ typedef struct profession {
 
 static const profession professions[] = {
     { { { "étudiant", "étudiants" }, { "étudiante", "étudiantes" } }, { "student", "students" } },
-    { { { "professeur", "professeurs" }, { "professeure", "professeures" } }, { "teacher", "teachers" } },
+    { { { "professeur", "professeurs" }, { "professeure", "professeures" } },
+      { "teacher", "teachers" } },
     { { { "médecin", "médecins" }, { "médecin", "médecins" } }, { "doctor", "doctors" } },
     { { { "avocat", "avocats" }, { "avocate", "avocates" } }, { "lawyer", "lawyers" } },
     { { { "boulanger", "boulangers" }, { "boulangère", "boulangères" } }, { "baker", "bakers" } },
     { { { "infirmier", "infirmiers" }, { "infirmière", "infirmières" } }, { "nurse", "nurses" } },
-    { { { "ingénieur", "ingénieurs" }, { "ingénieure", "ingénieures" } }, { "engineer", "engineers" } },
-    { { { "musicien", "musiciens" }, { "musicienne", "musiciennes" } }, { "musician", "musicians" } },
+    { { { "ingénieur", "ingénieurs" }, { "ingénieure", "ingénieures" } },
+      { "engineer", "engineers" } },
+    { { { "musicien", "musiciens" }, { "musicienne", "musiciennes" } },
+      { "musician", "musicians" } },
     { { { "acteur", "acteurs" }, { "actrice", "actrices" } }, { "actor", "actors" } },
     { { { "chanteur", "chanteurs" }, { "chanteuse", "chanteuses" } }, { "singer", "singers" } },
     { { { "pilote", "pilotes" }, { "pilote", "pilotes" } }, { "pilot", "pilots" } },
@@ -146,18 +149,22 @@ static const verb to_be = {
 static const verb verbs[] = {
     { { "aime", "aimes", "aime", "aimons", "aimez", "aiment" }, { "like", "likes" }, true },
     { { "vois", "vois", "voit", "voyons", "voyez", "voient" }, { "see", "sees" }, true },
-    { { "cherche", "cherches", "cherche", "cherchons", "cherchez", "cherchent" }, { "look for", "looks for" }, true },
+    { { "cherche", "cherches", "cherche", "cherchons", "cherchez", "cherchent" },
+      { "look for", "looks for" }, true },
     { { "trouve", "trouves", "trouve", "trouvons", "trouvez", "trouvent" }, { "find", "finds" }, true },
     { { "porte", "portes", "porte", "portons", "portez", "portent" }, { "carry", "carries" }, false },
     { { "garde", "gardes", "garde", "gardons", "gardez", "gardent" }, { "keep", "keeps" }, false },
-    { { "dessine", "dessines", "dessine", "dessinons", "dessinez", "dessinent" }, { "draw", "draws" }, true },
+    { { "dessine", "dessines", "dessine", "dessinons", "dessinez", "dessinent" },
+      { "draw", "draws" }, true },
     { { "oublie", "oublies", "oublie", "oublions", "oubliez", "oublient" }, { "forget", "forgets" }, true },
     { { "lave", "laves", "lave", "lavons", "lavez", "lavent" }, { "wash", "washes" }, false },
     { { "achète", "achètes", "achète", "achetons", "achetez", "achètent" }, { "buy", "buys" }, false },
     { { "vends", "vends", "vend", "vendons", "vendez", "vendent" }, { "sell", "sells" }, false },
     { { "prends", "prends", "prend", "prenons", "prenez", "prennent" }, { "take", "takes" }, false },
-    { { "attends", "attends", "attend", "attendons", "attendez", "attendent" }, { "wait for", "waits for" }, true },
-    { { "préfère", "préfères", "préfère", "préférons", "préférez", "préfèrent" }, { "prefer", "prefers" }, true },
+    { { "attends", "attends", "attend", "attendons", "attendez", "attendent" },
+      { "wait for", "waits for" }, true },
+    { { "préfère", "préfères", "préfère", "préférons", "préférez", "préfèrent" },
+      { "prefer", "prefers" }, true },
 };
 
 typedef struct pair {
@@ -189,6 +196,7 @@ static int draw(uint64_t *state, int n)
 {
     return (int)(mix(*state += 0x9e3779b97f4a7c15u) >> 33) % n;
 }
+
 static bool chance(uint64_t *state, int percent) { return draw(state, 100) < percent; }
 #define PICK(list) (&(list)[draw(s, COUNT(list))])
 

@@ -1,6 +1,6 @@
-/* A network that reads digits: the whole of a small training program. The digits are drawn here, so it
- * runs anywhere: a seven-segment figure, shifted, scaled in brightness and covered with noise, 28 x 28.
- *
+/* A network that reads digits: the whole of a small training program. The digits are drawn here, so
+ * it runs anywhere: a seven-segment figure, shifted, scaled in brightness and covered with noise,
+ * 28 x 28. *
  *     build/examples/mlp [steps]
  */
 #include "libtensor.h"
@@ -13,9 +13,10 @@ enum { SIDE = 28, PIXELS = SIDE * SIDE, BATCH = 64 };
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
-/* Which of the segments a digit lights: top, upper left, upper right, middle, lower left, lower right,
- * bottom. */
-static const unsigned char segments[10] = { 0x77, 0x24, 0x5d, 0x6d, 0x2e, 0x6b, 0x7b, 0x25, 0x7f, 0x6f };
+/* Which of the segments a digit lights: top, upper left, upper right, middle, lower left, lower
+ * right, bottom. */
+static const unsigned char segments[10] = { 0x77, 0x24, 0x5d, 0x6d, 0x2e, 0x6b, 0x7b, 0x25, 0x7f,
+                                            0x6f };
 
 /* x, y, width and height of each segment in a figure of 12 x 20. */
 static const int box[7][4] = { { 0, 0, 12, 2 },  { 0, 0, 2, 10 },  { 10, 0, 2, 10 }, { 0, 9, 12, 2 },
@@ -29,11 +30,13 @@ static void next_batch(uint64_t stream, uint64_t i, float *images, int32_t *labe
     rng.stream++;
     for (int64_t n = 0; n < BATCH; n++) {
         uint64_t bits = tn_random_u64(rng, n);
-        int      digit = (int)(bits % 10), left = (int)(bits >> 8 & 15), top = (int)(bits >> 16 & 7);
+        int      digit = (int)(bits % 10), left = (int)(bits >> 8 & 15),
+            top = (int)(bits >> 16 & 7);
         float    light = 0.5f + (float)(bits >> 24 & 255) / 256;
         for (int s = 0; s < 7; s++)
             for (int p = 0; (segments[digit] >> s & 1) && p < box[s][2] * box[s][3]; p++)
-                images[n * PIXELS + (top + box[s][1] + p / box[s][2]) * SIDE + left + box[s][0] + p % box[s][2]] += light;
+                images[n * PIXELS + (top + box[s][1] + p / box[s][2]) * SIDE + left + box[s][0] +
+                       p % box[s][2]] += light;
         labels[n] = digit;
     }
 }
@@ -58,7 +61,9 @@ int main(int argc, char **argv)
     tn_node  *accuracy = tn_mean_all(tn_cast(right, TN_F32));
 
     /* forward, backward, update: one program; and one that only looks */
-    tn_program *train = tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .outputs = &accuracy, .n_outputs = 1 });
+    tn_program *train = tn_train_step_with(g, loss, opt,
+                                           &(tn_train_step_options){ .outputs = &accuracy,
+                                                                     .n_outputs = 1 });
     tn_program *test = tn_compile(g, &accuracy, 1, NULL);
     if (!train || !test) { /* the first error of all the lines above */
         fprintf(stderr, "mlp: %s\n", ctx ? tn_error(ctx) : "no context");
@@ -74,7 +79,8 @@ int main(int argc, char **argv)
         tn_feed(train, x, images, sizeof images), tn_feed(train, y, labels, sizeof labels);
         if (tn_run(train) != TN_OK) break;
         if (i % 50 == 0 || i == steps - 1)
-            printf("step %4ld  loss %.4f  accuracy %.3f\n", i, tn_item(train, loss), tn_item(train, accuracy));
+            printf("step %4ld  loss %.4f  accuracy %.3f\n", i, tn_item(train, loss),
+                   tn_item(train, accuracy));
     }
     for (int i = 0; i < 20; i++) { /* digits that it has not seen */
         next_batch(4, (uint64_t)i, images, labels);

@@ -11,7 +11,8 @@
 
 enum { BATCH = 64, STEPS = 12, HIDDEN = 32 };
 
-/* ---- an op of our own: y = x / sqrt(1 + x^2), which saturates like tanh and needs no exponential ---- */
+/* ---- an op of our own: y = x / sqrt(1 + x^2), which saturates like tanh and needs no exponential
+ *  */
 
 TN_SPAN(soft_clip, x * tn__rsqrt(1 + x * x))
 
@@ -26,7 +27,7 @@ static const tn_op op_soft_clip = { .name = "soft_clip", .doc = "x / sqrt(1 + x^
 
 static tn_node *soft_clip(tn_node *x) { return tn_apply(&op_soft_clip, &x, 1, NULL); }
 
-/* ---- the model: h = soft_clip(x_t w_x + h w_h + b), step by step; the last h is classified ---------- */
+/* ---- the model: h = soft_clip(x_t w_x + h w_h + b), step by step; the last h is classified --- */
 
 typedef struct classifier {
     tn_linear in, hidden, out;
@@ -55,7 +56,7 @@ static void next_batch(uint64_t number, float *x, int32_t *y)
     }
 }
 
-/* ---- does the op have the gradient that it says? ------------------------------------------------------ */
+/* ---- does the op have the gradient that it says? --------------------------------------------- */
 
 static tn_node *build_soft_clip(tn_graph *g, tn_node *const *in, void *user)
 {
@@ -69,8 +70,11 @@ static tn_status check_gradient(tn_ctx *ctx)
     tn_type             type = { TN_F64, TN_SHAPE(2, 3) };
     const void         *data = x;
     tn_gradcheck_report report;
-    tn_status s = tn_gradcheck(ctx, build_soft_clip, NULL, 1, &type, &data, &(tn_gradcheck_options){ .order = 2 }, &report);
-    if (s == TN_OK) printf("gradients of soft_clip, first and second order: relative error at most %.1e\n", report.worst);
+    tn_status s = tn_gradcheck(ctx, build_soft_clip, NULL, 1, &type, &data,
+                               &(tn_gradcheck_options){ .order = 2 }, &report);
+    if (s == TN_OK)
+        printf("gradients of soft_clip, first and second order: relative error at most %.1e\n",
+               report.worst);
     return s;
 }
 
@@ -83,11 +87,13 @@ int main(int argc, char **argv)
         return 1;
     }
     tn_params  *p = tn_params_new(ctx, TN_F32);
-    classifier  m = { tn_linear_new(p, "in", 1, HIDDEN), tn_linear_new(p, "hidden", HIDDEN, HIDDEN), tn_linear_new(p, "out", HIDDEN, 2) };
+    classifier  m = { tn_linear_new(p, "in", 1, HIDDEN), tn_linear_new(p, "hidden", HIDDEN, HIDDEN),
+                      tn_linear_new(p, "out", HIDDEN, 2) };
     tn_optimizer *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 3e-3, .clip_norm = 1 });
 
     tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(BATCH, STEPS)), *y = tn_input(g, "y", TN_I32, TN_SHAPE(BATCH));
+    tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(BATCH, STEPS)),
+        *y = tn_input(g, "y", TN_I32, TN_SHAPE(BATCH));
     tn_node    *logits = classify(&m, x), *loss = tn_cross_entropy(logits, y, NULL);
     tn_node    *right = tn_cast(tn_eq(tn_argmax(logits, -1, false), tn_cast(y, TN_I64)), TN_F32);
     tn_node    *accuracy = tn_mean_all(right);

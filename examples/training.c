@@ -173,8 +173,8 @@ bool training_is_over(const training *r)
     return (r->o.steps && r->step >= r->o.steps) || (r->o.seconds > 0 && r->spent >= r->o.seconds);
 }
 
-/* Where time is the limit, linear and cosine fall with the time that is left, and the warm-up is over
- * after a tenth of it at the latest. */
+/* Where time is the limit, linear and cosine fall with the time that is left, and the warm-up is
+ * over after a tenth of it at the latest. */
 double training_rate(const training *r)
 {
     const training_options *o = &r->o;

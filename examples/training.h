@@ -15,7 +15,8 @@ typedef struct training_options {
     double  seconds;                 /* 0: no limit; else linear and cosine end with it */
     uint64_t seed;
     bool     profile;                /* measure each op of the training programs */
-    bool     recompute;              /* the layers' insides, for backward, instead of keeping them */
+    /* the layers' insides, for backward, instead of keeping them */
+    bool     recompute;
 } training_options;
 
 typedef struct training {
@@ -26,7 +27,8 @@ typedef struct training {
     tn_optimizer     *optimizer;
     tn_program_cache *programs;
     tn_program       *update, *last; /* last: what the latest training batch ran */
-    translation       average;     /* of the weights, where there is one: what is validated and saved as best */
+    /* of the weights, where there is one: what is validated and saved as best */
+    translation       average;
     int64_t           step;
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
@@ -35,16 +37,16 @@ typedef struct training {
     int64_t           skipped;     /* steps with gradients that are not finite */
 } training;
 
-tn_status training_begin(training *r, translation *t, const tn_corpus *train, const tn_corpus *valid,
-                         const training_options *o);
+tn_status training_begin(training *r, translation *t, const tn_corpus *train,
+                         const tn_corpus *valid, const training_options *o);
 void      training_end(training *r);
 
 bool      training_is_over(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
 tn_status training_step(training *r);
 
-/* Where the training is, as lines "name=value", and back to there: what weights and optimizer do not
- * know themselves. */
+/* Where the training is, as lines "name=value", and back to there: what weights and optimizer do
+ * not know themselves. */
 void      training_tell(const training *r, char *text, size_t size);
 tn_status training_seek(training *r, const char *text);
 

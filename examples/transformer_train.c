@@ -2,7 +2,8 @@
  * grammar makes up, in about two minutes; then it translates sentences that it was never shown.
  *
  *     transformer_train
- *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60 --save run */
+ *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60 --save
+ * run */
 #include "cli.h"
 #include "grammar.h"
 #include "training.h"
@@ -45,7 +46,8 @@ static const char *resume; /* never in the file itself */
 
 static const cli_option options[] = {
     { CLI_HEADING, "data: without --train, a made-up corpus", NULL, NULL, NULL },
-    { CLI_TEXT, "train", &s.train, "FILE", "pairs to train on: a source, a tab and a target on each line; also .gz" },
+    { CLI_TEXT, "train", &s.train, "FILE",
+      "pairs to train on: a source, a tab and a target on each line; also .gz" },
     { CLI_TEXT, "valid", &s.valid, "FILE", "pairs to validate on" },
     { CLI_TEXT, "test", &s.test, "FILE", "pairs to translate at the end, for BLEU" },
     { CLI_FLAG, "swap", &s.swap, NULL, "the columns are target and source" },
@@ -53,7 +55,8 @@ static const cli_option options[] = {
     { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary (8000; made-up corpus: 600)" },
     { CLI_INT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
     { CLI_HEADING, "model", NULL, NULL, NULL },
-    { CLI_TEXT, "size", &s.size, "NAME", "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
+    { CLI_TEXT, "size", &s.size, "NAME",
+      "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
     { CLI_INT, "d-model", &s.d, "N", "instead of the size's" },
     { CLI_INT, "heads", &s.heads, "N", "likewise" },
     { CLI_INT, "ff", &s.ff, "N", "likewise" },
@@ -63,29 +66,37 @@ static const cli_option options[] = {
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N", "updates" },
-    { CLI_REAL, "minutes", &s.minutes, "X", "time for training; linear and cosine schedules end with it" },
+    { CLI_REAL, "minutes", &s.minutes, "X",
+      "time for training; linear and cosine schedules end with it" },
     { CLI_INT, "tokens", &s.tokens, "N", "of a batch, on each side (4096; made-up corpus: 2048)" },
     { CLI_INT, "accumulate", &s.accumulate, "N", "batches of an update" },
     { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
     { CLI_REAL, "lr", &s.lr, "X", "highest learning rate (0.003; of noam a factor, 1)" },
-    { CLI_TEXT, "schedule", &s.schedule, "NAME", "constant, linear, cosine, isqrt or noam (linear)" },
-    { CLI_INT, "warmup", &s.warmup, "N", "steps in which the rate rises (1000; made-up corpus: 100)" },
+    { CLI_TEXT, "schedule", &s.schedule, "NAME",
+      "constant, linear, cosine, isqrt or noam (linear)" },
+    { CLI_INT, "warmup", &s.warmup, "N",
+      "steps in which the rate rises (1000; made-up corpus: 100)" },
     { CLI_REAL, "label-smoothing", &s.label_smoothing, "X", "" },
     { CLI_REAL, "clip", &s.clip, "X", "norm that gradients are clipped to; 0: not" },
     { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
     { CLI_REAL, "beta2", &s.beta2, "X", "of Adam" },
-    { CLI_REAL, "ema", &s.ema, "X", "decay of an average of the weights, which is then validated and used (off)" },
-    { CLI_FLAG, "recompute", &s.recompute, NULL, "compute the layers again for backward instead of keeping them: less memory, more time" },
+    { CLI_REAL, "ema", &s.ema, "X",
+      "decay of an average of the weights, which is then validated and used (off)" },
+    { CLI_FLAG, "recompute", &s.recompute, NULL,
+      "compute the layers again for backward instead of keeping them: less memory, more time" },
     { CLI_INT, "seed", &s.seed, "N", "" },
     { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
     { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
-    { CLI_TEXT, "save", &s.save, "DIR", "keep the last state there, and the best model: last and best.safetensors" },
-    { CLI_TEXT, "resume", &resume, "DIR", "go on where a training was, with its options; others may be given" },
+    { CLI_TEXT, "save", &s.save, "DIR",
+      "keep the last state there, and the best model: last and best.safetensors" },
+    { CLI_TEXT, "resume", &resume, "DIR",
+      "go on where a training was, with its options; others may be given" },
     { CLI_INT, "save-every", &s.save_every, "N", "steps (as valid-every)" },
     { CLI_INT, "report-every", &s.report_every, "N", "steps (100)" },
     { CLI_INT, "valid-every", &s.valid_every, "N", "steps (1000)" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
-    { CLI_FLAG, "profile", &s.profile, NULL, "show at the end where the time of a training step goes" },
+    { CLI_FLAG, "profile", &s.profile, NULL,
+      "show at the end where the time of a training step goes" },
     { CLI_INT, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
     { CLI_INT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
 };
@@ -116,7 +127,8 @@ static bool is_sensible(void)
 {
     for (int i = 0; i < N_OPTIONS; i++) {
         const cli_option *o = &options[i];
-        double value = o->kind == CLI_INT ? (double)*(int64_t *)o->value : o->kind == CLI_REAL ? *(double *)o->value : 0;
+        double value = o->kind == CLI_INT ? (double)*(int64_t *)o->value : o->kind == CLI_REAL
+            ? *(double *)o->value : 0;
         bool is_given =
             o->value != &s.warmup && o->value != &s.dropout && o->value != &s.attention_dropout;
         if (!(value >= 0) && (is_given || value != -1)) {
@@ -255,8 +267,8 @@ static bool save_best(training *r)
            TN_OK;
 }
 
-/* What the file in the folder remembers: where it was (to be freed, and holding the options' texts). In a
- * context of its own: the seed of the real one is among the options. */
+/* What the file in the folder remembers: where it was (to be freed, and holding the options'
+ * texts). In a context of its own: the seed of the real one is among the options. */
 static char *read_resumed(int argc, char **argv)
 {
     const char *folder = resume;
@@ -327,7 +339,8 @@ static void report(training *r)
     r->reported = 0;
 }
 
-/* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the reference. */
+/* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the
+ * reference. */
 static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam,
                  tn_bleu_score *bleu, int64_t *exact)
 {
@@ -341,7 +354,8 @@ static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64
     *exact = 0;
     for (int64_t i = 0; ok && i < n; i++) {
         texts[i] = tn_text_of(out[i] ? out[i] : "");
-        *exact += texts[i].length == targets[i].length && memcmp(texts[i].bytes, targets[i].bytes, targets[i].length) == 0;
+        *exact += texts[i].length == targets[i].length &&
+            memcmp(texts[i].bytes, targets[i].bytes, targets[i].length) == 0;
     }
     ok = ok && tn_bleu(t->ctx, texts, targets, n, NULL, bleu) == TN_OK;
     free_texts(t->ctx, out, out ? n : 0);

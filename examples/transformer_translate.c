@@ -16,9 +16,11 @@ static struct {
 } s = { .beam = 5, .n_best = 1, .batch = 64, .alpha = 0.6 };
 
 static const cli_option options[] = {
-    { CLI_TEXT, "model", &s.model, "FILE", "what transformer_train saved: best.safetensors or last.safetensors" },
+    { CLI_TEXT, "model", &s.model, "FILE",
+      "what transformer_train saved: best.safetensors or last.safetensors" },
     { CLI_INT, "beam", &s.beam, "N", "hypotheses that go on at each place; 1: greedy" },
-    { CLI_INT, "n-best", &s.n_best, "N", "translations of each line; more than 1: as \"number score translation\", by tabs" },
+    { CLI_INT, "n-best", &s.n_best, "N",
+      "translations of each line; more than 1: as \"number score translation\", by tabs" },
     { CLI_REAL, "alpha", &s.alpha, "X", "of the length penalty; 0: none" },
     { CLI_INT, "batch", &s.batch, "N", "lines that are translated together" },
     { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },

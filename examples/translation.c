@@ -44,8 +44,8 @@ tn_status translation_save(const translation *t, const char *path, const tn_opti
     return tn_ctx_status(t->ctx);
 }
 
-/* A file may say that its model is of any size: one that is larger than what is in the file is not made.
- * Counts the matrices, which every model of that configuration has. */
+/* A file may say that its model is of any size: one that is larger than what is in the file is not
+ * made. Counts the matrices, which every model of that configuration has. */
 static tn_status check_size(tn_ctx *ctx, const tn_safetensors *file, const char *path,
                             const tn_transformer_config *c)
 {
@@ -60,8 +60,8 @@ static tn_status check_size(tn_ctx *ctx, const tn_safetensors *file, const char 
         have += (double)tn_shape_size(&s);
     }
     if (need <= have) return TN_OK;
-    return tn_fail(ctx, TN_ERR_FORMAT, "%s: a model of %.0f numbers or more, and %.0f are in it", path,
-                   need, have);
+    return tn_fail(ctx, TN_ERR_FORMAT, "%s: a model of %.0f numbers or more, and %.0f are in it",
+                   path, need, have);
 }
 
 static tn_status make_as_in(translation *t, const tn_safetensors *file, const char *path)

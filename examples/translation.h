@@ -14,22 +14,24 @@ typedef struct translation {
 
 void translation_free(translation *t); /* not the context */
 
-/* Bytes of memory that the machine has: what a context may take at most, so that a model too large is
- * refused. 0: not known. */
+/* Bytes of memory that the machine has: what a context may take at most, so that a model too large
+ * is refused. 0: not known. */
 size_t memory_of_machine(void);
 
-/* One safetensors file: the parameters, and as texts the model's configuration, the tokenizer and what
- * the caller wants to remember (NULL: nothing). With an optimizer, its state too. */
-tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer, const char *training);
+/* One safetensors file: the parameters, and as texts the model's configuration, the tokenizer and
+ * what the caller wants to remember (NULL: nothing). With an optimizer, its state too. */
+tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer,
+                           const char *training);
 tn_status translation_load(tn_ctx *ctx, const char *path, translation *t);
 
-/* What the caller remembered, to be freed with tn_free(ctx, ..); NULL with the reason in the context. */
+/* What the caller remembered, to be freed with tn_free(ctx, ..); NULL with the reason in the
+ * context. */
 char *translation_remembered(tn_ctx *ctx, const char *path);
 
-/* Translates n texts: out[i n_best + j] is translation j of text i (tn_free(ctx, ..) frees it), or NULL
- * if there are fewer. scores likewise, or NULL. Texts longer than the model are cut. */
-tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best, const tn_text *texts,
-                          int64_t n, char **out, double *scores);
+/* Translates n texts: out[i n_best + j] is translation j of text i (tn_free(ctx, ..) frees it), or
+ * NULL if there are fewer. scores likewise, or NULL. Texts longer than the model are cut. */
+tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best,
+                          const tn_text *texts, int64_t n, char **out, double *scores);
 void      free_texts(tn_ctx *ctx, char **texts, int64_t n);
 
 #endif

@@ -1,7 +1,7 @@
 /* Beam search over the candidates of each step. A hypothesis that ends among the k best leaves the
  * beam; the k best of the others go on. The search is over when nothing that goes on can still come
- * before the n_best that have ended: a log probability only falls, and its penalty is at most that of
- * the greatest length. */
+ * before the n_best that have ended: a log probability only falls, and its penalty is at most that
+ * of the greatest length. */
 #include "models/beam.h"
 
 #include <math.h>
@@ -25,8 +25,8 @@ static void end_hypothesis(tn__beam *b, tn__ended e, int64_t length)
     b->ended[i] = e;
 }
 
-/* The best candidate that was not taken yet; those of beam j begin at next[j]. A beam that is not there
- * may have none. */
+/* The best candidate that was not taken yet; those of beam j begin at next[j]. A beam that is not
+ * there may have none. */
 static int64_t best_beam(const tn__beam *b, const double *p, int64_t n, const int64_t *next)
 {
     int64_t best = -1;

@@ -25,7 +25,8 @@ typedef struct tn__beam {
     int32_t   *parent;   /* [limit, k]: which beam it was before */
 } tn__beam;
 
-/* candidates of beam j, falling: id[j n + i] with log probability p[j n + i]; of beams that are there. */
+/* candidates of beam j, falling: id[j n + i] with log probability p[j n + i]; of beams that are
+ * there. */
 void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p, int64_t n);
 
 /* The ids of an ended hypothesis: out[e->step]. */

@@ -2,7 +2,8 @@
  * them. With norms before each part (pre-norm, and one more at the end of the stack) or after it
  * (post-norm, as in Vaswani et al. 2017).
  *
- *     tn_encoder_layer l = tn_encoder_layer_new(p, "0", &(tn_block_options){ .d_model = 512, .n_heads = 8 });
+ *     tn_encoder_layer l = tn_encoder_layer_new(p, "0", &(tn_block_options){ .d_model = 512,
+ * .n_heads = 8 });
  *     x = tn_encoder_layer_apply(&l, x, &mask);
  */
 #ifndef TN_MODELS_BLOCKS_H
@@ -79,8 +80,8 @@ typedef struct tn_decoder {
     tn_norm_layer     norm;
 } tn_decoder;
 
-/* Layers "<name>.0", "<name>.1", ... The arrays are of the set's context; clear frees them, and not the
- * parameters. */
+/* Layers "<name>.0", "<name>.1", ... The arrays are of the set's context; clear frees them, and not
+ * the parameters. */
 TN_API tn_encoder tn_encoder_new(tn_params *p, const char *name, int64_t n_layers,
                                  const tn_block_options *options);
 TN_API tn_decoder tn_decoder_new(tn_params *p, const char *name, int64_t n_layers,

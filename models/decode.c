@@ -1,14 +1,15 @@
 /* Translating: programs of fixed shapes, caches in variables, and beam search on the host.
  *
  * A group of n sources is encoded once, by a program of nearly their own length, and each decoder
- * layer's keys and values of the memory are written to variables. These have room for more than most
- * sources need (lengths say what is there, and what is not used costs nothing), so that a few sets of
- * caches and programs serve all groups. Then one program is run for each target token. Its queries are
- * the k beams of each sentence: q [n, k, h, dh]. In step t each layer writes the k new keys and values
- * of a sentence to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams are never copied:
- * which rows are a beam's past is in `keep` [n, k, length k], which the host keeps. The memory is there
- * once for all beams. In the first step all beams are alike: it has a program of its own, of one beam.
- * When three quarters of the sentences are done, the others move to smaller caches. */
+ * layer's keys and values of the memory are written to variables. These have room for more than
+ * most sources need (lengths say what is there, and what is not used costs nothing), so that a few
+ * sets of caches and programs serve all groups. Then one program is run for each target token. Its
+ * queries are the k beams of each sentence: q [n, k, h, dh]. In step t each layer writes the k new
+ * keys and values of a sentence to rows t k .. t k + k - 1 of its cache [n, length k, h, dh]. Beams
+ * are never copied: which rows are a beam's past is in `keep` [n, k, length k], which the host
+ * keeps. The memory is there once for all beams. In the first step all beams are alike: it has a
+ * program of its own, of one beam. When three quarters of the sentences are done, the others move
+ * to smaller caches. */
 #include "models/beam.h"
 
 #include <math.h>
@@ -98,8 +99,8 @@ static tn_node *decoder_step(const tn_translator *t, const group *g, tn_node *x,
     return m->decoder.norm.gamma ? tn_norm_apply(&m->decoder.norm, x) : x;
 }
 
-/* A product of few rows with a matrix that lies [vocabulary, d] takes as long as turning the matrix. So
- * that is done once a call; the bits are the same. False: out of memory. */
+/* A product of few rows with a matrix that lies [vocabulary, d] takes as long as turning the
+ * matrix. So that is done once a call; the bits are the same. False: out of memory. */
 static bool make_table(tn_translator *t)
 {
     tn_node *w = t->m->target.w;
@@ -155,8 +156,8 @@ static tn_program *build_step(tn_translator *t, const group *g, int64_t k)
     tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
     logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
     tn_topk(logits, t->n_candidates, -1, &values, &best);
-    /* log p of a candidate: as far below the best as its logit is. The best's is the negative loss of
-     * predicting it, which reads the logits once. */
+    /* log p of a candidate: as far below the best as its logit is. The best's is the negative loss
+     * of predicting it, which reads the logits once. */
     first[0] = tn_slice(values, -1, 0, 1, 1);
     first[1] = tn_cross_entropy(logits, tn_select(best, -1, 0),
                                 &(tn_cross_entropy_options){ .reduction = TN_NONE });
@@ -248,7 +249,8 @@ static group *group_for(tn_translator *t, int64_t rows, int64_t source, int64_t 
     group_clear(t->ctx, oldest);
     oldest->rows = rows, oldest->source = source, oldest->length = length;
     oldest->used = ++t->clock;
-    if (make_caches(t, oldest) == TN_OK && (oldest->step = build_step(t, oldest, t->o.beam))) return oldest;
+    if (make_caches(t, oldest) == TN_OK && (oldest->step = build_step(t, oldest, t->o.beam)))
+        return oldest;
     group_clear(t->ctx, oldest);
     return NULL;
 }
@@ -384,8 +386,8 @@ static const tn__beam *live_beam(const search *s, int64_t row)
 }
 
 /* p: the group's program for k of the beams. */
-static tn_status feed_step(const tn_translator *t, const group *g, tn_program *p, int64_t k, search *s,
-                           int64_t step)
+static tn_status feed_step(const tn_translator *t, const group *g, tn_program *p, int64_t k,
+                           search *s, int64_t step)
 {
     uint8_t *keep = s->k > 1 ? tn_input_data(g->step, "keep") : NULL;
     int32_t  position = (int32_t)(step * s->k), bos = (int32_t)t->m->config.bos_id;
@@ -454,7 +456,8 @@ static tn_status run_steps(tn_translator *t, group *g, search *s)
             return tn_ctx_status(t->ctx);
         const int64_t k = step == 0 ? 1 : s->k, width = k * t->n_candidates;
         tn_program   *program = k == s->k ? g->step : first_step(t, g);
-        tn_status     status = program ? feed_step(t, g, program, k, s, step) : tn_ctx_status(t->ctx);
+        tn_status     status = program ? feed_step(t, g, program, k, s, step)
+            : tn_ctx_status(t->ctx);
         if (status == TN_OK) status = tn_run(program);
         if (status != TN_OK) return status;
         const double  *p = tn_output(program, 0);

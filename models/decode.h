@@ -17,7 +17,8 @@ typedef struct tn_translate_options {
     int64_t n_best;         /* translations of each source; at most beam; 0: 1 */
     double  length_penalty; /* alpha: the score is log p / ((5 + length) / 6)^alpha, Wu et al. 2016,
                                eq. 14; 0: 0.6; TN_NONE: no penalty */
-    double  max_ratio;      /* a translation has at most max_ratio tokens for each of the source, .. */
+    /* a translation has at most max_ratio tokens for each of the source, .. */
+    double  max_ratio;
     int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more than
                                there are positions */
     int64_t batch;          /* sources that are translated together; 0: 32 */
@@ -33,17 +34,17 @@ typedef struct tn_translation {
 
 typedef struct tn_translator tn_translator;
 
-/* Programs and caches to translate with the model, which must stay until the translator is freed. It
- * reads the parameters as they are at each call. One set of caches for each shape is kept, a few at
- * most. options may be NULL. NULL: TN_ERR_ARG, TN_ERR_MEMORY. */
+/* Programs and caches to translate with the model, which must stay until the translator is freed.
+ * It reads the parameters as they are at each call. One set of caches for each shape is kept, a few
+ * at most. options may be NULL. NULL: TN_ERR_ARG, TN_ERR_MEMORY. */
 TN_API tn_translator *tn_translator_new(const tn_transformer *m,
                                         const tn_translate_options *options);
 TN_API void           tn_translator_free(tn_translator *t); /* NULL is fine */
 
-/* Translates n sources: source i is ids[at[i]] .. ids[at[i + 1] - 1], ending in eos if the model was
- * trained so. Translation j (of n_best, best first) of source i is at [i n_best + j] and valid until
- * the next call. What comes of a source does not depend on those beside it. NULL: TN_ERR_ARG (a
- * source too long), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
+/* Translates n sources: source i is ids[at[i]] .. ids[at[i + 1] - 1], ending in eos if the model
+ * was trained so. Translation j (of n_best, best first) of source i is at [i n_best + j] and valid
+ * until the next call. What comes of a source does not depend on those beside it. NULL: TN_ERR_ARG
+ * (a source too long), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
 TN_API const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at,
                                           int64_t n);
 

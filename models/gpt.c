@@ -36,8 +36,8 @@ static tn_status complete(tn_ctx *ctx, tn_gpt_config *c)
     return TN_OK;
 }
 
-/* What adds to the residual stream starts smaller, by 1 / sqrt(2 layers): its sum has then the size of
- * the embedding (Radford et al. 2019, 2.3). */
+/* What adds to the residual stream starts smaller, by 1 / sqrt(2 layers): its sum has then the size
+ * of the embedding (Radford et al. 2019, 2.3). */
 static void shrink(tn_params *p, tn_node *w, double factor)
 {
     size_t n = w ? tn_variable_bytes(w) / tn_dtype_size(tn_params_dtype(p)) : 0;
@@ -88,7 +88,8 @@ tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens)
 {
     if (!m || !tokens || !tokens->ids) return NULL;
     if (!tokens->offsets != !tokens->places) { /* every token would have a position of its own */
-        tn_fail(m->ctx, TN_ERR_ARG, "gpt: packed sequences have offsets and places, padded ones neither");
+        tn_fail(m->ctx, TN_ERR_ARG,
+                "gpt: packed sequences have offsets and places, padded ones neither");
         return NULL;
     }
     tn_attention_mask mask = { .causal = true, .q_offsets = tokens->offsets };

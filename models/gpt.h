@@ -1,7 +1,8 @@
 /* A decoder-only language model, as GPT-2 is one (Radford et al. 2019): pre-norm blocks with causal
  * attention, learned positions, GELU, and the embedding as the output's matrix.
  *
- *     tn_gpt *m = tn_gpt_new(p, &(tn_gpt_config){ .vocab = 8000, .d_model = 384, .n_heads = 6, .n_layers = 6 });
+ *     tn_gpt *m = tn_gpt_new(p, &(tn_gpt_config){ .vocab = 8000, .d_model = 384, .n_heads = 6,
+ * .n_layers = 6 });
  *     tn_gpt_loss(m, &tokens, next, NULL, &loss);
  */
 #ifndef TN_MODELS_GPT_H
@@ -40,8 +41,8 @@ TN_API void    tn_gpt_free(tn_gpt *m); /* NULL is fine */
 TN_API tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens); /* [.., d_model] */
 TN_API tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x); /* [.., d] -> [.., vocab] */
 
-/* Loss of predicting next (i32, the shape of the ids: them, one place later). options: label smoothing,
- * what to ignore; may be NULL. */
+/* Loss of predicting next (i32, the shape of the ids: them, one place later). options: label
+ * smoothing, what to ignore; may be NULL. */
 TN_API tn_status tn_gpt_loss(const tn_gpt *m, const tn_sequence *tokens, tn_node *next,
                              const tn_cross_entropy_options *options, tn_loss_parts *loss);
 

@@ -1,5 +1,5 @@
-/* The Transformer of Vaswani et al. 2017: an encoder of source tokens, a decoder of target tokens that
- * attends to it, and the probabilities of the next target token.
+/* The Transformer of Vaswani et al. 2017: an encoder of source tokens, a decoder of target tokens
+ * that attends to it, and the probabilities of the next target token.
  *
  *     tn_transformer *m = tn_transformer_new(p, &(tn_transformer_config){ .src_vocab = 8000 });
  *     tn_loss_parts   loss;
@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-/* What a Transformer is. Zeros are the base model of the paper, but with norms before the parts, which
- * trains without care for the learning rate. TN_NONE in a dropout: none.
+/* What a Transformer is. Zeros are the base model of the paper, but with norms before the parts,
+ * which trains without care for the learning rate. TN_NONE in a dropout: none.
  * F(kind, field, default) */
 #define TN_TRANSFORMER_FIELDS(F)                                                                   \
     F(i64, src_vocab, 0)              /* ids of sources; must be given */                          \
@@ -93,8 +93,8 @@ TN_API tn_node *tn_transformer_logits(const tn_transformer *m, tn_node *x);
 TN_API tn_node *tn_transformer_embed_source(const tn_transformer *m, tn_node *ids, tn_node *places);
 TN_API tn_node *tn_transformer_embed_target(const tn_transformer *m, tn_node *ids, tn_node *places);
 
-/* Loss of predicting `next` (i32, target's shape: its ids one place later, and eos), from target (bos
- * first). Padding in next does not count. */
+/* Loss of predicting `next` (i32, target's shape: its ids one place later, and eos), from target
+ * (bos first). Padding in next does not count. */
 TN_API tn_status tn_transformer_loss(const tn_transformer *m, const tn_sequence *source,
                                      const tn_sequence *target, tn_node *next,
                                      double label_smoothing, tn_loss_parts *loss);

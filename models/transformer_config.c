@@ -97,6 +97,7 @@ static void write_i64(char *out, size_t size, int64_t v)
 {
     snprintf(out, size, "%lld", (long long)v);
 }
+
 static void write_flag(char *out, size_t size, bool v) { snprintf(out, size, "%d", (int)v); }
 
 /* With a point, whatever the program's locale writes. */
@@ -179,7 +180,8 @@ static bool read_field(tn_transformer_config *c, const char *name, const char *v
 tn_status tn_transformer_config_parse(tn_ctx *ctx, const char *text, tn_transformer_config *config)
 {
     tn_transformer_config c = { 0 };
-    if (!text || !config) return tn_fail(ctx, TN_ERR_ARG, "transformer: there is no text, or no configuration");
+    if (!text || !config)
+        return tn_fail(ctx, TN_ERR_ARG, "transformer: there is no text, or no configuration");
     for (int line = 1; *text; line++) {
         char   copy[128];
         size_t n = strcspn(text, "\n");

@@ -29,7 +29,8 @@ static bool settle_heads(tn_attention_layer *l, tn_ctx *ctx, int64_t d,
         return tn_fail(ctx, TN_ERR_ARG, "attention %s: %lld key heads do not divide %lld heads",
                        l->name, (long long)l->n_kv_heads, (long long)l->n_heads) == TN_OK;
     if (!o->head_size && d % l->n_heads != 0)
-        return tn_fail(ctx, TN_ERR_ARG, "attention %s: d_model %lld is not a multiple of %lld heads",
+        return tn_fail(ctx, TN_ERR_ARG,
+                       "attention %s: d_model %lld is not a multiple of %lld heads",
                        l->name, (long long)d, (long long)l->n_heads) == TN_OK;
     l->head_size = o->head_size ? o->head_size : d / l->n_heads;
     if (l->head_size < 0 || l->head_size > most / l->n_heads)
@@ -42,7 +43,8 @@ tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, i
                                     const tn_attention_layer_options *options)
 {
     tn_attention_layer_options o = options ? *options : (tn_attention_layer_options){ 0 };
-    tn_attention_layer l = { .name = tn__open_layer(p, name), .n_heads = n_heads, .dropout = o.dropout };
+    tn_attention_layer l = { .name = tn__open_layer(p, name), .n_heads = n_heads,
+                             .dropout = o.dropout };
     int64_t            memory = o.d_memory ? o.d_memory : d;
     if (!l.name) return l;
     if (!settle_heads(&l, tn_params_ctx(p), d, &o)) {
@@ -200,7 +202,8 @@ tn_node *tn_attention_apply_keys(const tn_attention_layer *l, tn_node *x, tn_nod
     return y;
 }
 
-tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name, const tn_attention_layer *l,
+tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name,
+                                          const tn_attention_layer *l,
                                           int64_t batch, int64_t length)
 {
     tn_attention_cache c = { NULL, NULL };
@@ -225,14 +228,16 @@ static tn_node *append(tn_node *cache, tn_node *rows, tn_node *position, tn_node
     return now;
 }
 
-tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x, const tn_attention_cache *cache,
+tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
+                             const tn_attention_cache *cache,
                              tn_node *position, tn_node *parents, tn_node *assigns[2])
 {
     tn_node *unwanted[2];
     if (!assigns) assigns = unwanted;
     assigns[0] = assigns[1] = NULL;
     if (!x || !position) return NULL;
-    if (!l || !cache) return tn__no_layer(x, l ? "tn_attention_decode, or its cache" : "tn_attention_decode");
+    if (!l || !cache)
+        return tn__no_layer(x, l ? "tn_attention_decode, or its cache" : "tn_attention_decode");
     if (!l->qkv.w) return refuse(l, x, "decoding with a cache is for self-attention");
     tn_graph *g = enter(l, x);
     heads     h = project_self(l, x);
@@ -240,7 +245,8 @@ tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x, const tn_a
     h.k = append(cache->k, h.k, position, parents, &assigns[0]);
     h.v = append(cache->v, h.v, position, parents, &assigns[1]);
     tn_node *length = tn_add_scalar(position, (double)tn_dim(x, 1));
-    tn_attention_mask mask = { .causal = true, .k_lengths = tn_expand(length, TN_SHAPE(tn_dim(x, 0))) };
+    tn_attention_mask mask = { .causal = true,
+                               .k_lengths = tn_expand(length, TN_SHAPE(tn_dim(x, 0))) };
     tn_node          *y = mask.k_lengths ? join(l, attend(l, &h, &mask, NULL)) : NULL;
     tn_scope_pop(g);
     return y;

@@ -1,5 +1,5 @@
-/* Multi-head attention as a layer: projections around tn_attention, and the cache that decoding keeps.
- *
+/* Multi-head attention as a layer: projections around tn_attention, and the cache that decoding
+ * keeps. *
  *     tn_attention_layer self = tn_attention_new(p, "self", d_model, n_heads, NULL);
  *     y = tn_attention_apply(&self, x, x, &(tn_attention_mask){ .causal = true });
  */
@@ -36,8 +36,8 @@ TN_API tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64
                                            const tn_attention_layer_options *options);
 
 /* x [.., t, d], memory [.., tk, d_memory] -> [.., t, d]; packed with offsets in the mask: x [n, d],
- * memory [m, d_memory]. Of self-attention, memory is x (or NULL). mask may be NULL; its batch is that
- * of the leading dimensions together. */
+ * memory [m, d_memory]. Of self-attention, memory is x (or NULL). mask may be NULL; its batch is
+ * that of the leading dimensions together. */
 TN_API tn_node *tn_attention_apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
                                    const tn_attention_mask *mask);
 
@@ -47,14 +47,15 @@ TN_API tn_node *tn_attention_apply_weights(const tn_attention_layer *l, tn_node 
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
-/* Keys and values [b, tk, hk, dh] of a memory [b, tk, d_memory], to be kept in variables while decoding,
- * and cross-attention to them. */
-TN_API tn_status tn_attention_keys(const tn_attention_layer *l, tn_node *memory, tn_node **k, tn_node **v);
-TN_API tn_node  *tn_attention_apply_keys(const tn_attention_layer *l, tn_node *x, tn_node *k, tn_node *v,
-                                         const tn_attention_mask *mask);
+/* Keys and values [b, tk, hk, dh] of a memory [b, tk, d_memory], to be kept in variables while
+ * decoding, and cross-attention to them. */
+TN_API tn_status tn_attention_keys(const tn_attention_layer *l, tn_node *memory, tn_node **k,
+                                   tn_node **v);
+TN_API tn_node  *tn_attention_apply_keys(const tn_attention_layer *l, tn_node *x, tn_node *k,
+                                         tn_node *v, const tn_attention_mask *mask);
 
-/* What self-attention has seen so far: variables [b, length, hk, dh]. Make them in a set of their own,
- * so that they are not saved with the model. */
+/* What self-attention has seen so far: variables [b, length, hk, dh]. Make them in a set of their
+ * own, so that they are not saved with the model. */
 typedef struct tn_attention_cache {
     tn_node *k, *v;
 } tn_attention_cache;
@@ -62,10 +63,11 @@ TN_API tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name,
                                                  const tn_attention_layer *l, int64_t batch,
                                                  int64_t length);
 
-/* Causal self-attention of t new positions x [b, t, d] to all before them and themselves. Their keys
- * and values are written into the cache in place (tn_write_rows).
+/* Causal self-attention of t new positions x [b, t, d] to all before them and themselves. Their
+ * keys and values are written into the cache in place (tn_write_rows).
  *   position: i32 scalar, of the first of them: how many the cache holds; the caller advances it
- *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL: its own.
+ *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL: its
+ * own.
  *             Then the cache is re-ordered, and assigns must be among the program's outputs.
  *   assigns:  two nodes with parents; may be NULL without */
 TN_API tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,

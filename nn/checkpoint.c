@@ -1,5 +1,5 @@
-/* Checkpoints over safetensors. Loading reads everything into memory of its own first, so that a file
- * that fails half-way changes nothing. */
+/* Checkpoints over safetensors. Loading reads everything into memory of its own first, so that a
+ * file that fails half-way changes nothing. */
 #include "nn/checkpoint.h"
 
 #include "autograd/internal.h"
@@ -34,29 +34,34 @@ tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_opti
     if (!entries) return tn_ctx_status(ctx);
     for (int i = 0; i < n; i++) {
         tn_node *v = variable_at(p, opt, i);
-        entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v), tn_variable_data(v) };
+        entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v),
+                                             tn_variable_data(v) };
     }
     tn_status s = tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata);
     tn_free(ctx, entries);
     return s;
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
-static bool is_real(tn_dtype d) { return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16; }
+static bool is_real(tn_dtype d)
+{
+    return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16;
+}
 
-static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at, const char *name,
-                             const tn_node *v)
+static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at,
+                             const char *name, const tn_node *v)
 {
     if (at < 0) return tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
     tn_type in = tn_safetensors_type(f, at), want = tn_node_type(v);
     char    a[96], b[96];
     if (!tn_shape_equal(&in.shape, &want.shape))
         return tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s here", path, name,
-                       tn_shape_text(&in.shape, a, sizeof a), tn_shape_text(&want.shape, b, sizeof b));
+                       tn_shape_text(&in.shape, a, sizeof a),
+                       tn_shape_text(&want.shape, b, sizeof b));
     if (in.dtype != want.dtype && !(is_real(in.dtype) && is_real(want.dtype)))
-        return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name, tn_dtype_name(in.dtype),
-                       tn_dtype_name(want.dtype));
+        return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name,
+                       tn_dtype_name(in.dtype), tn_dtype_name(want.dtype));
     return TN_OK;
 }
 
@@ -90,10 +95,11 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
     void    **values = tn_alloc(ctx, (size_t)(n + 1) * sizeof *values);
     tn_status s = values ? TN_OK : tn_ctx_status(ctx);
     for (int i = 0; s == TN_OK && i < n; i++)
-        s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)), name_at(p, opt, i),
-                        variable_at(p, opt, i));
+        s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)),
+                        name_at(p, opt, i), variable_at(p, opt, i));
     for (int i = 0; s == TN_OK && i < n; i++) {
-        values[i] = read_as(ctx, f, tn_safetensors_find(f, name_at(p, opt, i)), variable_at(p, opt, i));
+        values[i] = read_as(ctx, f, tn_safetensors_find(f, name_at(p, opt, i)),
+                            variable_at(p, opt, i));
         if (!values[i]) s = tn_ctx_status(ctx);
     }
     for (int i = 0; s == TN_OK && i < n; i++) {
@@ -106,7 +112,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
     return s;
 }
 
-/* ---- averages ------------------------------------------------------------------------------------------ */
+/* ---- averages -------------------------------------------------------------------------------- */
 
 tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
                                      const tn_metadata *metadata, int n_metadata)
@@ -123,10 +129,12 @@ tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const
         snprintf(text, sizeof text, "ema.%s", name);
         average = tn_optimizer_state_find(opt, text);
         averaged += average != NULL;
-        entries[i] = (tn_safetensors_entry){ name, tn_node_type(v), tn_variable_data(average ? average : v) };
+        entries[i] = (tn_safetensors_entry){ name, tn_node_type(v),
+                                             tn_variable_data(average ? average : v) };
     }
     tn_status s = averaged ? tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata)
-                           : tn_fail(ctx, TN_ERR_STATE, "tn_checkpoint_save_average: the optimizer keeps no averages");
+                           : tn_fail(ctx, TN_ERR_STATE,
+                                     "tn_checkpoint_save_average: the optimizer keeps no averages");
     tn_free(ctx, entries);
     return s;
 }
@@ -166,7 +174,8 @@ tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, co
     tn_status             s = entries ? TN_OK : tn_ctx_status(ctx);
     for (int k = 0; s == TN_OK && k < count; k++) {
         tn_safetensors_entry *e = &entries[k];
-        *e = (tn_safetensors_entry){ .name = tn_safetensors_name(last, k), .type = tn_safetensors_type(last, k) };
+        *e = (tn_safetensors_entry){ .name = tn_safetensors_name(last, k),
+                                     .type = tn_safetensors_type(last, k) };
         int64_t size = tn_shape_size(&e->type.shape);
         double *sum = tn_alloc(ctx, (size_t)size * sizeof *sum + 8);
         void   *data = tn_alloc(ctx, (size_t)size * tn_dtype_size(e->type.dtype) + 1);

@@ -1,9 +1,9 @@
 /* Checkpoints: parameters, or the complete state of a training, in one safetensors file each.
  *
  * A model is its parameters under their names, and whatever texts a program wants beside them (its
- * config, its tokenizer). A training state is the same file with the optimizer's variables in it too
- * ("optimizer.step", "adam.m.<name>", ..): one file, renamed into place, so that a kill at any moment
- * leaves weights, moments and position of one and the same step. */
+ * config, its tokenizer). A training state is the same file with the optimizer's variables in it
+ * too ("optimizer.step", "adam.m.<name>", ..): one file, renamed into place, so that a kill at any
+ * moment leaves weights, moments and position of one and the same step. */
 #ifndef TN_NN_CHECKPOINT_H
 #define TN_NN_CHECKPOINT_H
 
@@ -14,22 +14,24 @@
 extern "C" {
 #endif
 
-/* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its state. */
+/* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its
+ * state. */
 TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                                     const tn_metadata *metadata, int n_metadata);
 
-/* Loads into p, and opt if it is not NULL, all or nothing. Every variable must be in the file with its
- * shape; f32, f64, f16 and bf16 are converted to what the variable is. What else is in the file is left
- * alone. TN_ERR_FORMAT, _SHAPE or _DTYPE name the file and the variable. */
+/* Loads into p, and opt if it is not NULL, all or nothing. Every variable must be in the file with
+ * its shape; f32, f64, f16 and bf16 are converted to what the variable is. What else is in the file
+ * is left alone. TN_ERR_FORMAT, _SHAPE or _DTYPE name the file and the variable. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */
 TN_API tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
                                             const tn_metadata *metadata, int n_metadata);
 
-/* Writes the arithmetic mean of the models at n paths: checkpoint averaging. Integers, bools and texts
- * are the last one's. */
-TN_API tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, const char *out);
+/* Writes the arithmetic mean of the models at n paths: checkpoint averaging. Integers, bools and
+ * texts are the last one's. */
+TN_API tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n,
+                                       const char *out);
 
 #ifdef __cplusplus
 }

@@ -52,7 +52,10 @@ tn_init tn_init_kaiming_normal(void)
     return (tn_init){ .kind = TN_INIT_KAIMING_NORMAL, .gain = sqrt(2) };
 }
 
-tn_init tn_init_orthogonal(double gain) { return (tn_init){ .kind = TN_INIT_ORTHOGONAL, .gain = gain }; }
+tn_init tn_init_orthogonal(double gain)
+{
+    return (tn_init){ .kind = TN_INIT_ORTHOGONAL, .gain = gain };
+}
 
 tn_init tn_init_linear(int64_t in)
 {
@@ -93,7 +96,8 @@ static void cut_tails(const filling *f, int64_t first, int64_t n)
         tn_rng again = f->rng;
         for (int draw = 1; fabs(x - f->init.a) > most && draw < MAX_DRAWS; draw++) {
             again.run = (uint64_t)draw;
-            tn_random_normal(again, first + i, 1, f->dtype, out + i * (int64_t)tn_dtype_size(f->dtype),
+            tn_random_normal(again, first + i, 1, f->dtype,
+                             out + i * (int64_t)tn_dtype_size(f->dtype),
                              f->init.a, f->init.b);
             x = get(f->dtype, out, i);
         }
@@ -103,7 +107,8 @@ static void cut_tails(const filling *f, int64_t first, int64_t n)
 static void fill_block(void *arg, int64_t task, int worker)
 {
     const filling *f = arg;
-    int64_t        first = task * FILL_BLOCK, n = f->n - first < FILL_BLOCK ? f->n - first : FILL_BLOCK;
+    int64_t        first = task * FILL_BLOCK,
+        n = f->n - first < FILL_BLOCK ? f->n - first : FILL_BLOCK;
     void          *out = f->out + first * (int64_t)tn_dtype_size(f->dtype);
     (void)worker;
     switch (f->init.kind) {
@@ -136,8 +141,8 @@ static double dot(const double *x, const double *y, int64_t n)
     return s;
 }
 
-/* Makes the rows of q [rows, n], rows <= n, orthonormal: Gram-Schmidt, twice for each row (Giraud et
- * al. 2005: twice is enough). */
+/* Makes the rows of q [rows, n], rows <= n, orthonormal: Gram-Schmidt, twice for each row (Giraud
+ * et al. 2005: twice is enough). */
 static void orthonormal_rows(double *q, int64_t rows, int64_t n)
 {
     for (int64_t r = 0; r < rows; r++) {
@@ -187,15 +192,16 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
         return tn_fail(ctx, TN_ERR_SHAPE, "tn_init_fill: %s is no shape, or over 2^46 elements",
                        tn_shape_text(&shape, text, sizeof text));
     if (n == 0) return TN_OK;
-    if (!out) return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no room for %lld numbers", (long long)n);
+    if (!out)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no room for %lld numbers", (long long)n);
     tn_init_fans(shape, &in, &fan_out);
     if (init->fan_in > 0) in = init->fan_in;
     if (init->fan_out > 0) fan_out = init->fan_out;
     double  gain = init->gain == 0 ? 1 : init->gain, r;
     tn_init plain = *init;
     if (init->kind != TN_INIT_CONSTANT && !(isfinite(init->a) && isfinite(init->b) && isfinite(gain)))
-        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g, %g and gain %g: one is not finite", init->a,
-                       init->b, gain);
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g, %g and gain %g: one is not finite",
+                       init->a, init->b, gain);
     switch (init->kind) {
     case TN_INIT_CONSTANT:
     case TN_INIT_UNIFORM:
@@ -205,7 +211,9 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
         r = gain * sqrt(6 / ((double)in + (double)fan_out));
         plain = tn_init_uniform(-r, r);
         break;
-    case TN_INIT_XAVIER_NORMAL: plain = tn_init_normal(0, gain * sqrt(2 / ((double)in + (double)fan_out))); break;
+    case TN_INIT_XAVIER_NORMAL: plain = tn_init_normal(0,
+                                                       gain * sqrt(2 / ((double)in +
+                                                                        (double)fan_out))); break;
     case TN_INIT_KAIMING_UNIFORM:
         r = gain * sqrt(3 / (double)in);
         plain = tn_init_uniform(-r, r);
@@ -213,7 +221,8 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
     case TN_INIT_KAIMING_NORMAL: plain = tn_init_normal(0, gain / sqrt((double)in)); break;
     case TN_INIT_ORTHOGONAL:
         if (shape.rank < 2)
-            return tn_fail(ctx, TN_ERR_SHAPE, "orthogonal initial values need a matrix, not rank %d",
+            return tn_fail(ctx, TN_ERR_SHAPE,
+                           "orthogonal initial values need a matrix, not rank %d",
                            shape.rank);
         return fill_orthogonal(ctx, gain, dtype, shape, stream, out);
     default: return tn_fail(ctx, TN_ERR_ARG, "unknown kind %d of initial values", (int)init->kind);

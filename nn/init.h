@@ -30,8 +30,8 @@ typedef struct tn_init {
     int64_t      fan_in, fan_out; /* 0: of the shape */
 } tn_init;
 
-/* Fans of a shape: matrices are [in, out], as Linear stores them; of more dimensions, [.., in, out],
- * the leading ones multiply both; a vector [n] has n and n. */
+/* Fans of a shape: matrices are [in, out], as Linear stores them; of more dimensions, [.., in,
+ * out], the leading ones multiply both; a vector [n] has n and n. */
 TN_API void tn_init_fans(tn_shape shape, int64_t *fan_in, int64_t *fan_out);
 
 TN_API tn_init tn_init_zeros(void);
@@ -49,7 +49,8 @@ TN_API tn_init tn_init_orthogonal(double gain);
 /* PyTorch's default of Linear's weights and bias: U(-1 / sqrt(in), 1 / sqrt(in)). */
 TN_API tn_init tn_init_linear(int64_t in);
 
-/* Fills n numbers (contiguous, of the shape) of dtype f32 or f64. stream: of the values, by name. */
+/* Fills n numbers (contiguous, of the shape) of dtype f32 or f64. stream: of the values, by
+ * name. */
 TN_API tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
                               uint64_t stream, void *out);
 

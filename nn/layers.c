@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { tn__fused = 0 }; /* of the mathematics that makes tables: plain, so the same bits everywhere */
+/* of the mathematics that makes tables: plain, so the same bits everywhere */
+enum { tn__fused = 0 };
 
 const char *tn__open_layer(tn_params *p, const char *name)
 {
@@ -68,7 +69,8 @@ tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t voca
 {
     tn_embedding_options o = options ? *options : (tn_embedding_options){ 0 };
     double               root = d > 0 ? sqrt((double)d) : 1;
-    tn_init              normal = tn_init_normal(0, o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
+    tn_init              normal = tn_init_normal(0,
+                                                 o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
     tn_embedding_layer   l = { .name = tn__open_layer(p, name), .padding_idx = -1,
                                .scale = o.scale_sqrt_d ? root : 1 };
     if (!l.name) return l;
@@ -110,7 +112,8 @@ tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
 static tn_norm_layer norm_new(tn_params *p, const char *name, int64_t d, bool is_rms)
 {
     tn_init       ones = tn_init_ones();
-    tn_norm_layer l = { .name = tn__open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5, .is_rms = is_rms };
+    tn_norm_layer l = { .name = tn__open_layer(p, name), .eps = is_rms ? 1e-6 : 1e-5,
+                        .is_rms = is_rms };
     if (!l.name) return l;
     l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
     if (!is_rms) l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
@@ -161,7 +164,8 @@ tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, i
 {
     tn_feed_forward_options o = options ? *options : (tn_feed_forward_options){ 0 };
     tn_init                 xavier = tn_init_xavier_uniform(), zeros = tn_init_zeros();
-    tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier, .b = &zeros };
+    tn_linear_options       linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &xavier,
+                                       .b = &zeros };
     tn_feed_forward         l = { .name = tn__open_layer(p, name), .activation = o.activation };
     if (!l.name) return l;
     l.dropout = o.dropout;
@@ -246,7 +250,8 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
     if (x && (tn_rank(x) < 2 || tn_dim(x, -1) != l->d || n > l->length)) {
         char     text[96];
         tn_shape s = tn_node_shape(x);
-        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s has not %lld positions of size %lld at most",
+        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,
+                "%s: x %s has not %lld positions of size %lld at most",
                 l->name ? l->name : "positions", tn_shape_text(&s, text, sizeof text),
                 (long long)l->length, (long long)l->d);
     } else if (x && !tn_dtype_is_float(tn_node_dtype(x))) {

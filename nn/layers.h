@@ -1,8 +1,9 @@
 /* Layers: parameters in an open struct, computation in a line. `new` makes the parameters in a set,
  * under the layer's name; `apply` builds the computation on a node, in a scope of the same name.
  *
- * Like all of building: a failure gives NULL parameters, NULL passes through, and the context has the
- * first error. Structs are plain values; their nodes belong to the set and may be shared (tied). */
+ * Like all of building: a failure gives NULL parameters, NULL passes through, and the context has
+ * the first error. Structs are plain values; their nodes belong to the set and may be shared
+ * (tied). */
 #ifndef TN_NN_LAYERS_H
 #define TN_NN_LAYERS_H
 
@@ -49,7 +50,8 @@ typedef struct tn_embedding_options {
 
 TN_API tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t vocabulary,
                                            int64_t d, const tn_embedding_options *options);
-TN_API tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index); /* [..] -> [.., d] */
+/* [..] -> [.., d] */
+TN_API tn_node *tn_embedding_apply(const tn_embedding_layer *l, tn_node *index);
 /* The table as an output layer: x [.., d] -> logits [.., vocabulary] = x w^T, unscaled. */
 TN_API tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x);
 
@@ -93,9 +95,10 @@ typedef struct tn_feed_forward_options {
     const tn_init *w;         /* of all matrices; NULL: Xavier uniform. Biases start as zeros */
 } tn_feed_forward_options;
 
-TN_API tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d, int64_t d_inner,
-                                           const tn_feed_forward_options *options);
-TN_API tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x); /* [.., d] -> [.., d] */
+TN_API tn_feed_forward tn_feed_forward_new(tn_params *p, const char *name, int64_t d,
+                                           int64_t d_inner, const tn_feed_forward_options *options);
+/* [.., d] -> [.., d] */
+TN_API tn_node *tn_feed_forward_apply(const tn_feed_forward *l, tn_node *x);
 
 /* ---- positions ------------------------------------------------------------------------------- */
 
@@ -107,11 +110,12 @@ typedef struct tn_positions {
 
 /* PE(pos, 2i) = sin(pos / 10000^(2i / d)), PE(pos, 2i + 1) = cos of the same; Vaswani et al. 2017,
  * 3.5. Learned ones start as N(0, 0.02^2). length: how many positions there are. */
-TN_API tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length, int64_t d);
+TN_API tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int64_t length,
+                                            int64_t d);
 TN_API tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d);
 
-/* x + the encoding of its positions. x [.., t, d] has positions 0 .. t-1, or those of index (i32 or i64,
- * x's shape without d): packed rows, cached decoding. */
+/* x + the encoding of its positions. x [.., t, d] has positions 0 .. t-1, or those of index (i32 or
+ * i64, x's shape without d): packed rows, cached decoding. */
 TN_API tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index);
 
 /* The sinusoidal table alone: out[n * d], positions 0 .. n-1. The same bits everywhere. */

@@ -29,7 +29,8 @@ static tn_node *state(tn_optimizer *opt, const char *prefix, const char *name, c
                       tn_dtype dtype, tn_shape shape)
 {
     size_t length = strlen(prefix) + strlen(name) + 1;
-    if (!grow(opt->ctx, &opt->states, opt->n_states, &opt->cap_states, sizeof *opt->states)) return NULL;
+    if (!grow(opt->ctx, &opt->states, opt->n_states, &opt->cap_states, sizeof *opt->states))
+        return NULL;
     char *full = tn_alloc(opt->ctx, length);
     if (!full) return NULL;
     strcat(strcpy(full, prefix), name);
@@ -63,7 +64,8 @@ static tn_status add_slot(tn_optimizer *opt, int index)
     tn_dtype       dtype = tn_node_dtype(w);
     tn_shape       shape = tn_node_shape(w);
     tn__slot_state s = { .param = w, .index = index };
-    bool           ok = grow(opt->ctx, &opt->slots, opt->n_slots, &opt->cap_slots, sizeof *opt->slots);
+    bool           ok = grow(opt->ctx, &opt->slots, opt->n_slots, &opt->cap_slots,
+                             sizeof *opt->slots);
     if (ok && opt->kind != TN__SGD) {
         ok = (s.m = state(opt, "adam.m.", name, NULL, dtype, shape)) &&
              (s.v = state(opt, "adam.v.", name, NULL, dtype, shape));
@@ -74,7 +76,8 @@ static tn_status add_slot(tn_optimizer *opt, int index)
         ok = (s.accumulated = state(opt, "accumulated.", name, NULL, dtype, shape)) != NULL;
     if (ok && opt->averages) {
         s.average = state(opt, "ema.", name, name, dtype, shape);
-        ok = s.average && tn_variable_set(s.average, tn_variable_data(w), tn_variable_bytes(w)) == TN_OK;
+        ok = s.average && tn_variable_set(s.average, tn_variable_data(w),
+                                          tn_variable_bytes(w)) == TN_OK;
     }
     if (!ok) return tn_ctx_status(opt->ctx);
     opt->slots[opt->n_slots++] = s;
@@ -117,8 +120,10 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
     if (!isfinite(weight_decay)) return refuse(ctx, name, "weight_decay", weight_decay, "finite");
     if (!isfinite(adam->eps)) return refuse(ctx, name, "eps", adam->eps, "finite");
     for (int i = 0; i < TN_PARAM_GROUPS; i++) {
-        if (!isfinite(o->group[i].lr_scale)) return refuse(ctx, name, "lr_scale", o->group[i].lr_scale, "finite");
-        if (!isfinite(o->group[i].decay_scale)) return refuse(ctx, name, "decay_scale", o->group[i].decay_scale, "finite");
+        if (!isfinite(o->group[i].lr_scale))
+            return refuse(ctx, name, "lr_scale", o->group[i].lr_scale, "finite");
+        if (!isfinite(o->group[i].decay_scale))
+            return refuse(ctx, name, "decay_scale", o->group[i].decay_scale, "finite");
     }
     if (!is_fraction(ema)) return refuse(ctx, name, "ema_decay", ema, "in [0, 1)");
     if (!is_fraction(momentum)) return refuse(ctx, name, "momentum", momentum, "in [0, 1)");
@@ -137,7 +142,8 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
               (opt->run = scalar(opt, "run", TN_I64, 0)) &&
               (opt->lr = scalar(opt, "lr", TN_F64, lr)) &&
               (opt->weight_decay = scalar(opt, "weight_decay", TN_F64, weight_decay));
-    if (ok && opt->clips) ok = (opt->clip_norm = scalar(opt, "clip_norm", TN_F64, o->clip_norm)) != NULL;
+    if (ok && opt->clips)
+        ok = (opt->clip_norm = scalar(opt, "clip_norm", TN_F64, o->clip_norm)) != NULL;
     if (ok && opt->averages) ok = (opt->ema_decay = scalar(opt, "ema_decay", TN_F64, ema)) != NULL;
     if (ok && opt->accumulate)
         ok = (opt->accumulated_count = scalar(opt, "accumulated_count", TN_F64, 0)) != NULL;
@@ -154,8 +160,8 @@ tn_optimizer *tn_sgd_new(tn_params *p, const tn_sgd_options *options)
     tn_sgd_options o = options ? *options : (tn_sgd_options){ 0 };
     common_options common;
     memcpy(&common, &o, sizeof common); /* the fields that the options begin with */
-    tn_optimizer *opt = optimizer_new(p, TN__SGD, &common, option(o.weight_decay, 0), option(o.momentum, 0),
-                                      &(tn__adam){ 0 });
+    tn_optimizer *opt = optimizer_new(p, TN__SGD, &common, option(o.weight_decay, 0),
+                                      option(o.momentum, 0), &(tn__adam){ 0 });
     if (opt) opt->nesterov = o.nesterov;
     return opt;
 }
@@ -194,12 +200,16 @@ void tn_optimizer_free(tn_optimizer *opt)
 
 /* ---- between runs ---------------------------------------------------------------------------- */
 
-static double value_of(const tn_node *v) { return tn__load(tn_node_dtype(v), tn_variable_data(v), 0); }
+static double value_of(const tn_node *v)
+{
+    return tn__load(tn_node_dtype(v), tn_variable_data(v), 0);
+}
 
 static tn_status set_option(tn_optimizer *opt, tn_node *variable, const char *name, double value)
 {
     if (!variable)
-        return tn_fail(opt->ctx, TN_ERR_STATE, "tn_optimizer_set_%s: the optimizer was made without", name);
+        return tn_fail(opt->ctx, TN_ERR_STATE,
+                       "tn_optimizer_set_%s: the optimizer was made without", name);
     if (!isfinite(value))
         return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_%s: %g is not finite", name, value);
     return tn_variable_fill(variable, value);
@@ -226,7 +236,8 @@ tn_status tn_optimizer_set_ema_decay(tn_optimizer *opt, double decay)
 {
     if (!opt) return TN_ERR_ARG;
     if (opt->ema_decay && !is_fraction(decay))
-        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_ema_decay: %g is not in [0, 1)", decay);
+        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_ema_decay: %g is not in [0, 1)",
+                       decay);
     return set_option(opt, opt->ema_decay, "ema_decay", decay);
 }
 
@@ -246,7 +257,10 @@ int64_t tn_optimizer_runs(const tn_optimizer *opt)
     return opt ? *(int64_t *)tn_variable_data(opt->run) : 0;
 }
 
-double tn_optimizer_grad_norm(const tn_optimizer *opt) { return opt ? value_of(opt->grad_norm) : NAN; }
+double tn_optimizer_grad_norm(const tn_optimizer *opt)
+{
+    return opt ? value_of(opt->grad_norm) : NAN;
+}
 
 const char *tn_optimizer_kind(const tn_optimizer *opt) { return opt ? kind_names[opt->kind] : ""; }
 tn_params  *tn_optimizer_params(const tn_optimizer *opt) { return opt ? opt->params : NULL; }

@@ -52,8 +52,8 @@ TN_API tn_optimizer *tn_adam_new(tn_params *p, const tn_adam_options *options);
 TN_API tn_optimizer *tn_adamw_new(tn_params *p, const tn_adamw_options *options);
 TN_API void          tn_optimizer_free(tn_optimizer *opt); /* before its parameters; NULL is fine */
 
-/* Between runs. The last two need an optimizer that was made with the option (TN_ERR_STATE). What is not
- * finite is refused (TN_ERR_ARG in the context) and changes nothing. */
+/* Between runs. The last two need an optimizer that was made with the option (TN_ERR_STATE). What
+ * is not finite is refused (TN_ERR_ARG in the context) and changes nothing. */
 TN_API void      tn_optimizer_set_lr(tn_optimizer *opt, double lr);
 TN_API double    tn_optimizer_lr(const tn_optimizer *opt);
 TN_API void      tn_optimizer_set_weight_decay(tn_optimizer *opt, double weight_decay);
@@ -61,13 +61,14 @@ TN_API tn_status tn_optimizer_set_clip_norm(tn_optimizer *opt, double norm); /* 
 TN_API tn_status tn_optimizer_set_ema_decay(tn_optimizer *opt, double decay);
 
 TN_API int64_t tn_optimizer_steps(const tn_optimizer *opt); /* updates so far */
-TN_API int64_t tn_optimizer_runs(const tn_optimizer *opt);  /* training runs so far, micro-batches too */
+/* training runs so far, micro-batches too */
+TN_API int64_t tn_optimizer_runs(const tn_optimizer *opt);
 
 /* Forgets what was accumulated since the last update. */
 TN_API void tn_optimizer_clear_accumulated(tn_optimizer *opt);
 
-/* The common norm of all gradients in the last update, before clipping. NaN if neither clip_norm nor
- * skip_nonfinite made it known. */
+/* The common norm of all gradients in the last update, before clipping. NaN if neither clip_norm
+ * nor skip_nonfinite made it known. */
 TN_API double tn_optimizer_grad_norm(const tn_optimizer *opt);
 
 /* ---- training programs ----------------------------------------------------------------------- */
@@ -83,21 +84,22 @@ typedef struct tn_train_step_options {
     const char     *recompute;
 } tn_train_step_options;
 
-/* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains the
- * parameters that are trainable now and that the loss depends on; the others stay as they are.
- * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes nothing. */
+/* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains
+ * the parameters that are trainable now and that the loss depends on; the others stay as they are.
+ * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes
+ * nothing. */
 TN_API tn_program *tn_train_step(tn_graph *g, tn_node *loss, tn_optimizer *opt);
 TN_API tn_program *tn_train_step_with(tn_graph *g, tn_node *loss, tn_optimizer *opt,
                                       const tn_train_step_options *options);
 
-/* Half of a step: adds the gradients of sum to the accumulators, and options->count (NULL: 1) to their
- * count. Any number of such programs, of any shapes, may run before an update. */
+/* Half of a step: adds the gradients of sum to the accumulators, and options->count (NULL: 1) to
+ * their count. Any number of such programs, of any shapes, may run before an update. */
 TN_API tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *opt,
                                       const tn_train_step_options *options);
 
-/* The other half: divides what was accumulated by the count, clips, updates, averages, and clears the
- * accumulators. Make it after the accumulating programs: it updates what they reach. options may be
- * NULL; only skip_nonfinite, arena, no_fusion and no_reuse are looked at. */
+/* The other half: divides what was accumulated by the count, clips, updates, averages, and clears
+ * the accumulators. Make it after the accumulating programs: it updates what they reach. options
+ * may be NULL; only skip_nonfinite, arena, no_fusion and no_reuse are looked at. */
 TN_API tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *options);
 
 /* ---- averages -------------------------------------------------------------------------------- */
@@ -106,13 +108,14 @@ TN_API tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options
  * parameters (tn_params_bind). TN_ERR_STATE if the optimizer keeps none. */
 TN_API tn_status tn_optimizer_bind_average(const tn_optimizer *opt, tn_program *program);
 
-/* Copies the averages to a set that is compatible with the optimizer's; what is not averaged (frozen
- * parameters, buffers) is copied from there. */
+/* Copies the averages to a set that is compatible with the optimizer's; what is not averaged
+ * (frozen parameters, buffers) is copied from there. */
 TN_API tn_status tn_optimizer_copy_average(const tn_optimizer *opt, tn_params *to);
 
-/* ---- state, for saving --------------------------------------------------------------------------------
- * Everything that a resumed training needs beside the parameters: "optimizer.step", "adam.m.<name>",
- * "ema.<name>", .. : variables, to be read and set by tn_variable_data and tn_variable_set. */
+/* ---- state, for saving --------------------------------------------------------------------------
+ * Everything that a resumed training needs beside the parameters: "optimizer.step",
+ * "adam.m.<name>", "ema.<name>", .. : variables, to be read and set by tn_variable_data and
+ * tn_variable_set. */
 
 TN_API int         tn_optimizer_state_count(const tn_optimizer *opt);
 TN_API tn_node    *tn_optimizer_state_at(const tn_optimizer *opt, int i);

@@ -200,7 +200,10 @@ int tn_params_count(const tn_params *p) { return p ? p->n : 0; }
 
 tn_node *tn_params_at(const tn_params *p, int i) { return at(p, i) ? at(p, i)->variable : NULL; }
 
-tn_node *tn_params_find(const tn_params *p, const char *name) { return tn_params_at(p, find(p, name)); }
+tn_node *tn_params_find(const tn_params *p, const char *name)
+{
+    return tn_params_at(p, find(p, name));
+}
 
 bool tn_params_is_buffer(const tn_params *p, int i) { return at(p, i) && at(p, i)->is_buffer; }
 
@@ -272,9 +275,11 @@ int tn_params_set_group(tn_params *p, const char *pattern, int group)
 tn_status tn_params_compatible(const tn_params *a, const tn_params *b)
 {
     if (!a || !b)
-        return a || b ? tn_fail((a ? a : b)->ctx, TN_ERR_ARG, "a parameter set is NULL") : TN_ERR_ARG;
+        return a || b ? tn_fail((a ? a : b)->ctx, TN_ERR_ARG, "a parameter set is NULL")
+            : TN_ERR_ARG;
     if (a->n != b->n)
-        return tn_fail(a->ctx, TN_ERR_ARG, "the parameter sets have %d and %d variables", a->n, b->n);
+        return tn_fail(a->ctx, TN_ERR_ARG, "the parameter sets have %d and %d variables", a->n,
+                       b->n);
     for (int i = 0; i < a->n; i++) {
         const tn_node *x = a->entries[i].variable, *y = tn_params_find(b, tn_variable_name(x));
         tn_shape       sx = tn_node_shape(x), sy = tn_node_shape(y);

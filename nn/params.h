@@ -1,8 +1,8 @@
 /* A parameter set: the variables that a model is made of, enumerable by name. What a layer's `new`
  * function makes is owned by the set; graphs and programs come and go around it.
  *
- * Names are paths, "encoder.0.self.q.w": a name given to tn_param stands behind the prefixes that are
- * pushed at that time. One thread at a time makes parameters. */
+ * Names are paths, "encoder.0.self.q.w": a name given to tn_param stands behind the prefixes that
+ * are pushed at that time. One thread at a time makes parameters. */
 #ifndef TN_NN_PARAMS_H
 #define TN_NN_PARAMS_H
 
@@ -47,7 +47,8 @@ TN_API const char *tn_params_text(tn_params *p, const char *text);
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-TN_API int      tn_params_count(const tn_params *p); /* parameters and buffers, in order of making */
+/* parameters and buffers, in order of making */
+TN_API int      tn_params_count(const tn_params *p);
 TN_API tn_node *tn_params_at(const tn_params *p, int i);
 TN_API tn_node *tn_params_find(const tn_params *p, const char *name); /* full name; NULL if none */
 TN_API bool     tn_params_is_buffer(const tn_params *p, int i);

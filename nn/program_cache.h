@@ -1,6 +1,6 @@
-/* A bounded cache of programs, for inputs of many shapes. A key is a list of numbers (a shape, what is
- * frozen, ..); on a miss the caller's function builds the program. All share one arena, so memory is
- * that of the largest and not of all together. */
+/* A bounded cache of programs, for inputs of many shapes. A key is a list of numbers (a shape, what
+ * is frozen, ..); on a miss the caller's function builds the program. All share one arena, so
+ * memory is that of the largest and not of all together. */
 #ifndef TN_NN_PROGRAM_CACHE_H
 #define TN_NN_PROGRAM_CACHE_H
 
@@ -14,8 +14,8 @@ typedef struct tn_program_cache tn_program_cache;
 
 enum { TN_PROGRAM_KEY = 8 };
 
-/* Builds the program of a key of n numbers: make a graph, compile with `arena` among the options, free
- * the graph. Inputs and outputs are reached by name and position. NULL on failure. */
+/* Builds the program of a key of n numbers: make a graph, compile with `arena` among the options,
+ * free the graph. Inputs and outputs are reached by name and position. NULL on failure. */
 typedef tn_program *(*tn_program_build)(void *user, const int64_t *key, int n, tn_arena *arena);
 
 /* Holds at most `capacity` programs (0: 32); the one used longest ago makes room for a new one. */
@@ -23,8 +23,8 @@ TN_API tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_prog
                                               void *user);
 TN_API void tn_program_cache_free(tn_program_cache *cache); /* and its programs; NULL is fine */
 
-/* The program of the key (n <= 8 numbers), which the cache owns: it lives until `capacity` other keys
- * were asked for since. NULL if it could not be built. */
+/* The program of the key (n <= 8 numbers), which the cache owns: it lives until `capacity` other
+ * keys were asked for since. NULL if it could not be built. */
 TN_API tn_program *tn_program_cache_get(tn_program_cache *cache, const int64_t *key, int n);
 
 TN_API int       tn_program_cache_count(const tn_program_cache *cache);

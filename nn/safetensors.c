@@ -1,5 +1,5 @@
-/* Reading and writing safetensors. The header is parsed by a strict JSON reader of the subset that the
- * format allows: an object of objects, strings, arrays of integers. */
+/* Reading and writing safetensors. The header is parsed by a strict JSON reader of the subset that
+ * the format allows: an object of objects, strings, arrays of integers. */
 #include "nn/safetensors.h"
 
 #include "autograd/internal.h"
@@ -36,7 +36,7 @@ struct tn_safetensors {
     int          n_metadata;
 };
 
-/* ---- JSON, read ------------------------------------------------------------------------------------ */
+/* ---- JSON, read ------------------------------------------------------------------------------ */
 
 typedef struct reader {
     tn_safetensors *f;
@@ -45,13 +45,15 @@ typedef struct reader {
 
 static bool bad(reader *r, const char *why)
 {
-    tn_fail(r->f->ctx, TN_ERR_FORMAT, "%s: offset %lld: %s", r->f->path, 8 + (long long)(r->at - r->f->header), why);
+    tn_fail(r->f->ctx, TN_ERR_FORMAT, "%s: offset %lld: %s", r->f->path,
+            8 + (long long)(r->at - r->f->header), why);
     return false;
 }
 
 static void skip_space(reader *r)
 {
-    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\t' || *r->at == '\r')) r->at++;
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\t' || *r->at == '\r'))
+        r->at++;
 }
 
 static bool take(reader *r, char c)
@@ -74,7 +76,8 @@ static int hex4(const char *p)
     int x = 0;
     for (int i = 0; i < 4; i++) {
         char c = p[i];
-        int  d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int  d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' &&
+            c <= 'F' ? c - 'A' + 10 : -1;
         if (d < 0) return -1;
         x = 16 * x + d;
     }
@@ -124,7 +127,8 @@ static bool read_string(reader *r, char **out)
         if (c != '\\') { *to++ = (char)c; continue; }
         if (r->at >= r->end) break;
         char e = *r->at++;
-        const char *from = "\"\\/bfnrt", *plain = "\"\\/\b\f\n\r\t", *k = e ? strchr(from, e) : NULL;
+        const char *from = "\"\\/bfnrt", *plain = "\"\\/\b\f\n\r\t",
+            *k = e ? strchr(from, e) : NULL;
         if (e == 'u') {
             if (!read_unicode(r, &to)) return false;
         } else if (k) *to++ = plain[k - from];
@@ -150,7 +154,7 @@ static bool read_integer(reader *r, uint64_t *out)
     return true;
 }
 
-/* ---- the header -------------------------------------------------------------------------------------- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 static bool read_metadata(reader *r)
 {
@@ -158,7 +162,8 @@ static bool read_metadata(reader *r)
     if (!need(r, '{')) return false;
     if (take(r, '}')) return true;
     do {
-        if (!tn__grow(f->ctx, &f->metadata, f->n_metadata, &f->cap_metadata, sizeof *f->metadata)) return false;
+        if (!tn__grow(f->ctx, &f->metadata, f->n_metadata, &f->cap_metadata, sizeof *f->metadata))
+            return false;
         char *key, *text;
         if (!read_string(r, &key) || !need(r, ':') || !read_string(r, &text)) return false;
         f->metadata[f->n_metadata++] = (tn_metadata){ key, text };
@@ -216,12 +221,14 @@ static bool read_entry(reader *r, char *name)
     do {
         char *key;
         if (!read_string(r, &key) || !need(r, ':')) return false;
-        unsigned bit = !strcmp(key, "dtype") ? 1 : !strcmp(key, "shape") ? 2 : !strcmp(key, "data_offsets") ? 4 : 0;
+        unsigned bit = !strcmp(key, "dtype") ? 1 : !strcmp(key, "shape") ? 2
+            : !strcmp(key, "data_offsets") ? 4 : 0;
         if (!bit || (seen & bit)) return bad(r, bit ? "a key stands twice" : "an unknown key");
         seen |= bit;
         bool ok = bit == 1   ? read_dtype(r, &e.type.dtype)
                   : bit == 2 ? read_shape(r, &e.type.shape)
-                             : need(r, '[') && read_integer(r, &e.begin) && need(r, ',') && read_integer(r, &e.end) && need(r, ']');
+                             : need(r, '[') && read_integer(r, &e.begin) && need(r, ',') &&
+                             read_integer(r, &e.end) && need(r, ']');
         if (!ok) return false;
     } while (take(r, ','));
     if (!need(r, '}')) return false;
@@ -255,7 +262,8 @@ static bool parse_header(tn_safetensors *f, size_t length)
             char *name;
             if (!read_string(&r, &name) || !need(&r, ':')) return false;
             if (strlen(name) > NAME_MOST) return bad(&r, "a name of more than 4,096 bytes");
-            if (strcmp(name, "__metadata__") == 0 ? !read_metadata(&r) : !read_entry(&r, name)) return false;
+            if (strcmp(name, "__metadata__") == 0 ? !read_metadata(&r) : !read_entry(&r, name))
+                return false;
         } while (take(&r, ','));
         if (!need(&r, '}')) return false;
     }
@@ -264,19 +272,22 @@ static bool parse_header(tn_safetensors *f, size_t length)
     if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
     uint64_t at = 0;
     for (int i = 0; i < f->n; i++) {
-        if (f->entries[i].begin != at) return bad(&r, f->entries[i].begin < at ? "tensors overlap" : "a gap between tensors");
+        if (f->entries[i].begin != at)
+            return bad(&r, f->entries[i].begin < at ? "tensors overlap" : "a gap between tensors");
         at = f->entries[i].end;
     }
     if (at != f->data_size) return bad(&r, "bytes that belong to no tensor");
     if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_name);
     for (int i = 1; i < f->n; i++)
-        if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0) return bad(&r, "a name stands twice");
+        if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0)
+            return bad(&r, "a name stands twice");
     return true;
 }
 
 static tn_status io_fail(const tn_safetensors *f, const char *what)
 {
-    return tn_fail(f->ctx, TN_ERR_IO, "cannot %s %s: %s", what, f->path, errno ? strerror(errno) : "it ends too early");
+    return tn_fail(f->ctx, TN_ERR_IO, "cannot %s %s: %s", what, f->path,
+                   errno ? strerror(errno) : "it ends too early");
 }
 
 static bool open_file(tn_safetensors *f)
@@ -291,11 +302,13 @@ static bool open_file(tn_safetensors *f)
     size_t got = fread(head, 1, 8, f->file);
     if (ferror(f->file)) return io_fail(f, "read"), false; /* a folder, say */
     if (size < 8 || got != 8)
-        return tn_fail(f->ctx, TN_ERR_FORMAT, "%s: %ld bytes are no safetensors file", f->path, size), false;
+        return tn_fail(f->ctx, TN_ERR_FORMAT, "%s: %ld bytes are no safetensors file", f->path,
+                       size), false;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | head[i];
     if (length > HEADER_MOST || length > (uint64_t)size - 8)
-        return tn_fail(f->ctx, TN_ERR_FORMAT, "%s: offset 0: a header of %llu bytes does not fit a file of %ld", f->path,
+        return tn_fail(f->ctx, TN_ERR_FORMAT,
+                       "%s: offset 0: a header of %llu bytes does not fit a file of %ld", f->path,
                        (unsigned long long)length, size), false;
     f->data_at = 8 + length, f->data_size = (uint64_t)size - 8 - length;
     f->header = tn_alloc(f->ctx, (size_t)length + 1);
@@ -322,7 +335,8 @@ void tn_safetensors_close(tn_safetensors *f)
     if (!f) return;
     tn_ctx *ctx = f->ctx;
     if (f->file) fclose(f->file);
-    tn_free(ctx, f->path), tn_free(ctx, f->header), tn_free(ctx, f->entries), tn_free(ctx, f->metadata);
+    tn_free(ctx, f->path), tn_free(ctx, f->header), tn_free(ctx, f->entries),
+        tn_free(ctx, f->metadata);
     tn_free(ctx, f);
 }
 
@@ -366,19 +380,21 @@ const tn_metadata *tn_safetensors_all_metadata(const tn_safetensors *f, int *n)
 tn_status tn_safetensors_read(tn_safetensors *f, int i, void *out, size_t bytes)
 {
     if (!f) return TN_ERR_ARG;
-    if (i < 0 || i >= f->n) return tn_fail(f->ctx, TN_ERR_ARG, "%s: no tensor %d of %d", f->path, i, f->n);
+    if (i < 0 || i >= f->n)
+        return tn_fail(f->ctx, TN_ERR_ARG, "%s: no tensor %d of %d", f->path, i, f->n);
     const file_entry *e = &f->entries[i];
     if (bytes != e->end - e->begin)
         return tn_fail(f->ctx, TN_ERR_ARG, "%s: %s has %llu bytes, not %zu", f->path, e->name,
                        (unsigned long long)(e->end - e->begin), bytes);
     if (!out && bytes) return tn_fail(f->ctx, TN_ERR_ARG, "%s: no room for %s", f->path, e->name);
     errno = 0;
-    if (fseek(f->file, (long)(f->data_at + e->begin), SEEK_SET) != 0 || fread(out, 1, bytes, f->file) != bytes)
+    if (fseek(f->file, (long)(f->data_at + e->begin), SEEK_SET) != 0 ||
+        fread(out, 1, bytes, f->file) != bytes)
         return io_fail(f, "read");
     return TN_OK;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* The header as it grows; `out` NULL: only counted. */
 typedef struct writer {
@@ -424,7 +440,8 @@ static uint64_t entry_bytes(const tn_safetensors_entry *e)
     return (uint64_t)tn_shape_size(&e->type.shape) * tn_dtype_size(e->type.dtype);
 }
 
-static void put_header(writer *w, const tn_safetensors_entry *entries, int n, const tn_metadata *metadata, int n_metadata)
+static void put_header(writer *w, const tn_safetensors_entry *entries, int n,
+                       const tn_metadata *metadata, int n_metadata)
 {
     uint64_t at = 0;
     put(w, "{");
@@ -437,7 +454,8 @@ static void put_header(writer *w, const tn_safetensors_entry *entries, int n, co
     for (int i = 0; i < n; i++) {
         const tn_safetensors_entry *e = &entries[i];
         if (i || n_metadata) put(w, ",");
-        put_string(w, e->name), put(w, ":{\"dtype\":\""), put(w, dtype_text(e->type.dtype)), put(w, "\",\"shape\":[");
+        put_string(w, e->name), put(w, ":{\"dtype\":\""), put(w, dtype_text(e->type.dtype)),
+            put(w, "\",\"shape\":[");
         for (int d = 0; d < e->type.shape.rank; d++) {
             if (d) put(w, ",");
             put_number(w, (uint64_t)e->type.shape.dim[d]);
@@ -487,17 +505,20 @@ static tn_status check_names(tn_ctx *ctx, const tn_safetensors_entry *entries, i
     if (n) qsort(names, (size_t)n, sizeof *names, by_text);
     for (int i = 1; s == TN_OK && i < n; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: the name %s stands twice", names[i]);
+            s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: the name %s stands twice",
+                        names[i]);
     tn_free(ctx, names);
     return s;
 }
 
-tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetensors_entry *entries, int n,
-                               const tn_metadata *metadata, int n_metadata)
+tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetensors_entry *entries,
+                               int n, const tn_metadata *metadata, int n_metadata)
 {
     if (!ctx) return TN_ERR_ARG;
     if (!path || n < 0 || (n && !entries) || n_metadata < 0 || (n_metadata && !metadata))
-        return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: no path, or no list of %d tensors and %d texts", n, n_metadata);
+        return tn_fail(ctx, TN_ERR_ARG,
+                       "tn_safetensors_write: no path, or no list of %d tensors and %d texts", n,
+                       n_metadata);
     tn_status s = TN_OK;
     for (int i = 0; s == TN_OK && i < n; i++) s = check_tensor(ctx, &entries[i], i);
     for (int i = 0; s == TN_OK && i < n_metadata; i++)
@@ -508,7 +529,9 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
     writer w = { NULL, 0 };
     put_header(&w, entries, n, metadata, n_metadata);
     if (w.n > HEADER_MOST)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: names and texts take %zu bytes, over %d", w.n, HEADER_MOST);
+        return tn_fail(ctx, TN_ERR_ARG,
+                       "tn_safetensors_write: names and texts take %zu bytes, over %d", w.n,
+                       HEADER_MOST);
     w = (writer){ tn_alloc(ctx, w.n + 1), 0 };
     if (!w.out) return tn_ctx_status(ctx);
     put_header(&w, entries, n, metadata, n_metadata);
@@ -519,7 +542,8 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
     if (s == TN_OK) {
         tn__new_file_write(&f, head, 8);
         tn__new_file_write(&f, w.out, w.n);
-        for (int i = 0; i < n; i++) tn__new_file_write(&f, entries[i].data, (size_t)entry_bytes(&entries[i]));
+        for (int i = 0; i < n; i++)
+            tn__new_file_write(&f, entries[i].data, (size_t)entry_bytes(&entries[i]));
         s = tn__new_file_end(&f, true);
     }
     tn_free(ctx, w.out);

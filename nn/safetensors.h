@@ -1,8 +1,9 @@
-/* Safetensors files: named tensors and a map of texts. Eight bytes of header length, a JSON header, then
- * the numbers, little-endian. https://github.com/huggingface/safetensors#format
+/* Safetensors files: named tensors and a map of texts. Eight bytes of header length, a JSON header,
+ * then the numbers, little-endian. https://github.com/huggingface/safetensors#format
  *
- * Files are hostile: every offset, shape and length is checked when a file is opened, and refused with
- * the file, the place and the reason. Writing leaves either the old file or the whole new one. */
+ * Files are hostile: every offset, shape and length is checked when a file is opened, and refused
+ * with the file, the place and the reason. Writing leaves either the old file or the whole new
+ * one. */
 #ifndef TN_NN_SAFETENSORS_H
 #define TN_NN_SAFETENSORS_H
 
@@ -26,11 +27,14 @@ typedef struct tn_metadata {
     const char *key, *value;
 } tn_metadata;
 
-/* Writes path. TN_ERR_ARG (a name twice), TN_ERR_IO, TN_ERR_MEMORY; then an older file is as it was. */
-TN_API tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetensors_entry *entries,
+/* Writes path. TN_ERR_ARG (a name twice), TN_ERR_IO, TN_ERR_MEMORY; then an older file is as it
+ * was. */
+TN_API tn_status tn_safetensors_write(tn_ctx *ctx, const char *path,
+                                      const tn_safetensors_entry *entries,
                                       int n, const tn_metadata *metadata, int n_metadata);
 
-/* Opens a file and checks its header. NULL: TN_ERR_IO, TN_ERR_FORMAT ("m.safetensors: offset 57: .."). */
+/* Opens a file and checks its header. NULL: TN_ERR_IO, TN_ERR_FORMAT ("m.safetensors: offset 57:
+ * .."). */
 TN_API tn_safetensors *tn_safetensors_open(tn_ctx *ctx, const char *path);
 TN_API void            tn_safetensors_close(tn_safetensors *f); /* NULL is fine */
 
@@ -38,7 +42,8 @@ TN_API int         tn_safetensors_count(const tn_safetensors *f);
 TN_API const char *tn_safetensors_name(const tn_safetensors *f, int i);
 TN_API tn_type     tn_safetensors_type(const tn_safetensors *f, int i);
 TN_API int         tn_safetensors_find(const tn_safetensors *f, const char *name); /* -1: none */
-TN_API const char *tn_safetensors_metadata(const tn_safetensors *f, const char *key); /* NULL: none */
+/* NULL: none */
+TN_API const char *tn_safetensors_metadata(const tn_safetensors *f, const char *key);
 TN_API const tn_metadata *tn_safetensors_all_metadata(const tn_safetensors *f, int *n);
 
 /* Reads tensor i; bytes must be its size. */

@@ -1,7 +1,8 @@
 /* Training programs: gradients, clipping, update and averages, as graph.
  *
  * Scalars are computed once a step, in f64, from variables; what they come to is rounded to the
- * parameters' dtype at the end. The step counter is one of them, so a resumed run has the same bits. */
+ * parameters' dtype at the end. The step counter is one of them, so a resumed run has the same
+ * bits. */
 #include "nn/optimizer_internal.h"
 
 #include <string.h>
@@ -68,7 +69,8 @@ static void make_scale(building *b, tn_node *count, bool skip_nonfinite)
     b->scale = to_dtype(b, scale);
 }
 
-/* Learning rate and decay of a group: Adam's rate has the bias correction 1 / (1 - beta1^t) in it. */
+/* Learning rate and decay of a group: Adam's rate has the bias correction 1 / (1 - beta1^t) in
+ * it. */
 static void make_group(building *b, int group)
 {
     tn_optimizer           *opt = b->opt;
@@ -172,7 +174,8 @@ static tn_node *as_count(const building *b, tn_node *count)
 {
     if (!count) return NULL;
     if (tn_rank(count) != 0) {
-        tn_fail(b->opt->ctx, TN_ERR_SHAPE, "tn_train_step: the count has rank %d, not 0", tn_rank(count));
+        tn_fail(b->opt->ctx, TN_ERR_SHAPE, "tn_train_step: the count has rank %d, not 0",
+                tn_rank(count));
         return NULL;
     }
     return tn_cast(count, TN_F64);
@@ -182,7 +185,8 @@ static tn_node *as_count(const building *b, tn_node *count)
 static tn_status unexplained(tn_ctx *ctx, const char *what)
 {
     return tn_ctx_status(ctx) != TN_OK ? tn_ctx_status(ctx)
-                                       : tn_fail(ctx, TN_ERR_ARG, "tn_train_step: %s is NULL", what);
+                                       : tn_fail(ctx, TN_ERR_ARG, "tn_train_step: %s is NULL",
+                                                 what);
 }
 
 static tn_status check(tn_graph *g, const tn_node *loss, const tn_optimizer *opt)
@@ -194,7 +198,8 @@ static tn_status check(tn_graph *g, const tn_node *loss, const tn_optimizer *opt
     if (tn_node_graph(loss) != g)
         return tn_fail(ctx, TN_ERR_ARG, "tn_train_step: the loss is of another graph");
     if (tn_graph_ctx(g) != opt->ctx)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_train_step: graph and optimizer are of different contexts");
+        return tn_fail(ctx, TN_ERR_ARG,
+                       "tn_train_step: graph and optimizer are of different contexts");
     return tn_ctx_status(ctx);
 }
 
@@ -303,7 +308,8 @@ tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *optio
             s = tn_fail(opt->ctx, TN_ERR_STATE,
                         "tn_update_step: no program accumulates yet: make those first");
         if (s == TN_OK) make_scalars(&b, count, o.skip_nonfinite);
-        if (s == TN_OK) b.out[b.n_out++] = tn_assign(opt->accumulated_count, tn__clear(count, count));
+        if (s == TN_OK)
+            b.out[b.n_out++] = tn_assign(opt->accumulated_count, tn__clear(count, count));
     }
     for (int i = 0; s == TN_OK && i < opt->n_slots; i++) {
         tn__slot_state *slot = &opt->slots[i];

@@ -31,7 +31,8 @@ static void print_dtypes(const tn_op *op)
 
 static void print_attributes(const tn_op *op)
 {
-    static const char *const kinds[] = { "", "int", "float", "flag", "dtype", "shape", "stream", "pointer" };
+    static const char *const kinds[] = { "", "int", "float", "flag", "dtype", "shape", "stream",
+                                         "pointer" };
     for (const tn_attr_field *f = op->attrs; f && f->kind != TN_ATTR_END; f++)
         printf("%s%s (%s)", f == op->attrs ? "" : ", ", f->name, kinds[f->kind]);
 }

@@ -48,7 +48,10 @@ tn_shape tn_shape_of(int rank, const int64_t *dims)
 }
 
 /* A struct that someone filled in may have any rank. */
-static int rank_of(const tn_shape *s) { return s && s->rank >= 0 && s->rank <= TN_MAX_RANK ? s->rank : -1; }
+static int rank_of(const tn_shape *s)
+{
+    return s && s->rank >= 0 && s->rank <= TN_MAX_RANK ? s->rank : -1;
+}
 
 int64_t tn_shape_size(const tn_shape *s)
 {

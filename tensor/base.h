@@ -120,7 +120,8 @@ extern "C" {
 #  define TN_SCALAR ((tn_shape){ 0 })
 #endif
 
-TN_API int64_t tn_shape_size(const tn_shape *s); /* product of the dims, at most INT64_MAX; 0 of what is none */
+/* product of the dims, at most INT64_MAX; 0 of what is none */
+TN_API int64_t tn_shape_size(const tn_shape *s);
 TN_API bool    tn_shape_equal(const tn_shape *a, const tn_shape *b);
 
 /* NumPy's broadcast of two shapes into *out; false if some pair of dims is neither equal nor 1. */

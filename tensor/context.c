@@ -163,9 +163,9 @@ static double touch_pieces(tn_ctx *ctx, char *p, size_t size)
 
 static bool gives_up_large(const tn_ctx *ctx) { return ctx->n_slow >= 2; }
 
-/* The host of a virtual machine can be ten times slower to find large pages than small ones, which are
- * often there from before. Where they turn out slow, the rest of the block is made of small ones, and
- * later blocks begin with them. */
+/* The host of a virtual machine can be ten times slower to find large pages than small ones, which
+ * are often there from before. Where they turn out slow, the rest of the block is made of small
+ * ones, and later blocks begin with them. */
 static void touch(tn_ctx *ctx, char *p, size_t size)
 {
     size_t threads = (size_t)tn_ctx_threads(ctx), n = threads * HUGE_PAGE, at = 0;
@@ -291,7 +291,11 @@ const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx) { return ctx->kernels; }
 tn__caches        tn__ctx_caches(const tn_ctx *ctx) { return ctx->caches; }
 void              tn__ctx_set_caches(tn_ctx *ctx, tn__caches caches) { ctx->caches = caches; }
 
-bool              tn__ctx_streams(const tn_ctx *ctx, int64_t bytes) { return bytes >= ctx->stream_from; }
+bool tn__ctx_streams(const tn_ctx *ctx, int64_t bytes)
+{
+    return bytes >= ctx->stream_from;
+}
+
 void              tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes) { ctx->stream_from = bytes; }
 tn__pool         *tn__ctx_pool(const tn_ctx *ctx) { return ctx->pool; }
 

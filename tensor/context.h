@@ -43,7 +43,8 @@ typedef struct tn_ctx_options {
 /* A new context; options may be NULL. NULL only if memory or threads cannot be had. */
 TN_API tn_ctx *tn_ctx_new(const tn_ctx_options *options);
 
-/* Frees the context. Graphs, programs and parameter sets made with it must be gone. NULL is fine. */
+/* Frees the context. Graphs, programs and parameter sets made with it must be gone. NULL is
+ * fine. */
 TN_API void tn_ctx_free(tn_ctx *ctx);
 
 TN_API int          tn_ctx_threads(const tn_ctx *ctx);
@@ -53,7 +54,8 @@ TN_API size_t       tn_ctx_memory(const tn_ctx *ctx);      /* bytes that its blo
 TN_API size_t       tn_ctx_memory_peak(const tn_ctx *ctx); /* the most so far */
 TN_API uint64_t     tn_ctx_allocations(const tn_ctx *ctx); /* blocks asked for so far */
 TN_API const char  *tn_cpu_level_name(tn_cpu_level level);  /* "base", "avx2", "avx512" */
-TN_API tn_cpu_level tn_cpu_detect(void);                    /* the highest level that this CPU has */
+/* the highest level that this CPU has */
+TN_API tn_cpu_level tn_cpu_detect(void);
 
 /* ---- errors ------------------------------------------------------------------------------ */
 
@@ -61,8 +63,8 @@ TN_API tn_status   tn_ctx_status(const tn_ctx *ctx); /* of the first error since
 TN_API const char *tn_error(const tn_ctx *ctx);      /* its message; "" if there is none */
 TN_API void        tn_clear_error(tn_ctx *ctx);
 
-/* Keeps this error if it is the first, and returns status. Never allocates. Tasks of a parallel loop
- * may call it at the same time: one whole message stays. */
+/* Keeps this error if it is the first, and returns status. Never allocates. Tasks of a parallel
+ * loop may call it at the same time: one whole message stays. */
 TN_API tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...) TN_PRINTF(3, 4);
 
 /* Ends the program that the context is running (or runs next) at its next step, with

@@ -35,7 +35,8 @@ typedef struct copy_plan {
     int64_t       parts, part;      /* streaming TRANSPOSE: and those into parts of n */
     int64_t       units, per_task;  /* units = rows * pieces */
     bool          streams;          /* past the caches: RUNS and TRANSPOSE */
-    void        (*stream)(void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead);
+    void        (*stream)(void *to, const void *from, size_t bytes, const char *const *ahead,
+                          int n_ahead);
     enum { RUNS, TRANSPOSE, ITEMS } mode;
 } copy_plan;
 
@@ -242,8 +243,8 @@ static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, 
         copy_items(dst + k * a2, item, src + k * item, b, n, item);
 }
 
-/* A band of the transpose past the caches: n2 by n items, blocks of which are put together in the second
- * cache. Each row of a block that goes to memory asks for as much of the next block. */
+/* A band of the transpose past the caches: n2 by n items, blocks of which are put together in the
+ * second cache. Each row of a block that goes to memory asks for as much of the next block. */
 static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t all)
 {
     _Alignas(LINE) char block[BAND / 4 * RUN];
@@ -254,8 +255,10 @@ static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t 
         for (int64_t k = 0; k < n; k += step)
             for (int64_t i = 0; i < n2; i += step)
                 transpose_block(block + i * RUN + k * p->item, RUN, n2 - i < step ? n2 - i : step,
-                                from + k * p->b + i * p->item, p->b, n - k < step ? n - k : step, p->item);
-        const int64_t per_row = n2 / n > 0 ? n2 / n : 1; /* rows of the block for one of the source */
+                                from + k * p->b + i * p->item, p->b, n - k < step ? n - k : step,
+                                p->item);
+        /* rows of the block for one of the source */
+        const int64_t per_row = n2 / n > 0 ? n2 / n : 1;
         for (int64_t i = 0; i < n2; i++) {
             const char *ahead = from + (most + i / per_row) * p->b + i % per_row * RUN;
             p->stream(dst + i * p->a2 + j * p->item, block + i * RUN, (size_t)(n * p->item), &ahead,
@@ -264,15 +267,16 @@ static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t 
     }
 }
 
-/* One band of the transpose: n2 items of the source's fastest dim by n of the destination's, in blocks of
- * whole cache lines. */
+/* One band of the transpose: n2 items of the source's fastest dim by n of the destination's, in
+ * blocks of whole cache lines. */
 static void transpose_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t n)
 {
     int64_t step = LINE / p->item;
     for (int64_t j = 0; j < n; j += step)
         for (int64_t i = 0; i < n2; i += step)
             transpose_block(dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
-                            src + j * p->b + i * p->item, p->b, n - j < step ? n - j : step, p->item);
+                            src + j * p->b + i * p->item, p->b, n - j < step ? n - j : step,
+                            p->item);
 }
 
 void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src, int64_t src_stride,
@@ -293,7 +297,8 @@ void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src,
 static void copy_piece(const copy_plan *p, char *dst, const char *src, const char *next, int64_t piece)
 {
     if (p->mode == TRANSPOSE) {
-        int64_t first = piece / p->parts * p->piece, n2 = p->n2 - first < p->piece ? p->n2 - first : p->piece;
+        int64_t first = piece / p->parts * p->piece,
+            n2 = p->n2 - first < p->piece ? p->n2 - first : p->piece;
         int64_t j = piece % p->parts * p->part, n = p->n - j < p->part ? p->n - j : p->part;
         (p->streams ? stream_band : transpose_band)(p, dst + first * p->a2 + j * p->a,
                                                     src + first * p->b2 + j * p->b, n2, n);

@@ -1,5 +1,5 @@
-/* Files that are either what they were or complete, at any moment: written beside their place, synced,
- * then renamed onto it. */
+/* Files that are either what they were or complete, at any moment: written beside their place,
+ * synced, then renamed onto it. */
 #ifndef TN_TENSOR_FILE_H
 #define TN_TENSOR_FILE_H
 

@@ -134,9 +134,9 @@ static bool is_spread(const plan *p, int64_t stride, int64_t n)
     return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 8 * PAGE;
 }
 
-/* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd one
- * place of L1: for B that matters less, since the tile asks for two lines at a time, which come from
- * L2 as fast. */
+/* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd
+ * one place of L1: for B that matters less, since the tile asks for two lines at a time, which come
+ * from L2 as fast. */
 static void choose_direct(plan *p)
 {
     const tn_gemm          *g = &p->g;
@@ -159,8 +159,8 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
-/* A wide product of few rows is better cut into columns: A is read, and packed, by every worker, but
- * B only once. */
+/* A wide product of few rows is better cut into columns: A is read, and packed, by every worker,
+ * but B only once. */
 static bool is_wide(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
@@ -200,7 +200,8 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     p->mt = even(g->m, cuts(g->m, rows), 1);
     p->n_rows = cuts(g->m, p->mt);
     p->nt = even(n, cuts(n, cols), p->width);
-    const int64_t wider = min(n, up(cuts(n, cols), p->width)); /* fewer, where they come out more even */
+    /* fewer, where they come out more even */
+    const int64_t wider = min(n, up(cuts(n, cols), p->width));
     if (busiest(p, n, wider, threads) < busiest(p, n, p->nt, threads)) p->nt = wider;
     p->n_cols = cuts(n, p->nt);
 }
@@ -211,7 +212,8 @@ static void plan_own(plan *p, const tn__caches *caches, int threads)
     const tn_gemm *g = &p->g;
     cut(p, caches, threads, g->n);
     p->kb = g->k;
-    p->group = min(1 + TASK_WORK / 2 / (p->mt * p->nt * max(g->k, 1)), cuts(p->n_batch, 8 * threads));
+    p->group = min(1 + TASK_WORK / 2 / (p->mt * p->nt * max(g->k, 1)),
+                   cuts(p->n_batch, 8 * threads));
     if (p->n_rows * p->n_cols > 1) p->group = 1;
 }
 

@@ -1,4 +1,5 @@
-/* Planning products of few rows: who streams which columns; see kernels/gemm_stream.h for the work. */
+/* Planning products of few rows: who streams which columns; see kernels/gemm_stream.h for the
+ * work. */
 #include "tensor/gemm_stream.h"
 
 #include "tensor/internal.h"
@@ -40,7 +41,8 @@ bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
     const bool by_rows = g->b_col == 1 && g->b_row >= g->n && g->m <= ROWS_MOST;
     const bool by_cols = g->b_row == 1 && g->b_col >= g->k && g->m <= TURNED_ROWS_MOST;
     return (by_rows || by_cols) && g->batch_rank == 0 && g->beta == 0 && g->m >= 1 &&
-           g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH && bytes >= tn__ctx_caches(ctx).l2 / 8;
+           g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
+           bytes >= tn__ctx_caches(ctx).l2 / 8;
 }
 
 /* Of one worker: A packed, and the sums. */
@@ -51,7 +53,8 @@ static size_t a_bytes(const tn_gemm *g)
 
 static size_t sum_bytes(const tn_gemm *g)
 {
-    return (size_t)up(min(g->m, ROWS_MOST) * 2 * WIDTH_MOST * (int64_t)tn_dtype_size(g->dtype), LINE) + TURNED;
+    return (size_t)up(min(g->m, ROWS_MOST) * 2 * WIDTH_MOST * (int64_t)tn_dtype_size(g->dtype),
+                      LINE) + TURNED;
 }
 
 size_t tn__gemm_stream_scratch(const tn_ctx *ctx, const tn_gemm *g)
@@ -68,9 +71,11 @@ static void task(void *arg, int64_t index, int worker)
     char          *own = r->scratch + (size_t)worker * r->own_bytes;
     const int64_t  at = j * g->b_col * size;
     const bool     is_direct = g->m == 1 && g->a_col == 1 && g->alpha == 1;
-    tn__gemm_stream x = { .m = g->m, .n = min(r->width, g->n - j), .k = g->k, .a = is_direct ? g->a : own,
+    tn__gemm_stream x = { .m = g->m, .n = min(r->width, g->n - j), .k = g->k,
+                          .a = is_direct ? g->a : own,
                           .b = (const char *)g->b + at, .b_row = g->b_row, .b_col = g->b_col,
-                          .c = (char *)g->c + j * size, .c_row = g->c_row, .turned = own + r->a_bytes,
+                          .c = (char *)g->c + j * size, .c_row = g->c_row,
+                          .turned = own + r->a_bytes,
                           .sums = own + r->a_bytes + TURNED, .block = r->block };
     if (!is_direct) r->kernels->stream_pack(own, g->a, g->a_row, g->a_col, g->m, g->k, g->alpha);
     r->kernels->stream(&x);
@@ -80,8 +85,10 @@ static void task(void *arg, int64_t index, int worker)
 void tn__gemm_stream_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
 {
     const int64_t threads = tn_ctx_threads(ctx), size = (int64_t)tn_dtype_size(g->dtype);
-    const int64_t least = max(min(threads, g->n / WIDTH_LEAST), 1), rounds = cuts(g->n, WIDTH_MOST * least);
-    run           r = { .g = g, .kernels = kernels_of(ctx, g), .scratch = scratch, .a_bytes = a_bytes(g) };
+    const int64_t least = max(min(threads, g->n / WIDTH_LEAST), 1),
+        rounds = cuts(g->n, WIDTH_MOST * least);
+    run           r = { .g = g, .kernels = kernels_of(ctx, g), .scratch = scratch,
+                        .a_bytes = a_bytes(g) };
     r.own_bytes = r.a_bytes + sum_bytes(g);
     r.width = min(up(cuts(g->n, rounds * least), LINE / size), WIDTH_MOST);
     r.block = tn__ctx_caches(ctx).l1d / 2 / (g->m * size) / BLOCK_LEAST * BLOCK_LEAST;

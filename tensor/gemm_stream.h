@@ -1,5 +1,6 @@
-/* Products of few rows with a large matrix, as decoding makes them: bound by how fast the matrix comes
- * from memory, so it is neither packed nor cut, but read once in the order in which it lies. */
+/* Products of few rows with a large matrix, as decoding makes them: bound by how fast the matrix
+ * comes from memory, so it is neither packed nor cut, but read once in the order in which it
+ * lies. */
 #ifndef TN_TENSOR_GEMM_STREAM_H
 #define TN_TENSOR_GEMM_STREAM_H
 

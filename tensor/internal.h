@@ -15,8 +15,9 @@ tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list a
 /* Like tn_alloc, but the memory is not zeroed and large blocks ask for large pages: arenas. */
 void *tn__alloc_pages(tn_ctx *ctx, size_t size);
 
-/* Like tn_alloc, and every page has been touched, by all threads: later, no page is met for the first
- * time. (The system clears a page when it is touched, and that takes most of a program's start.) */
+/* Like tn_alloc, and every page has been touched, by all threads: later, no page is met for the
+ * first time. (The system clears a page when it is touched, and that takes most of a program's
+ * start.) */
 void *tn__alloc_touched(tn_ctx *ctx, size_t size);
 
 /* Sends a line to the context's log sink, if it has one. */
@@ -39,8 +40,8 @@ typedef struct tn__caches {
 tn__caches tn__ctx_caches(const tn_ctx *ctx);
 void       tn__ctx_set_caches(tn_ctx *ctx, tn__caches caches); /* for tests: another machine's */
 
-/* Is a result of so many bytes better written past the caches (tensor/stream.h)? Whoever reads it next
- * would not find it there anyway. */
+/* Is a result of so many bytes better written past the caches (tensor/stream.h)? Whoever reads it
+ * next would not find it there anyway. */
 bool tn__ctx_streams(const tn_ctx *ctx, int64_t bytes);
 void tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes); /* for tests: from so many on */
 

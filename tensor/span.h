@@ -23,7 +23,8 @@ enum { TN_SPAN_MAX_IN = 8, TN_SPAN_MAX_OUT = 4 };
  * Operands that the op does not have are set to in[0], so that they may be loaded and ignored. */
 typedef struct tn_span_args {
     int64_t     n;                      /* elements in this block */
-    int64_t     first;                  /* row-major index of the first of them in the whole result */
+    /* row-major index of the first of them in the whole result */
+    int64_t     first;
     const void *in[TN_SPAN_MAX_IN];
     void       *out[TN_SPAN_MAX_OUT];
     const void *attrs;                  /* the op's attributes */

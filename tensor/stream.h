@@ -1,10 +1,10 @@
 /* Data larger than the caches: what is written is written past them, and what is read is asked for
- * before it is needed. A line that is stored to in the ordinary way is read from memory first, only to
- * be overwritten, and then pushes out one that is still wanted; the machine's own prefetching ends at
- * each page and has to learn anew. Both together take off a third to a half of the time.
+ * before it is needed. A line that is stored to in the ordinary way is read from memory first, only
+ * to be overwritten, and then pushes out one that is still wanted; the machine's own prefetching
+ * ends at each page and has to learn anew. Both together take off a third to a half of the time.
  *
- * tn__ctx_streams says from where on this pays. Every task that has streamed ends with tn__stream_end,
- * before others may read. */
+ * tn__ctx_streams says from where on this pays. Every task that has streamed ends with
+ * tn__stream_end, before others may read. */
 #ifndef TN_TENSOR_STREAM_H
 #define TN_TENSOR_STREAM_H
 
@@ -51,8 +51,8 @@ TN_INLINE void tn__stream_line(char *to, const char *from)
 #endif
 }
 
-/* memcpy past the caches, but for the lines at the ends that are not whole; with each line one of each
- * of `ahead` is asked for. */
+/* memcpy past the caches, but for the lines at the ends that are not whole; with each line one of
+ * each of `ahead` is asked for. */
 TN_INLINE void tn__stream(void *to_, const void *from_, size_t bytes, const char *const *ahead,
                           int n_ahead)
 {

@@ -6,9 +6,9 @@
  * finds an even epoch and leaves without having touched anything. So no loop waits for a worker
  * that has not woken up yet, and fn, arg and n need not be atomic.
  *
- * Each worker has a share of neighbouring tasks, which it works off from the front; when it is done, it
- * takes tasks from the end of the others' shares. So loops over the same rows meet the same workers, and
- * find in their caches what the loop before has left, as long as nobody is late.
+ * Each worker has a share of neighbouring tasks, which it works off from the front; when it is
+ * done, it takes tasks from the end of the others' shares. So loops over the same rows meet the
+ * same workers, and find in their caches what the loop before has left, as long as nobody is late.
  *
  * Waiting is spinning, then yielding, then sleeping; whoever sleeps says so before it looks at what
  * it waits for a last time, and whoever changes that looks for sleepers after: neither can miss the
@@ -110,7 +110,8 @@ struct tn__pool {
     tn_task         fn;
     void           *arg;
     int64_t         n;
-    int64_t         each;       /* tasks are handed out by so many, 1 but for absurd numbers of them */
+    /* tasks are handed out by so many, 1 but for absurd numbers of them */
+    int64_t         each;
     int             n_sleeping; /* of workers; under the lock */
     pthread_mutex_t lock;
     pthread_cond_t  opened, emptied;
@@ -125,8 +126,8 @@ struct tn__pool {
 /* ---- waiting ----------------------------------------------------------------------------- */
 
 /* Waiting is timed, since one pause takes 10 to 150 cycles. A waiter spins for SPIN_NS; then it
- * yields at each look, so that a machine with fewer CPUs than threads goes on; then it sleeps. Waking
- * one takes 15 to 50 us, more than most loops last, hence the long time awake. */
+ * yields at each look, so that a machine with fewer CPUs than threads goes on; then it sleeps.
+ * Waking one takes 15 to 50 us, more than most loops last, hence the long time awake. */
 enum { SPIN_NS = 60000, AWAKE_NS = 1000000, AWAKE_NS_MIN = 20000, PAUSES = 16 };
 
 static void pause_cpu(void)

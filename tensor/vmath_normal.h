@@ -95,8 +95,8 @@ TN_INLINE real FN(gelu_grad)(real x, int fused)
 }
 
 /* x (1 + tanh(u / 2)) / 2 = x sigmoid(u) with u = sqrt(8 / pi) (x + 0.044715 x^3), and its
- * derivative s + x s (1 - s) du/dx. Far from 0 the one is x or nothing and the other 1 or 0, so that e^-u
- * need be right only where it and 1 / e^-u are normal numbers. */
+ * derivative s + x s (1 - s) du/dx. Far from 0 the one is x or nothing and the other 1 or 0, so
+ * that e^-u need be right only where it and 1 / e^-u are normal numbers. */
 #define TN__GELU_FAR PICK(10, 21)
 
 /* e^-u for x between those bounds; z = x^2. */

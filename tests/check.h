@@ -1,5 +1,5 @@
-/* One header for tests. With Criterion (TN_HAVE_CRITERION) each TEST is a Criterion test; without it
- * the same functions run under the small runner at the end of this file. A check that fails says
+/* One header for tests. With Criterion (TN_HAVE_CRITERION) each TEST is a Criterion test; without
+ * it the same functions run under the small runner at the end of this file. A check that fails says
  * where, what was expected, what came and the tolerance, and the test goes on; REQUIRE ends it.
  *
  *     #include "check.h"

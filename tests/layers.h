@@ -5,15 +5,22 @@
 #include "check.h"
 #include "libtensor.h"
 
-TN_UNUSED static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 5 }); }
+TN_UNUSED static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 5 });
+}
 
 /* scale sin(0.7 i + offset), as the script that made PyTorch's numbers fills its tensors. */
-TN_UNUSED static double fill_at(int64_t i, double offset, double scale) { return scale * sin(0.7 * (double)i + offset); }
+TN_UNUSED static double fill_at(int64_t i, double offset, double scale)
+{
+    return scale * sin(0.7 * (double)i + offset);
+}
 
 TN_UNUSED static void fill(tn_node *variable, double offset, double scale)
 {
     double *x = tn_variable_data(variable);
-    for (size_t i = 0; i < tn_variable_bytes(variable) / sizeof *x; i++) x[i] = fill_at((int64_t)i, offset, scale);
+    for (size_t i = 0; i < tn_variable_bytes(variable) / sizeof *x; i++)
+        x[i] = fill_at((int64_t)i, offset, scale);
 }
 
 TN_UNUSED static tn_node *filled(tn_graph *g, tn_shape shape, double offset)
@@ -31,11 +38,13 @@ TN_UNUSED static void check_values(const char *name, tn_node *x, const double *w
     double   got[MOST];
     tn_shape s = tn_node_shape(x);
     if (!x || tn_shape_size(&s) != n || tn_eval(x, got, (size_t)n * sizeof *got) != TN_OK) {
-        CHECK_MSG(false, "%s: no %lld numbers: %s", name, (long long)n, x ? tn_error(tn_node_ctx(x)) : "NULL");
+        CHECK_MSG(false, "%s: no %lld numbers: %s", name, (long long)n,
+                  x ? tn_error(tn_node_ctx(x)) : "NULL");
         return;
     }
     for (int64_t i = 0; i < n; i++)
-        CHECK_MSG(check_is_near(got[i], want[i], tolerance), "%s: element %lld: expected %.17g, got %.17g, tolerance %g",
+        CHECK_MSG(check_is_near(got[i], want[i], tolerance),
+                  "%s: element %lld: expected %.17g, got %.17g, tolerance %g",
                   name, (long long)i, want[i], got[i], tolerance);
 }
 
@@ -66,7 +75,10 @@ TN_UNUSED static bench bench_new(void)
     return (bench){ ctx, tn_params_new(ctx, TN_F64), tn_graph_new(ctx, TN_EVAL) };
 }
 
-TN_UNUSED static void bench_free(bench *b) { tn_graph_free(b->g), tn_params_free(b->p), tn_ctx_free(b->ctx); }
+TN_UNUSED static void bench_free(bench *b)
+{
+    tn_graph_free(b->g), tn_params_free(b->p), tn_ctx_free(b->ctx);
+}
 
 TN_UNUSED static bool is_constant(const tn_node *variable, double value)
 {

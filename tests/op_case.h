@@ -33,7 +33,8 @@ typedef struct op_case {
 __attribute__((unused)) static tn_shape sample_shape(const uint8_t *dims)
 {
     tn_shape s = { 0 };
-    for (; dims[s.rank] != 0; s.rank++) s.dim[s.rank] = dims[s.rank] == (uint8_t)-1 ? 0 : dims[s.rank];
+    for (; dims[s.rank] != 0; s.rank++)
+        s.dim[s.rank] = dims[s.rank] == (uint8_t)-1 ? 0 : dims[s.rank];
     return s;
 }
 
@@ -54,7 +55,8 @@ static void case_fill(op_case *c, int i)
         int64_t *order = calloc((size_t)n + 1, sizeof *order);
         tn_random_permutation(rng, n, order);
         for (int64_t k = 0; k < n; k++)
-            ((double *)c->data[i])[k] = lo + (hi - lo) * ((double)order[k] + (i + 0.7) / (c->n + 1)) / (double)n;
+            ((double *)c->data[i])[k] = lo + (hi - lo) *
+                ((double)order[k] + (i + 0.7) / (c->n + 1)) / (double)n;
         free(order);
     } else if (c->type[i].dtype == TN_F64) {
         tn_random_uniform(rng, 0, n, TN_F64, c->data[i], lo, hi);
@@ -72,7 +74,8 @@ __attribute__((unused)) static op_case case_new(const tn_op *op, const tn_sample
 {
     op_case c = { .op = op, .sample = s, .n = case_arity(op, s), .output = 0 };
     for (int i = 0; i < c.n; i++) {
-        c.type[i] = (tn_type){ s->dtype[i] == TN_F32 ? TN_F64 : s->dtype[i], sample_shape(s->in[i]) };
+        c.type[i] = (tn_type){ s->dtype[i] == TN_F32 ? TN_F64 : s->dtype[i],
+                               sample_shape(s->in[i]) };
         case_fill(&c, i);
     }
     return c;
@@ -83,7 +86,7 @@ __attribute__((unused)) static void case_free(op_case *c)
     for (int i = 0; i < c->n; i++) free(c->data[i]);
 }
 
-/* ---- layouts: what is fed, and the node that undoes it ------------------------------------------ */
+/* ---- layouts: what is fed, and the node that undoes it --------------------------------------- */
 
 static tn_type stored_type(const op_case *c, int i)
 {
@@ -128,7 +131,8 @@ static void *stored_data(const op_case *c, int i)
             rest /= c->type[i].shape.dim[d];
             if (c->layout == LAYOUT_PERMUTED) at += k * stride[r - 1 - d];
             else if (c->layout == LAYOUT_SLICED) at += 2 * k * stride[d];
-            else if (c->layout == LAYOUT_FLIPPED && d == r - 1) at += (t.shape.dim[d] - 1 - k) * stride[d];
+            else if (c->layout == LAYOUT_FLIPPED && d == r - 1)
+                at += (t.shape.dim[d] - 1 - k) * stride[d];
             else at += k * stride[d];
         }
         memcpy(out + (size_t)at * size, (char *)c->data[i] + (size_t)e * size, size);
@@ -166,7 +170,7 @@ __attribute__((unused)) static tn_node *case_build(tn_graph *g, tn_node *const *
     return n == 1 ? parts[0] : tn_concat(parts, n, 0);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------ */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct case_result {
     tn_status status;
@@ -195,7 +199,8 @@ static double result_at(const case_result *r, int k, int64_t e)
     }
 }
 
-/* Runs the case with floats of the dtype; `expand` runs the op's expansion instead of its kernel. */
+/* Runs the case with floats of the dtype; `expand` runs the op's expansion instead of its
+ * kernel. */
 static case_result case_run(const op_case *c, tn_ctx *ctx, tn_dtype dtype, bool expand,
                             const tn_compile_options *options)
 {
@@ -227,7 +232,8 @@ static case_result case_run(const op_case *c, tn_ctx *ctx, tn_dtype dtype, bool 
         snprintf(name, sizeof name, "x%d", i);
         char *to = tn_input_data(p, name);
         if (to && t.dtype == TN_F64 && dtype == TN_F32)
-            for (int64_t e = 0; e < size; e++) ((float *)(void *)to)[e] = (float)((double *)data)[e];
+            for (int64_t e = 0; e < size; e++)
+                ((float *)(void *)to)[e] = (float)((double *)data)[e];
         else if (to) memcpy(to, data, (size_t)size * tn_dtype_size(t.dtype));
         free(data);
     }

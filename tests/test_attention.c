@@ -1,6 +1,6 @@
-/* Attention against a naive loop in f64: every mask, lengths past several blocks, packed rows, grouped
- * heads, dropout; its gradients likewise; the same bits for any number of threads, on AVX2 and AVX-512
- * and in any split of the kernels; memory around the outputs untouched. */
+/* Attention against a naive loop in f64: every mask, lengths past several blocks, packed rows,
+ * grouped heads, dropout; its gradients likewise; the same bits for any number of threads, on AVX2
+ * and AVX-512 and in any split of the kernels; memory around the outputs untouched. */
 #include "check.h"
 #include "libtensor.h"
 
@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-/* ---- a problem, in f64 ------------------------------------------------------------------------ */
+/* ---- a problem, in f64 ----------------------------------------------------------------------- */
 
 enum { MOST_SEGMENTS = 8 };
 
@@ -46,13 +46,15 @@ static double *fresh(int64_t n, double range, uint64_t salt)
 
 static tn_shape keep_shape(const problem *p)
 {
-    return p->keep_rank == 2 ? TN_SHAPE(p->b, p->tk) : p->keep_rank == 3 ? TN_SHAPE(p->b, p->tq, p->tk)
+    return p->keep_rank == 2 ? TN_SHAPE(p->b, p->tk) : p->keep_rank == 3
+        ? TN_SHAPE(p->b, p->tq, p->tk)
                                                       : TN_SHAPE(p->b, p->h, p->tq, p->tk);
 }
 
 static tn_shape bias_shape(const problem *p)
 {
-    return p->bias_rank == 2 ? TN_SHAPE(p->tq, p->tk) : p->bias_rank == 3 ? TN_SHAPE(p->h, p->tq, p->tk)
+    return p->bias_rank == 2 ? TN_SHAPE(p->tq, p->tk) : p->bias_rank == 3
+        ? TN_SHAPE(p->h, p->tq, p->tk)
                                                       : TN_SHAPE(p->b, 1, 1, p->tk);
 }
 
@@ -61,14 +63,17 @@ static int64_t batch(const problem *p) { return p->is_packed ? 1 : p->b; }
 static numbers numbers_of(const problem *p)
 {
     int64_t b = batch(p);
-    numbers n = { .q = fresh(b * p->tq * p->h * p->dh, p->range, 1), .k = fresh(b * p->tk * p->hk * p->dh, p->range, 2),
-                  .v = fresh(b * p->tk * p->hk * p->dv, 1, 3), .dy = fresh(b * p->tq * p->h * p->dv, 1, 4) };
+    numbers n = { .q = fresh(b * p->tq * p->h * p->dh, p->range, 1),
+                  .k = fresh(b * p->tk * p->hk * p->dh, p->range, 2),
+                  .v = fresh(b * p->tk * p->hk * p->dv, 1, 3),
+                  .dy = fresh(b * p->tq * p->h * p->dv, 1, 4) };
     if (p->keep_rank) {
         tn_shape s = keep_shape(p);
         int64_t  size = tn_shape_size(&s), row = p->tk;
         n.keep = malloc((size_t)size + 1);
         for (int64_t i = 0; i < size; i++) n.keep[i] = value((uint64_t)i + 77) > -0.3;
-        for (int64_t i = 0; i < row && p->keep_rank > 2; i++) n.keep[i] = 0; /* a row with nothing to attend */
+        /* a row with nothing to attend */
+        for (int64_t i = 0; i < row && p->keep_rank > 2; i++) n.keep[i] = 0;
         for (int64_t i = 0; i < row && p->keep_rank == 2 && p->b > 1; i++) n.keep[i] = 0;
     }
     if (p->bias_rank) {
@@ -105,7 +110,8 @@ static bool may_attend(const problem *p, const numbers *n, int64_t b, int64_t h,
     if (p->is_packed) {
         int64_t        qs, ks, q0, k0;
         const int32_t *k_lengths = p->k_lengths[0] ? p->k_lengths : p->lengths;
-        if (!segment(p->lengths, p->b, i, &qs, &q0) || !segment(k_lengths, p->b, j, &ks, &k0) || qs != ks) return false;
+        if (!segment(p->lengths, p->b, i, &qs, &q0) || !segment(k_lengths, p->b, j, &ks, &k0) ||
+            qs != ks) return false;
         i -= q0, j -= k0, nq = p->lengths[qs], nk = k_lengths[qs], is_cache = true;
     }
     if (p->has_lengths) nk = p->lengths[b];
@@ -119,10 +125,11 @@ static bool may_attend(const problem *p, const numbers *n, int64_t b, int64_t h,
 
 static int64_t bias_index(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j)
 {
-    return p->bias_rank == 2 ? i * p->tk + j : p->bias_rank == 3 ? (h * p->tq + i) * p->tk + j : b * p->tk + j;
+    return p->bias_rank == 2 ? i * p->tk + j : p->bias_rank == 3 ? (h * p->tq + i) * p->tk + j
+        : b * p->tk + j;
 }
 
-/* ---- the naive loop ------------------------------------------------------------------------------- */
+/* ---- the naive loop -------------------------------------------------------------------------- */
 
 typedef struct results {
     double *out[5]; /* y, dq, dk, dv, dbias */
@@ -133,7 +140,8 @@ static results results_new(const problem *p)
 {
     int64_t  b = batch(p);
     tn_shape bias = bias_shape(p);
-    results  r = { .size = { b * p->tq * p->h * p->dv, b * p->tq * p->h * p->dh, b * p->tk * p->hk * p->dh,
+    results  r = { .size = { b * p->tq * p->h * p->dv, b * p->tq * p->h * p->dh,
+                             b * p->tk * p->hk * p->dh,
                              b * p->tk * p->hk * p->dv, p->bias_rank ? tn_shape_size(&bias) : 0 } };
     for (int i = 0; i < 5; i++) r.out[i] = calloc((size_t)r.size[i] + 1, sizeof(double));
     return r;
@@ -202,7 +210,7 @@ static results naive(const problem *p, const numbers *n)
     return r;
 }
 
-/* ---- through the graph ------------------------------------------------------------------------------ */
+/* ---- through the graph ----------------------------------------------------------------------- */
 
 static tn_node *constant(tn_graph *g, tn_dtype dtype, tn_shape s, const double *x)
 {
@@ -235,12 +243,14 @@ static built build(const problem *p, const numbers *n, tn_graph *g, tn_dtype dty
     tn_shape q = TN_SHAPE(b, p->tq, p->h, p->dh), k = TN_SHAPE(b, p->tk, p->hk, p->dh),
              v = TN_SHAPE(b, p->tk, p->hk, p->dv), y = TN_SHAPE(b, p->tq, p->h, p->dv);
     if (p->is_packed) {
-        q = TN_SHAPE(p->tq, p->h, p->dh), k = TN_SHAPE(p->tk, p->hk, p->dh), v = TN_SHAPE(p->tk, p->hk, p->dv);
+        q = TN_SHAPE(p->tq, p->h, p->dh), k = TN_SHAPE(p->tk, p->hk, p->dh),
+            v = TN_SHAPE(p->tk, p->hk, p->dv);
         y = TN_SHAPE(p->tq, p->h, p->dv);
         x.mask.q_offsets = offsets_of(g, p->lengths, b);
         if (p->k_lengths[0]) x.mask.k_offsets = offsets_of(g, p->k_lengths, b);
     }
-    x.q = constant(g, dtype, q, n->q), x.k = constant(g, dtype, k, n->k), x.v = constant(g, dtype, v, n->v);
+    x.q = constant(g, dtype, q, n->q), x.k = constant(g, dtype, k, n->k),
+        x.v = constant(g, dtype, v, n->v);
     x.dy = constant(g, dtype, y, n->dy);
     if (p->keep_rank) x.mask.keep = tn_constant(g, TN_BOOL, keep_shape(p), n->keep);
     if (p->bias_rank) x.mask.bias = constant(g, dtype, bias_shape(p), n->bias);
@@ -253,7 +263,8 @@ static built build(const problem *p, const numbers *n, tn_graph *g, tn_dtype dty
 
 static void to_double(double *out, const void *x, int64_t n, tn_dtype dtype)
 {
-    for (int64_t i = 0; i < n; i++) out[i] = dtype == TN_F32 ? ((const float *)x)[i] : ((const double *)x)[i];
+    for (int64_t i = 0; i < n; i++)
+        out[i] = dtype == TN_F32 ? ((const float *)x)[i] : ((const double *)x)[i];
 }
 
 /* y, dq, dk, dv and dbias; with `composed`, of the composition. */
@@ -267,7 +278,8 @@ static tn_status run(const problem *p, const numbers *n, tn_ctx *ctx, tn_dtype d
     if (x.y) tn_grad(x.y, x.dy, wrt, n_out - 1, out + 1);
     tn_program *program = tn_ctx_status(ctx) == TN_OK ? tn_compile(g, out, n_out, NULL) : NULL;
     tn_status   status = program ? tn_run(program) : tn_ctx_status(ctx);
-    for (int i = 0; status == TN_OK && i < n_out; i++) to_double(r->out[i], tn_output(program, i), r->size[i], dtype);
+    for (int i = 0; status == TN_OK && i < n_out; i++)
+        to_double(r->out[i], tn_output(program, i), r->size[i], dtype);
     tn_program_free(program);
     tn_graph_free(g);
     return status;
@@ -283,7 +295,8 @@ static void check_close(const char *what, const results *got, const results *wan
             double e = fabs(got->out[k][i] - want->out[k][i]) / most;
             if (!(e <= worst)) worst = isnan(e) ? INFINITY : e;
         }
-        CHECK_MSG(worst <= tolerance, "%s: %s differs by %g of the largest, tolerance %g", what, name[k], worst, tolerance);
+        CHECK_MSG(worst <= tolerance, "%s: %s differs by %g of the largest, tolerance %g", what,
+                  name[k], worst, tolerance);
     }
 }
 
@@ -294,7 +307,7 @@ static bool same_bits(const results *a, const results *b)
     return true;
 }
 
-/* ---- values --------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -318,11 +331,15 @@ static const struct {
     { "bias [h, tq, tk], causal", { 2, 40, 40, 3, 3, 8, 8, .causal = true, .bias_rank = 3, .range = 1 } },
     { "bias [b, 1, 1, tk]", { 2, 70, 90, 2, 2, 8, 8, .bias_rank = 4, .keep_rank = 2, .range = 1 } },
     { "lengths", { 4, 20, 140, 2, 2, 8, 8, .has_lengths = true, .lengths = { 0, 1, 133, 140 }, .range = 1 } },
-    { "cache", { 3, 4, 50, 2, 1, 8, 8, .causal = true, .has_lengths = true, .lengths = { 4, 17, 50 }, .range = 1 } },
-    { "padded, causal", { 3, 20, 20, 2, 2, 8, 8, .causal = true, .has_lengths = true, .lengths = { 20, 3, 0 }, .range = 1 } },
+    { "cache", { 3, 4, 50, 2, 1, 8, 8, .causal = true, .has_lengths = true,
+                 .lengths = { 4, 17, 50 }, .range = 1 } },
+    { "padded, causal", { 3, 20, 20, 2, 2, 8, 8, .causal = true, .has_lengths = true,
+                          .lengths = { 20, 3, 0 }, .range = 1 } },
     { "packed", { 3, 60, 60, 2, 2, 8, 8, .is_packed = true, .lengths = { 30, 0, 25 }, .range = 1 } },
-    { "packed, causal", { 4, 200, 200, 2, 1, 20, 16, .causal = true, .is_packed = true, .lengths = { 1, 130, 7, 40 }, .range = 1 } },
-    { "packed, two lengths", { 3, 50, 90, 2, 2, 8, 8, .causal = true, .is_packed = true, .lengths = { 10, 20, 15 },
+    { "packed, causal", { 4, 200, 200, 2, 1, 20, 16, .causal = true, .is_packed = true,
+                          .lengths = { 1, 130, 7, 40 }, .range = 1 } },
+    { "packed, two lengths", { 3, 50, 90, 2, 2, 8, 8, .causal = true, .is_packed = true,
+                               .lengths = { 10, 20, 15 },
                                .k_lengths = { 40, 5, 30 }, .range = 1 } },
     { "few heads, many keys", { 1, 40, 1200, 1, 1, 8, 8, .range = 1 } },
     { "no queries", { 2, 0, 5, 2, 2, 4, 4, .range = 1 } },
@@ -355,7 +372,8 @@ TEST(attention, equals_its_composition)
         if (cases[i].p.is_packed) continue; /* the op table's samples compare those */
         numbers n = numbers_of(&cases[i].p);
         results a, b;
-        tn_status s = run(&cases[i].p, &n, ctx, TN_F64, false, &a), t = run(&cases[i].p, &n, ctx, TN_F64, true, &b);
+        tn_status s = run(&cases[i].p, &n, ctx, TN_F64, false, &a),
+            t = run(&cases[i].p, &n, ctx, TN_F64, true, &b);
         CHECK_MSG(s == TN_OK && t == TN_OK, "%s: %s", cases[i].name, tn_error(ctx));
         check_close(cases[i].name, &a, &b, 1e-11);
         tn_clear_error(ctx);
@@ -367,15 +385,20 @@ TEST(attention, equals_its_composition)
 /* Weights and values to four digits. */
 TEST(attention, worked_example)
 {
-    static const double q[] = { 0.336690366, 0.128809407, 0.234462366, 0.230333030, -1.122856379, -0.186328292 };
-    static const double k[] = { 2.208201408, -0.637997031, 0.461657226, 0.267350882, 0.534904659, 0.809357226 };
-    static const double v[] = { 1.110290289, -1.689798951, -0.988959908, 0.957971811, 1.322135091, 0.817189753 };
-    static const double weights[] = { 0.4028, 0.2886, 0.3086, 0.3538, 0.3069, 0.3393, 0.1303, 0.4630, 0.4067 };
+    static const double q[] = { 0.336690366, 0.128809407, 0.234462366, 0.230333030, -1.122856379,
+                                -0.186328292 };
+    static const double k[] = { 2.208201408, -0.637997031, 0.461657226, 0.267350882, 0.534904659,
+                                0.809357226 };
+    static const double v[] = { 1.110290289, -1.689798951, -0.988959908, 0.957971811, 1.322135091,
+                                0.817189753 };
+    static const double weights[] = { 0.4028, 0.2886, 0.3086, 0.3538, 0.3069, 0.3393, 0.1303,
+                                      0.4630, 0.4067 };
     static const double values[] = { 0.5698, -0.1520, 0.5379, -0.0265, 0.2246, 0.5556 };
     tn_ctx   *ctx = tn_ctx_new(NULL);
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
     tn_shape  s = TN_SHAPE(1, 3, 1, 2);
-    tn_node  *qn = tn_constant(g, TN_F64, s, q), *kn = tn_constant(g, TN_F64, s, k), *vn = tn_constant(g, TN_F64, s, v), *w;
+    tn_node  *qn = tn_constant(g, TN_F64, s, q), *kn = tn_constant(g, TN_F64, s, k),
+        *vn = tn_constant(g, TN_F64, s, v), *w;
     double    y[6], z[6], got[9];
     CHECK_INT(tn_eval(tn_attention(qn, kn, vn, NULL, NULL), y, sizeof y), TN_OK);
     CHECK_INT(tn_eval(tn_attention_with_weights(qn, kn, vn, NULL, NULL, &w), z, sizeof z), TN_OK);
@@ -386,14 +409,15 @@ TEST(attention, worked_example)
     tn_graph_free(g), tn_ctx_free(ctx);
 }
 
-/* ---- properties ------------------------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 static void reversed_keys(const problem *p, double *x, int64_t row)
 {
     for (int64_t b = 0; b < p->b; b++)
         for (int64_t j = 0; j < p->tk / 2; j++)
             for (int64_t d = 0; d < row; d++) {
-                double *u = x + (b * p->tk + j) * row + d, *w = x + (b * p->tk + p->tk - 1 - j) * row + d, t = *u;
+                double *u = x + (b * p->tk + j) * row + d,
+                    *w = x + (b * p->tk + p->tk - 1 - j) * row + d, t = *u;
                 *u = *w, *w = t;
             }
 }
@@ -415,8 +439,10 @@ TEST(attention, order_of_keys_does_not_matter)
 /* The same rows packed and padded: the same bits. */
 TEST(attention, packed_equals_padded)
 {
-    const problem packed = { 3, 170, 170, 2, 2, 8, 8, .causal = true, .is_packed = true, .lengths = { 30, 5, 135 }, .range = 1 };
-    const problem padded = { 3, 135, 135, 2, 2, 8, 8, .causal = true, .has_lengths = true, .lengths = { 30, 5, 135 }, .range = 1 };
+    const problem packed = { 3, 170, 170, 2, 2, 8, 8, .causal = true, .is_packed = true,
+                             .lengths = { 30, 5, 135 }, .range = 1 };
+    const problem padded = { 3, 135, 135, 2, 2, 8, 8, .causal = true, .has_lengths = true,
+                             .lengths = { 30, 5, 135 }, .range = 1 };
     const int64_t row = 16;
     tn_ctx       *ctx = tn_ctx_new(NULL);
     numbers       n = numbers_of(&packed), m = numbers_of(&padded);
@@ -424,14 +450,17 @@ TEST(attention, packed_equals_padded)
     results       a, b;
     for (int x = 0; x < 4; x++)
         for (int64_t s = 0, at = 0; s < 3; at += packed.lengths[s++])
-            memcpy(to[x] + s * 135 * row, from[x] + at * row, (size_t)(packed.lengths[s] * row) * sizeof(double));
+            memcpy(to[x] + s * 135 * row, from[x] + at * row,
+                   (size_t)(packed.lengths[s] * row) * sizeof(double));
     for (int64_t s = 0; s < 3; s++) /* no cotangent where there is no query */
-        memset(m.dy + (s * 135 + packed.lengths[s]) * row, 0, (size_t)((135 - packed.lengths[s]) * row) * sizeof(double));
+        memset(m.dy + (s * 135 + packed.lengths[s]) * row, 0,
+               (size_t)((135 - packed.lengths[s]) * row) * sizeof(double));
     CHECK_INT(run(&packed, &n, ctx, TN_F32, false, &a), TN_OK);
     CHECK_INT(run(&padded, &m, ctx, TN_F32, false, &b), TN_OK);
     for (int x = 0; x < 4; x++)
         for (int64_t s = 0, at = 0; s < 3; at += packed.lengths[s++])
-            CHECK_MSG(memcmp(b.out[x] + s * 135 * row, a.out[x] + at * row, (size_t)(packed.lengths[s] * row) * sizeof(double)) == 0,
+            CHECK_MSG(memcmp(b.out[x] + s * 135 * row, a.out[x] + at * row,
+                             (size_t)(packed.lengths[s] * row) * sizeof(double)) == 0,
                       "output %d of segment %d has other bits", x, (int)s);
     results_free(&a), results_free(&b), numbers_free(&n), numbers_free(&m), tn_ctx_free(ctx);
 }
@@ -446,20 +475,23 @@ TEST(attention, cached_decoding_equals_the_whole)
     results       want;
     CHECK_INT(run(&whole, &n, ctx, TN_F32, false, &want), TN_OK);
     for (int i = 0; i < T_; i += 23) {
-        problem one = { 1, 1, T_, H, H, D, D, .causal = true, .has_lengths = true, .lengths = { i + 1 }, .range = 1 };
+        problem one = { 1, 1, T_, H, H, D, D, .causal = true, .has_lengths = true,
+                        .lengths = { i + 1 }, .range = 1 };
         numbers m = n;
         results got;
         m.q = n.q + i * H * D, m.dy = n.dy + i * H * D;
         CHECK_INT(run(&one, &m, ctx, TN_F32, false, &got), TN_OK);
-        CHECK_MSG(memcmp(got.out[0], want.out[0] + i * H * D, H * D * sizeof(double)) == 0, "query %d has other bits", i);
+        CHECK_MSG(memcmp(got.out[0], want.out[0] + i * H * D, H * D * sizeof(double)) == 0,
+                  "query %d has other bits", i);
         results_free(&got);
     }
     results_free(&want), numbers_free(&n), tn_ctx_free(ctx);
 }
 
-/* ---- dropout --------------------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
-/* The op with a stream of our own, and the dropout op on ones with the same: the masks must agree. */
+/* The op with a stream of our own, and the dropout op on ones with the same: the masks must
+ * agree. */
 static void check_dropout(tn_ctx *ctx, const problem *p)
 {
     numbers   n = numbers_of(p);
@@ -478,11 +510,13 @@ static void check_dropout(tn_ctx *ctx, const problem *p)
     out[0] = tn_apply(&tn_op_attention, in, 3 + p->is_packed, &attrs);
     n.kept = calloc((size_t)size + 1, sizeof(double));
     CHECK_INT(tn_grad(out[0], x.dy, wrt, 3, out + 1), TN_OK);
-    tn_program *program = tn_compile(g, (tn_node *[]){ out[0], out[1], out[2], out[3], mask }, 5, NULL);
+    tn_program *program = tn_compile(g, (tn_node *[]){ out[0], out[1], out[2], out[3], mask }, 5,
+                                     NULL);
     CHECK_MSG(program && tn_run(program) == TN_OK, "%s", tn_error(ctx));
     if (program) {
         results got = results_new(p);
-        for (int i = 0; i < 4; i++) to_double(got.out[i], tn_output(program, i), got.size[i], TN_F64);
+        for (int i = 0; i < 4; i++)
+            to_double(got.out[i], tn_output(program, i), got.size[i], TN_F64);
         to_double(n.kept, tn_output(program, 4), size, TN_F64);
         results want = naive(p, &n);
         check_close("dropout", &got, &want, 1e-12);
@@ -498,7 +532,8 @@ TEST(attention, drops_what_the_dropout_op_drops)
         { 2, 40, 64, 2, 2, 8, 8, .p = 0.1, .range = 1 },
         { 2, 33, 71, 3, 3, 8, 8, .p = 0.5, .causal = true, .range = 1 },
         { 1, 70, 300, 2, 1, 8, 8, .p = 0.9, .range = 1 },
-        { 3, 60, 60, 2, 2, 8, 8, .p = 0.3, .causal = true, .is_packed = true, .lengths = { 30, 4, 20 }, .range = 1 },
+        { 3, 60, 60, 2, 2, 8, 8, .p = 0.3, .causal = true, .is_packed = true,
+          .lengths = { 30, 4, 20 }, .range = 1 },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) check_dropout(ctx, &list[i]);
     tn_ctx_free(ctx);
@@ -518,7 +553,7 @@ TEST(attention, evaluation_drops_nothing)
     results_free(&want), numbers_free(&n), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
-/* ---- bits ---------------------------------------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 static void check_bits(const char *what, tn_ctx_options a, tn_ctx_options b)
 {
@@ -531,7 +566,8 @@ static void check_bits(const char *what, tn_ctx_options a, tn_ctx_options b)
             p.p = i % 2 ? 0.2 : 0;
             CHECK_INT(run(&p, &n, one, d ? TN_F32 : TN_F64, false, &x), TN_OK);
             CHECK_INT(run(&p, &n, two, d ? TN_F32 : TN_F64, false, &y), TN_OK);
-            CHECK_MSG(same_bits(&x, &y), "%s: %s, %s: other bits", what, cases[i].name, d ? "f32" : "f64");
+            CHECK_MSG(same_bits(&x, &y), "%s: %s, %s: other bits", what, cases[i].name,
+                      d ? "f32" : "f64");
             results_free(&x), results_free(&y), numbers_free(&n);
         }
     tn_ctx_free(one), tn_ctx_free(two);
@@ -539,23 +575,27 @@ static void check_bits(const char *what, tn_ctx_options a, tn_ctx_options b)
 
 TEST(attention, threads_change_no_bit)
 {
-    check_bits("1 and 2 threads", (tn_ctx_options){ .threads = 1 }, (tn_ctx_options){ .threads = 2 });
-    check_bits("1 and 3 threads", (tn_ctx_options){ .threads = 1 }, (tn_ctx_options){ .threads = 3 });
+    check_bits("1 and 2 threads", (tn_ctx_options){ .threads = 1 },
+               (tn_ctx_options){ .threads = 2 });
+    check_bits("1 and 3 threads", (tn_ctx_options){ .threads = 1 },
+               (tn_ctx_options){ .threads = 3 });
 }
 
 TEST(attention, avx2_and_avx512_give_the_same_bits)
 {
     if (tn_cpu_detect() < TN_CPU_AVX512) SKIP("this CPU has no AVX-512");
-    check_bits("AVX2 and AVX-512", (tn_ctx_options){ .cpu = TN_CPU_AVX2 }, (tn_ctx_options){ .cpu = TN_CPU_AVX512 });
+    check_bits("AVX2 and AVX-512", (tn_ctx_options){ .cpu = TN_CPU_AVX2 },
+               (tn_ctx_options){ .cpu = TN_CPU_AVX512 });
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Kernels write where they should and nowhere else: rows lie apart, with marks between them. */
 static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int64_t tk, int64_t dh, int64_t dv)
 {
     const int64_t size = is_f32 ? 4 : 8, gap = 3, qr = dh + gap, vr = dv + gap;
-    const int64_t bytes[] = { tq * vr * size, tq * size, tq * qr * size, tk * qr * size, tk * vr * size };
+    const int64_t bytes[] = { tq * vr * size, tq * size, tq * qr * size, tk * qr * size,
+                              tk * vr * size };
     const int64_t row[] = { vr, 1, qr, qr, vr }, used[] = { dv, 1, dh, dh, dv };
     const problem p = { 1, tq, tk, 1, 1, dh, dv, .range = 1 };
     numbers       n = numbers_of(&p);
@@ -563,16 +603,22 @@ static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int
     void         *in[4];
     const double *from[4] = { n.q, n.k, n.v, n.dy };
     const int64_t count[4] = { tq * dh, tk * dh, tk * dv, tq * dv };
-    for (int i = 0; i < 5; i++) out[i] = malloc((size_t)bytes[i] + 64), memset(out[i], 0xa5, (size_t)bytes[i] + 64);
+    for (int i = 0; i < 5; i++)
+        out[i] = malloc((size_t)bytes[i] + 64), memset(out[i], 0xa5, (size_t)bytes[i] + 64);
     for (int i = 0; i < 4; i++) {
         in[i] = malloc((size_t)(count[i] * size) + 1);
         for (int64_t e = 0; e < count[i]; e++)
-            is_f32 ? (void)(((float *)in[i])[e] = (float)from[i][e]) : (void)(((double *)in[i])[e] = from[i][e]);
+            is_f32 ? (void)(((float *)in[i])[e] = (float)from[i][e])
+                : (void)(((double *)in[i])[e] = from[i][e]);
     }
-    tn__attention a = { .tq = tq, .tk = tk, .dh = dh, .dv = dv, .q = in[0], .k = in[1], .v = in[2], .q_row = dh, .k_row = dh,
-                        .v_row = dv, .scale = 0.3, .diagonal = 0, .y = out[0], .lse = out[1], .y_row = vr, .dy = in[3],
-                        .dy_row = dv, .dq = out[2], .dk = out[3], .dv_out = out[4], .dq_row = qr, .dk_row = qr, .dv_row = vr };
-    size_t forward = tn__attention_scratch(&a, size), backward = tn__attention_grad_scratch(&a, size);
+    tn__attention a = { .tq = tq, .tk = tk, .dh = dh, .dv = dv, .q = in[0], .k = in[1], .v = in[2],
+                        .q_row = dh, .k_row = dh,
+                        .v_row = dv, .scale = 0.3, .diagonal = 0, .y = out[0], .lse = out[1],
+                        .y_row = vr, .dy = in[3],
+                        .dy_row = dv, .dq = out[2], .dk = out[3], .dv_out = out[4], .dq_row = qr,
+                        .dk_row = qr, .dv_row = vr };
+    size_t forward = tn__attention_scratch(&a, size),
+        backward = tn__attention_grad_scratch(&a, size);
     size_t most = (forward > backward ? forward : backward) / 64 * 64 + 64;
     uint8_t *scratch = aligned_alloc(64, most + 64);
     memset(scratch + most, 0xa5, 64);
@@ -582,7 +628,8 @@ static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int
         int64_t wrong = 0;
         for (int64_t b = 0; b < bytes[i] + 64; b++)
             if (b >= bytes[i] || b / size % row[i] >= used[i]) wrong += out[i][b] != 0xa5;
-        CHECK_MSG(wrong == 0, "output %d of [%d, %d] x [%d, %d]: %d bytes beside it written", i, (int)tq, (int)dh, (int)tk,
+        CHECK_MSG(wrong == 0, "output %d of [%d, %d] x [%d, %d]: %d bytes beside it written", i,
+                  (int)tq, (int)dh, (int)tk,
                   (int)dv, (int)wrong);
         free(out[i]);
     }
@@ -606,7 +653,7 @@ TEST(attention, kernels_write_their_outputs_alone)
     }
 }
 
-/* ---- errors ---------------------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 TEST(attention, bad_lengths_and_offsets_are_refused_when_run)
 {
@@ -615,10 +662,13 @@ TEST(attention, bad_lengths_and_offsets_are_refused_when_run)
         int32_t     bad[4];
         const char *message;
     } list[] = {
-        { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { 4, 5 }, "k_lengths[1] = 5 is not in [0, 4]" },
+        { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { 4, 5 },
+          "k_lengths[1] = 5 is not in [0, 4]" },
         { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { -1, 2 }, "k_lengths[0] = -1" },
-        { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, 3 }, "q_offsets[2] = 7 is not in [4, 6]" },
-        { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, -2 }, "q_offsets[2] = 2 is not in [4, 6]" },
+        { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, 3 },
+          "q_offsets[2] = 7 is not in [4, 6]" },
+        { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, -2 },
+          "q_offsets[2] = 2 is not in [4, 6]" },
     };
     tn_ctx *ctx = tn_ctx_new(NULL);
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
@@ -638,21 +688,27 @@ TEST(attention, masks_that_do_not_fit_are_refused_when_built)
 {
     tn_ctx   *ctx = tn_ctx_new(NULL);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *q = tn_full(g, TN_F32, TN_SHAPE(2, 3, 1, 4), 1), *k = tn_full(g, TN_F32, TN_SHAPE(2, 5, 1, 4), 1);
-    tn_node  *packed = tn_full(g, TN_F32, TN_SHAPE(6, 1, 4), 1), *offsets = tn_full(g, TN_I32, TN_SHAPE(3), 0);
+    tn_node  *q = tn_full(g, TN_F32, TN_SHAPE(2, 3, 1, 4), 1),
+        *k = tn_full(g, TN_F32, TN_SHAPE(2, 5, 1, 4), 1);
+    tn_node  *packed = tn_full(g, TN_F32, TN_SHAPE(6, 1, 4), 1),
+        *offsets = tn_full(g, TN_I32, TN_SHAPE(3), 0);
     const struct {
         tn_node          *q, *k;
         tn_attention_mask mask;
         const char       *message;
     } list[] = {
-        { q, k, { .keep = tn_full(g, TN_BOOL, TN_SHAPE(4, 5), 1) }, "keep [1,1,4,5] does not broadcast to [2,1,3,5]" },
+        { q, k, { .keep = tn_full(g, TN_BOOL, TN_SHAPE(4, 5), 1) },
+          "keep [1,1,4,5] does not broadcast to [2,1,3,5]" },
         { q, k, { .keep = tn_full(g, TN_F32, TN_SHAPE(2, 5), 1) }, "keep must be bool" },
         { q, k, { .bias = tn_full(g, TN_F64, TN_SHAPE(3, 5), 1) }, "bias must be f32, not f64" },
         { q, k, { .k_lengths = tn_full(g, TN_I32, TN_SHAPE(3), 1) }, "k_lengths must be [2]" },
         { q, k, { .k_offsets = offsets }, "k_offsets without q_offsets" },
-        { packed, packed, { .q_offsets = offsets, .keep = tn_full(g, TN_BOOL, TN_SHAPE(1, 6), 1) }, "packed rows take no keep" },
-        { packed, packed, { .q_offsets = tn_full(g, TN_I64, TN_SHAPE(3), 0) }, "q_offsets must be i32" },
-        { packed, tn_full(g, TN_F32, TN_SHAPE(7, 1, 4), 1), { .q_offsets = offsets }, "6 rows of q and 7 of k without k_offsets" },
+        { packed, packed, { .q_offsets = offsets, .keep = tn_full(g, TN_BOOL, TN_SHAPE(1, 6), 1) },
+          "packed rows take no keep" },
+        { packed, packed, { .q_offsets = tn_full(g, TN_I64, TN_SHAPE(3), 0) },
+          "q_offsets must be i32" },
+        { packed, tn_full(g, TN_F32, TN_SHAPE(7, 1, 4), 1), { .q_offsets = offsets },
+          "6 rows of q and 7 of k without k_offsets" },
         { packed, packed, { 0 }, "packed with q_offsets" },
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
@@ -661,7 +717,8 @@ TEST(attention, masks_that_do_not_fit_are_refused_when_built)
         tn_clear_error(ctx);
     }
     CHECK(!tn_attention(NULL, k, k, NULL, NULL) && !*tn_error(ctx)); /* NULL passes through */
-    CHECK(!tn_attention_with_weights(packed, packed, packed, &(tn_attention_mask){ .q_offsets = offsets }, NULL, NULL));
+    CHECK(!tn_attention_with_weights(packed, packed, packed,
+                                     &(tn_attention_mask){ .q_offsets = offsets }, NULL, NULL));
     CHECK_CONTAINS(tn_error(ctx), "not for packed rows");
     tn_graph_free(g), tn_ctx_free(ctx);
 }
@@ -675,10 +732,12 @@ TEST(attention, keep_of_rank_two)
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
     tn_node  *mask = tn_constant(g, TN_BOOL, TN_SHAPE(3, 3), keep);
     for (int b = 1; b <= 3; b += 2) {
-        tn_node *x = tn_constant(g, TN_F64, TN_SHAPE(b, 3, 1, 1), v), *y = tn_attention(x, x, x, &(tn_attention_mask){ .keep = mask }, NULL);
+        tn_node *x = tn_constant(g, TN_F64, TN_SHAPE(b, 3, 1, 1), v),
+            *y = tn_attention(x, x, x, &(tn_attention_mask){ .keep = mask }, NULL);
         double   got[9];
         CHECK_INT(tn_eval(y, got, (size_t)b * 24), TN_OK);
-        for (int i = 0; i < 3 * b; i++) CHECK_NEAR(got[i], b == 1 ? v[i] : v[i / 3 * 3 + i / 3], 1e-15);
+        for (int i = 0; i < 3 * b; i++)
+            CHECK_NEAR(got[i], b == 1 ? v[i] : v[i / 3 * 3 + i / 3], 1e-15);
     }
     tn_graph_free(g), tn_ctx_free(ctx);
 }

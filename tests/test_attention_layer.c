@@ -62,24 +62,31 @@ TEST(attention, self_is_torchs)
     CHECK_TORCH(self, tn_attention_apply(&l, x, x, NULL));
     CHECK_TORCH(self, tn_attention_apply(&l, x, NULL, &(tn_attention_mask){ 0 }));
     CHECK_TORCH(causal, tn_attention_apply(&l, x, x, &(tn_attention_mask){ .causal = true }));
-    CHECK_TORCH(pad, tn_attention_apply(&l, x, x, &(tn_attention_mask){ .keep = tn_constant(b.g, TN_BOOL, TN_SHAPE(2, 3), keep) }));
-    CHECK_TORCH(pad, tn_attention_apply(&l, x, x, &(tn_attention_mask){ .k_lengths = tn_constant(b.g, TN_I32, TN_SHAPE(2), lengths) }));
+    CHECK_TORCH(pad, tn_attention_apply(&l, x, x, &(tn_attention_mask){ .keep = tn_constant(b.g,
+        TN_BOOL, TN_SHAPE(2, 3), keep) }));
+    CHECK_TORCH(pad, tn_attention_apply(&l, x, x,
+                                        &(tn_attention_mask){ .k_lengths = tn_constant(b.g, TN_I32,
+                                        TN_SHAPE(2), lengths) }));
     y = tn_attention_apply_weights(&l, x, x, NULL, &weights);
     CHECK_TORCH(self, y);
     check_values("weights", tn_select(tn_select(weights, 0, 1), 0, 1), torch_weights, 9, 1e-14);
     /* other ranks */
     CHECK_TORCH(self, tn_attention_apply(&l, tn_reshape(x, TN_SHAPE(1, 2, 3, 4)), NULL, NULL));
-    check_values("one sequence", tn_attention_apply(&l, tn_select(x, 0, 1), NULL, NULL), torch_self + 12, 12, 1e-14);
+    check_values("one sequence", tn_attention_apply(&l, tn_select(x, 0, 1), NULL, NULL),
+                 torch_self + 12, 12, 1e-14);
     bench_free(&b);
 }
 
 TEST(attention, cross_is_torchs)
 {
     bench              b = bench_new();
-    tn_attention_layer l = tn_attention_new(b.p, "cross", 4, 2, &(tn_attention_layer_options){ .is_cross = true, .d_memory = 6 });
+    tn_attention_layer l = tn_attention_new(b.p, "cross", 4, 2,
+                                            &(tn_attention_layer_options){ .is_cross = true,
+                                                                           .d_memory = 6 });
     fill(l.q.w, 1, 0.8), fill(l.q.b, 2, 0.3), fill(l.kv.w, 1.5, 0.6), fill(l.kv.b, 2.5, 0.3);
     fill(l.out.w, 3, 0.7), fill(l.out.b, 4, 0.2);
-    tn_node *x = filled(b.g, TN_SHAPE(2, 3, 4), 0.1), *memory = filled(b.g, TN_SHAPE(2, 4, 6), 0.5), *k, *v;
+    tn_node *x = filled(b.g, TN_SHAPE(2, 3, 4), 0.1), *memory = filled(b.g, TN_SHAPE(2, 4, 6), 0.5),
+        *k, *v;
     CHECK_TORCH(cross, tn_attention_apply(&l, x, memory, NULL));
     CHECK_INT(tn_attention_keys(&l, memory, &k, &v), TN_OK);
     CHECK_TORCH(cross, tn_attention_apply_keys(&l, x, k, v, NULL));
@@ -93,11 +100,13 @@ TEST(attention, packed_is_padded)
     const int32_t      offsets[] = { 0, 3, 5, 6 };
     tn_node           *x = filled(b.g, TN_SHAPE(6, 4), 0.3);
     for (int causal = 0; causal < 2; causal++) {
-        tn_attention_mask mask = { .causal = causal, .q_offsets = tn_constant(b.g, TN_I32, TN_SHAPE(4), offsets) };
+        tn_attention_mask mask = { .causal = causal,
+                                   .q_offsets = tn_constant(b.g, TN_I32, TN_SHAPE(4), offsets) };
         tn_node          *y = tn_attention_apply(&l, x, x, &mask);
         for (int s = 0; s < 3; s++)
             check_same("segment", tn_slice(y, 0, offsets[s], offsets[s + 1], 1),
-                       tn_attention_apply(&l, tn_slice(x, 0, offsets[s], offsets[s + 1], 1), NULL, &(tn_attention_mask){ .causal = causal }), 1e-14);
+                       tn_attention_apply(&l, tn_slice(x, 0, offsets[s], offsets[s + 1], 1), NULL,
+                                          &(tn_attention_mask){ .causal = causal }), 1e-14);
     }
     bench_free(&b);
 }
@@ -106,19 +115,23 @@ TEST(attention, packed_is_padded)
 TEST(attention, grouped_heads)
 {
     bench              b = bench_new();
-    tn_attention_layer l = tn_attention_new(b.p, "few", 8, 4, &(tn_attention_layer_options){ .n_kv_heads = 2 });
+    tn_attention_layer l = tn_attention_new(b.p, "few", 8, 4,
+                                            &(tn_attention_layer_options){ .n_kv_heads = 2 });
     tn_attention_layer m = tn_attention_new(b.p, "all", 8, 4, NULL);
     fill(l.qkv.w, 1, 0.5), fill(l.qkv.b, 2, 0.3), fill(l.out.w, 3, 0.7);
     CHECK_INT(tn_dim(l.qkv.w, 1), 16);
     tn_variable_set(m.out.w, tn_variable_data(l.out.w), tn_variable_bytes(l.out.w));
     for (int row = 0; row < 9; row++) { /* 8 of the weights, and the bias */
-        double *to = (double *)tn_variable_data(row < 8 ? m.qkv.w : m.qkv.b) + (row < 8 ? row * 24 : 0);
-        double *from = (double *)tn_variable_data(row < 8 ? l.qkv.w : l.qkv.b) + (row < 8 ? row * 16 : 0);
+        double *to = (double *)tn_variable_data(row < 8 ? m.qkv.w : m.qkv.b) + (row < 8 ? row * 24
+                                                                                : 0);
+        double *from = (double *)tn_variable_data(row < 8 ? l.qkv.w : l.qkv.b) + (row < 8 ? row * 16
+                                                                                  : 0);
         for (int c = 0; c < 24; c++) /* q as it is; head h of k and v is head h / 2 */
             to[c] = c < 8 ? from[c] : from[8 + (c - 8) / 8 * 4 + (c % 8) / 4 * 2 + c % 2];
     }
     tn_node *x = filled(b.g, TN_SHAPE(2, 3, 8), 0.2);
-    check_same("grouped", tn_attention_apply(&l, x, x, NULL), tn_attention_apply(&m, x, x, NULL), 1e-14);
+    check_same("grouped", tn_attention_apply(&l, x, x, NULL), tn_attention_apply(&m, x, x, NULL),
+               1e-14);
     bench_free(&b);
 }
 
@@ -128,11 +141,13 @@ TEST(attention, wrong_sizes_are_refused)
     CHECK(tn_attention_new(b.p, "a", 10, 4, NULL).out.w == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), "attention a: d_model 10 is not a multiple of 4 heads");
     tn_clear_error(b.ctx);
-    CHECK(tn_attention_new(b.p, "a", 8, 4, &(tn_attention_layer_options){ .n_kv_heads = 3 }).out.w == NULL);
+    CHECK(tn_attention_new(b.p, "a", 8, 4,
+                           &(tn_attention_layer_options){ .n_kv_heads = 3 }).out.w == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), "3 key heads do not divide 4 heads");
     tn_clear_error(b.ctx);
     tn_attention_layer l = self_layer(&b);
-    tn_node           *x = filled(b.g, TN_SHAPE(2, 3, 4), 0.1), *other = filled(b.g, TN_SHAPE(2, 3, 4), 0.2);
+    tn_node           *x = filled(b.g, TN_SHAPE(2, 3, 4), 0.1),
+        *other = filled(b.g, TN_SHAPE(2, 3, 4), 0.2);
     CHECK(tn_attention_apply(&l, x, other, NULL) == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), ".is_cross");
     tn_clear_error(b.ctx);
@@ -164,7 +179,8 @@ TEST(attention, decoding_is_causal_attention)
         CHECK_INT(tn_feed(step, x, row, sizeof row), TN_OK);
         CHECK_INT(tn_run(step), TN_OK);
         const double *y = tn_output(step, 0);
-        for (int i = 0; i < 8; i++) CHECK_NEAR(y[i], torch_causal[i / 4 * 12 + t * 4 + i % 4], 1e-14);
+        for (int i = 0; i < 8; i++)
+            CHECK_NEAR(y[i], torch_causal[i / 4 * 12 + t * 4 + i % 4], 1e-14);
     }
     CHECK_INT(tn_run(step), TN_ERR_INDEX); /* the cache is full */
     tn_clear_error(b.ctx);
@@ -179,7 +195,8 @@ TEST(attention, decoding_follows_parents)
     tn_params         *state = tn_params_new(b.ctx, TN_F64);
     tn_attention_cache cache = tn_attention_cache_new(state, "self", &l, 2, 4);
     tn_node           *position = tn_buffer(state, "position", TN_I32, TN_SCALAR), *out[4];
-    tn_node           *x = tn_input(b.g, "x", TN_F64, TN_SHAPE(2, 1, 4)), *parents = tn_input(b.g, "parents", TN_I32, TN_SHAPE(2));
+    tn_node           *x = tn_input(b.g, "x", TN_F64, TN_SHAPE(2, 1, 4)),
+        *parents = tn_input(b.g, "parents", TN_I32, TN_SHAPE(2));
     out[0] = tn_attention_decode(&l, x, &cache, position, parents, out + 1);
     out[3] = tn_assign(position, tn_add_scalar(tn_read(b.g, position), 1));
     tn_program *step = tn_compile(b.g, out, 4, NULL);
@@ -201,7 +218,8 @@ TEST(attention, decoding_follows_parents)
     tn_graph *g = tn_graph_new(b.ctx, TN_EVAL);
     tn_node  *all = tn_constant(g, TN_F64, TN_SHAPE(2, 4, 4), seen);
     tn_node  *y = tn_attention_apply(&l, all, all, &(tn_attention_mask){ .causal = true });
-    check_values("the last position", tn_contiguous(tn_select(y, 1, 3)), tn_output(step, 0), 8, 1e-14);
+    check_values("the last position", tn_contiguous(tn_select(y, 1, 3)), tn_output(step, 0), 8,
+                 1e-14);
     tn_program_free(step), tn_graph_free(g), tn_params_free(state), bench_free(&b);
 }
 

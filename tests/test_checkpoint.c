@@ -1,5 +1,5 @@
-/* Safetensors files and checkpoints: round trips, hostile files, saving that keeps the old file, and
- * a training that goes on from its file as if it had never stopped. */
+/* Safetensors files and checkpoints: round trips, hostile files, saving that keeps the old file,
+ * and a training that goes on from its file as if it had never stopped. */
 #include "check.h"
 #include "failing.h"
 #include "libtensor.h"
@@ -16,7 +16,8 @@ static char directory[200], path_text[4][256];
 static const char *path_of(int i)
 {
     const char *tmp = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/tn_checkpoint_%ld", tmp ? tmp : "/tmp", (long)getpid());
+    snprintf(directory, sizeof directory, "%s/tn_checkpoint_%ld", tmp ? tmp : "/tmp",
+             (long)getpid());
     mkdir(directory, 0700);
     snprintf(path_text[i], sizeof path_text[i], "%s/%d.safetensors", directory, i);
     return path_text[i];
@@ -32,7 +33,8 @@ static const char *file_of(int i, const void *bytes, size_t n)
 {
     remove(path_of(i)); /* some file systems sync what is written over an older file */
     FILE *f = fopen(path_of(i), "wb");
-    if (!f || fwrite(bytes, 1, n, f) != n) check_fail(__FILE__, __LINE__, "cannot write %s", path_of(i));
+    if (!f || fwrite(bytes, 1, n, f) != n)
+        check_fail(__FILE__, __LINE__, "cannot write %s", path_of(i));
     if (f) fclose(f);
     return path_text[i];
 }
@@ -67,7 +69,8 @@ TEST(safetensors, every_dtype_and_rank)
     }
     e[n++] = (tn_safetensors_entry){ "scalar", { TN_F64, TN_SCALAR }, numbers };
     e[n++] = (tn_safetensors_entry){ "empty", { TN_F32, TN_SHAPE(4, 0, 3) }, NULL };
-    e[n++] = (tn_safetensors_entry){ "rank8", { TN_U8, TN_SHAPE(1, 2, 1, 2, 1, 2, 1, 2) }, numbers };
+    e[n++] = (tn_safetensors_entry){ "rank8", { TN_U8, TN_SHAPE(1, 2, 1, 2, 1, 2, 1, 2) },
+                                     numbers };
     CHECK_INT(tn_safetensors_write(ctx, path_of(0), e, n, NULL, 0), TN_OK);
     tn_safetensors *f = tn_safetensors_open(ctx, path_of(0));
     CHECK_STR(tn_error(ctx), "");
@@ -78,7 +81,8 @@ TEST(safetensors, every_dtype_and_rank)
         int           at = tn_safetensors_find(f, e[i].name);
         tn_type       t = tn_safetensors_type(f, at);
         size_t        bytes = (size_t)tn_shape_size(&t.shape) * tn_dtype_size(t.dtype);
-        CHECK_MSG(at >= 0 && t.dtype == e[i].type.dtype && tn_shape_equal(&t.shape, &e[i].type.shape),
+        CHECK_MSG(at >= 0 && t.dtype == e[i].type.dtype &&
+                  tn_shape_equal(&t.shape, &e[i].type.shape),
                   "%s: another type", e[i].name);
         CHECK_STR(tn_safetensors_name(f, at), e[i].name);
         CHECK_INT(tn_safetensors_read(f, at, got, bytes), TN_OK);
@@ -98,7 +102,8 @@ TEST(safetensors, every_dtype_and_rank)
 TEST(safetensors, texts)
 {
     static const tn_metadata texts[] = {
-        { "plain", "text" }, { "quotes \"\\/", "a \"b\" \\ c" }, { "lines", "one\ntwo\r\n\tthree\x01\x1f" },
+        { "plain", "text" }, { "quotes \"\\/", "a \"b\" \\ c" },
+            { "lines", "one\ntwo\r\n\tthree\x01\x1f" },
         { "unicode \xc3\xa9", "\xe2\x82\xac \xf0\x9f\x98\x80" }, { "", "" },
     };
     tn_ctx *ctx = new_ctx(1);
@@ -129,7 +134,8 @@ static const char other_header[] =
     "\"a\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
     "\"b.weight\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[8,16]},"
     "\"\\u00e9\\ud83d\\ude00\\n\":{\"shape\":[], \"data_offsets\":[16,18] ,\"dtype\":\"BF16\"}}     ";
-static const unsigned char other_numbers[18] = { 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0x80, 0x3f };
+static const unsigned char other_numbers[18] = { 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0, 0,
+                                                 0xc0, 0x80, 0x3f };
 
 TEST(safetensors, files_of_others)
 {
@@ -145,7 +151,8 @@ TEST(safetensors, files_of_others)
     uint16_t c = 0;
     CHECK_INT(tn_safetensors_read(f, tn_safetensors_find(f, "a"), &a, 8), TN_OK);
     CHECK_INT(tn_safetensors_read(f, tn_safetensors_find(f, "b.weight"), b, 8), TN_OK);
-    CHECK_INT(tn_safetensors_read(f, tn_safetensors_find(f, "\xc3\xa9\xf0\x9f\x98\x80\n"), &c, 2), TN_OK);
+    CHECK_INT(tn_safetensors_read(f, tn_safetensors_find(f, "\xc3\xa9\xf0\x9f\x98\x80\n"), &c, 2),
+              TN_OK);
     CHECK_INT(a, 7);
     CHECK_NEAR(b[0], 1, 0);
     CHECK_NEAR(b[1], -2, 0);
@@ -227,7 +234,8 @@ TEST(safetensors, bytes_moved)
         memcpy(changed, file, n);
         for (int k = 0; k < 1 + i % 4; k++) { /* copies a piece of the header over another */
             random = random * 6364136223846793005u + 1442695040888963407u;
-            size_t from = 8 + (random >> 20) % 200, to = 8 + (random >> 36) % 200, length = 1 + (random >> 54) % 40;
+            size_t from = 8 + (random >> 20) % 200, to = 8 + (random >> 36) % 200,
+                length = 1 + (random >> 54) % 40;
             memmove(changed + to, changed + from, length);
         }
         survives(ctx, file_of(0, changed, n));
@@ -267,7 +275,8 @@ TEST(safetensors, refused_with_a_reason)
         { ONE("F32", "[2]", "[0,4]"), 4, "data_offsets do not fit dtype and shape" },
         { ONE("U8", "[1]", "[1,0]"), 1, "data_offsets outside of the file" },
         { ONE("U8", "[9]", "[0,9]"), 8, "data_offsets outside of the file" },
-        { ONE("U8", "[1]", "[9223372036854775807,9223372036854775808]"), 1, "data_offsets outside" },
+        { ONE("U8", "[1]", "[9223372036854775807,9223372036854775808]"), 1,
+          "data_offsets outside" },
         { ONE("U8", "[1]", "[0,99999999999999999999]"), 1, "a number over 2^63" },
         { ONE("U8", "[99999999999999999999]", "[0,1]"), 1, "a number over 2^63" },
         { ONE("U8", "[140737488355328]", "[0,1]"), 1, "a dimension over 2^46" },
@@ -292,8 +301,10 @@ TEST(safetensors, refused_with_a_reason)
         CHECK_CONTAINS(tn_error(ctx), "offset ");
         tn_clear_error(ctx);
     }
-    static const uint64_t lengths[] = { 1, 100, UINT64_MAX, UINT64_MAX - 7, (uint64_t)1 << 63, 101 << 20 };
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) { /* of the header, in a file of 8 */
+    static const uint64_t lengths[] = { 1, 100, UINT64_MAX, UINT64_MAX - 7, (uint64_t)1 << 63,
+                                        101 << 20 };
+    /* of the header, in a file of 8 */
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         for (int k = 0; k < 8; k++) file[k] = (char)(lengths[i] >> 8 * k);
         CHECK(!tn_safetensors_open(ctx, file_of(0, file, 8)));
         CHECK_CONTAINS(tn_error(ctx), "does not fit a file of 8");
@@ -332,7 +343,8 @@ TEST(safetensors, refused_to_write)
         { { { "x", { TN_F32, TN_SHAPE(2, -1) }, x } }, 1, "x: [2,-1]" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        CHECK_INT(tn_safetensors_write(ctx, path_of(0), cases[i].e, cases[i].n, NULL, 0), TN_ERR_ARG);
+        CHECK_INT(tn_safetensors_write(ctx, path_of(0), cases[i].e, cases[i].n, NULL, 0),
+                  TN_ERR_ARG);
         CHECK_CONTAINS(tn_error(ctx), cases[i].message);
         CHECK_MSG(access(path_of(0), F_OK) != 0, "case %zu left a file", i);
         tn_clear_error(ctx);
@@ -341,7 +353,8 @@ TEST(safetensors, refused_to_write)
     tn_clear_error(ctx);
     CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, NULL, 1), TN_ERR_ARG);
     tn_clear_error(ctx);
-    CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, &(tn_metadata){ "key", NULL }, 1), TN_ERR_ARG);
+    CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, &(tn_metadata){ "key", NULL }, 1),
+              TN_ERR_ARG);
     tn_clear_error(ctx);
     CHECK_INT(tn_safetensors_write(ctx, NULL, &good, 1, NULL, 0), TN_ERR_ARG);
     CHECK_INT(tn_ctx_memory(ctx), 0);
@@ -373,7 +386,8 @@ TEST(checkpoint, floats_are_converted)
             CHECK_INT(tn_safetensors_write(ctx, path_of(0), &e, 1, NULL, 0), TN_OK);
             CHECK_INT(tn_checkpoint_load(path_of(0), p, NULL), TN_OK);
             for (int j = 0; j < 3; j++)
-                CHECK_NEAR(k ? ((double *)tn_variable_data(w))[j] : ((float *)tn_variable_data(w))[j], wide[j], 0);
+                CHECK_NEAR(k ? ((double *)tn_variable_data(w))[j]
+                           : ((float *)tn_variable_data(w))[j], wide[j], 0);
             tn_params_free(p);
         }
     CHECK_STR(tn_error(ctx), "");
@@ -477,7 +491,8 @@ static training training_new(int threads)
     training   t = { .ctx = new_ctx(threads) };
     t.p = tn_params_new(t.ctx, TN_F32);
     tn_linear l1 = tn_linear_new(t.p, "l1", 40, 70), l2 = tn_linear_new(t.p, "l2", 70, 3);
-    t.opt = tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.01, .clip_norm = 0.5, .ema_decay = 0.9 });
+    t.opt = tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.01, .clip_norm = 0.5,
+                                                   .ema_decay = 0.9 });
     tn_graph *g = tn_graph_new(t.ctx, TN_TRAIN);
     tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(33, 40));
     tn_node  *h = tn_dropout(tn_gelu(tn_linear_apply(&l1, x)), 0.3);
@@ -556,7 +571,8 @@ TEST(checkpoint, averages)
         char text[2] = { (char)('0' + i), 0 };
         tn_variable_fill(w, i * i);
         tn_variable_fill(n, 100 + i);
-        CHECK_INT(tn_checkpoint_save(path_of(i), p, NULL, &(tn_metadata){ "which", text }, 1), TN_OK);
+        CHECK_INT(tn_checkpoint_save(path_of(i), p, NULL, &(tn_metadata){ "which", text }, 1),
+                  TN_OK);
     }
     const char *paths[3] = { path_of(0), path_of(1), path_of(2) };
     CHECK_INT(tn_checkpoint_average(ctx, paths, 3, path_of(3)), TN_OK);
@@ -578,7 +594,8 @@ TEST(checkpoint, averages)
     remove(path_of(1));
     CHECK_INT(tn_checkpoint_average(ctx, paths, 3, path_of(3)), TN_ERR_IO);
     tn_clear_error(ctx);
-    CHECK_INT(tn_checkpoint_average(ctx, (const char *[]){ path_of(0), NULL }, 2, path_of(3)), TN_ERR_ARG);
+    CHECK_INT(tn_checkpoint_average(ctx, (const char *[]){ path_of(0), NULL }, 2, path_of(3)),
+              TN_ERR_ARG);
     tn_clear_error(ctx);
     CHECK_INT(tn_checkpoint_average(ctx, paths, 0, path_of(3)), TN_ERR_ARG);
     tn_params_free(p), tn_params_free(q);
@@ -613,7 +630,8 @@ static bool save_load_average(tn_ctx *ctx)
     tn_optimizer *opt = l.w && l.b ? tn_adam_new(p, NULL) : NULL;
     bool ok = opt && tn_checkpoint_save(path_of(0), p, opt, &(tn_metadata){ "a", "b" }, 1) == TN_OK &&
               tn_checkpoint_load(path_of(0), p, opt) == TN_OK &&
-              tn_checkpoint_average(ctx, (const char *[]){ path_of(0), path_of(0) }, 2, path_of(1)) == TN_OK;
+              tn_checkpoint_average(ctx, (const char *[]){ path_of(0), path_of(0) }, 2,
+                                    path_of(1)) == TN_OK;
     tn_optimizer_free(opt);
     tn_params_free(p);
     return ok;

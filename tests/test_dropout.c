@@ -1,6 +1,6 @@
 /* Dropout and random nodes: the mask is the documented sequence, bit by bit; it keeps the right
- * share; backward sees the mask of forward; nodes and runs differ; threads, levels and fusion do not
- * matter. */
+ * share; backward sees the mask of forward; nodes and runs differ; threads, levels and fusion do
+ * not matter. */
 #include "check.h"
 #include "libtensor.h"
 #include "tensor/kernels/dropout.h"
@@ -15,7 +15,8 @@ static tn_ctx *new_ctx(int threads, tn_cpu_level cpu)
 static uint32_t half_of(uint64_t key, uint64_t run, int64_t e)
 {
     int64_t  i = e / 2, block = i / 64 * 16 + i % 16;
-    uint32_t c[4] = { (uint32_t)block, (uint32_t)(block >> 32), (uint32_t)run, (uint32_t)(run >> 32) };
+    uint32_t c[4] = { (uint32_t)block, (uint32_t)(block >> 32), (uint32_t)run,
+                      (uint32_t)(run >> 32) };
     tn__philox4x32(c, (uint32_t)key, (uint32_t)(key >> 32));
     return c[i / 16 % 4] >> 16 * (e & 1) & 0xffff;
 }
@@ -42,10 +43,12 @@ static void check_mask(tn_ctx *ctx, tn_dtype dtype, tn_shape shape, double p)
         for (int64_t e = 0; e < n; e++) {
             bool   drop = half_of(key, 0, e) < tn__threshold16(p);
             double got = dtype == TN_F64 ? out[e] : (double)((float *)out)[e];
-            double want = drop ? 0 : dtype == TN_F64 ? 3 * (1 / (1 - p)) : (double)(3 * (float)(1 / (1 - p)));
+            double want = drop ? 0 : dtype == TN_F64 ? 3 * (1 / (1 - p))
+                : (double)(3 * (float)(1 / (1 - p)));
             wrong += got != want;
         }
-    CHECK_MSG(wrong == 0, "%d elements, p %g: expected the documented mask, %d differ", (int)n, p, wrong);
+    CHECK_MSG(wrong == 0, "%d elements, p %g: expected the documented mask, %d differ", (int)n, p,
+              wrong);
     free(out);
     tn_graph_free(g);
 }
@@ -97,7 +100,8 @@ TEST(dropout, backward_sees_the_mask_of_forward)
     enum { N = 5000 };
     tn_ctx   *ctx = new_ctx(2, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(N), 1), *out[2], *dy = tn_full(g, TN_F32, TN_SHAPE(N), 2);
+    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(N), 1), *out[2],
+        *dy = tn_full(g, TN_F32, TN_SHAPE(N), 2);
     out[0] = tn_dropout(x, 0.4);
     CHECK(tn_grad(out[0], dy, &x, 1, &out[1]) == TN_OK);
     tn_program *p = tn_compile(g, out, 2, NULL);
@@ -109,8 +113,8 @@ TEST(dropout, backward_sees_the_mask_of_forward)
     tn_ctx_free(ctx);
 }
 
-/* dx of z = dropout(relu(x)) is made from z alone: the program holds one mask, and x of either sign,
- * zero, dropped or kept gives what the two rules give one after the other. */
+/* dx of z = dropout(relu(x)) is made from z alone: the program holds one mask, and x of either
+ * sign, zero, dropped or kept gives what the two rules give one after the other. */
 TEST(dropout, behind_relu_backward_reads_the_dropped_result)
 {
     enum { N = 1000 };
@@ -121,14 +125,17 @@ TEST(dropout, behind_relu_backward_reads_the_dropped_result)
     char         text[4096] = "";
     int          masks = 0, wrong = 0;
     for (int i = 0; i < N; i++) in[i] = (float)(i % 7 - 3);
-    tn_node *x = tn_constant(g, TN_F32, TN_SHAPE(N), in), *dy = tn_full(g, TN_F32, TN_SHAPE(N), -2), *out[2];
+    tn_node *x = tn_constant(g, TN_F32, TN_SHAPE(N), in), *dy = tn_full(g, TN_F32, TN_SHAPE(N), -2),
+        *out[2];
     out[0] = tn_dropout(tn_relu(x), p);
     CHECK(tn_grad(out[0], dy, &x, 1, &out[1]) == TN_OK);
     tn_program *program = tn_compile(g, out, 2, NULL);
     REQUIRE(program && tn_run(program) == TN_OK);
-    const float *z = tn_output(program, 0), *dx = tn_output(program, 1), scale = (float)(1 / (1 - p));
+    const float *z = tn_output(program, 0), *dx = tn_output(program, 1),
+        scale = (float)(1 / (1 - p));
     for (int i = 0; i < N; i++) wrong += dx[i] != (z[i] > 0 ? -2 * scale : 0);
-    CHECK_MSG(wrong == 0, "%d of %d gradients differ from dy / (1 - p) where z > 0, else 0", wrong, N);
+    CHECK_MSG(wrong == 0, "%d of %d gradients differ from dy / (1 - p) where z > 0, else 0", wrong,
+              N);
     FILE *file = fmemopen(text, sizeof text - 1, "w");
     tn_program_dump(program, file);
     fclose(file);
@@ -144,7 +151,8 @@ TEST(dropout, nodes_scopes_and_runs_differ)
     enum { N = 1000 };
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(N), 1), *out[3] = { tn_dropout(x, 0.5), tn_dropout(x, 0.5) };
+    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(N), 1),
+        *out[3] = { tn_dropout(x, 0.5), tn_dropout(x, 0.5) };
     tn_node  *run = tn_variable_new(ctx, "run", TN_I64, TN_SCALAR);
     TN_SCOPE(g, "block") out[2] = tn_dropout(x, 0.5);
     tn_program *p = tn_compile(g, out, 3, &(tn_compile_options){ .run = run });
@@ -163,7 +171,9 @@ TEST(dropout, nodes_scopes_and_runs_differ)
     REQUIRE(tn_run(p) == TN_OK);
     y[0] = tn_output(p, 0);
     for (int i = 0; i < N; i++) same[3] += y[0][i] == first[i];
-    for (int k = 0; k < 3; k++) CHECK_MSG(abs(same[k] - N / 2) < 80, "masks %d: expected half alike, got %d of %d", k, same[k], N);
+    for (int k = 0; k < 3; k++)
+        CHECK_MSG(abs(same[k] - N / 2) < 80, "masks %d: expected half alike, got %d of %d", k,
+                  same[k], N);
     CHECK_INT(same[3], N); /* the same run: the same mask */
     free(first);
     tn_program_free(p);
@@ -184,11 +194,13 @@ TEST(dropout, fusion_and_threads_change_nothing)
         for (int apart = 0; apart < 2; apart++, n++) {
             tn_ctx   *ctx = new_ctx(threads, TN_CPU_AUTO);
             tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-            tn_node  *x = tn_matmul(tn_constant(g, TN_F32, TN_SHAPE(M, 8), a), tn_constant(g, TN_F32, TN_SHAPE(8, N), b));
+            tn_node  *x = tn_matmul(tn_constant(g, TN_F32, TN_SHAPE(M, 8), a),
+                                    tn_constant(g, TN_F32, TN_SHAPE(8, N), b));
             x = tn_add(tn_dropout(tn_affine(x, 2, 1), 0.3), tn_full(g, TN_F32, TN_SHAPE(N), 0.5));
             tn_program *p = tn_compile(g, &x, 1, &(tn_compile_options){ .no_fusion = apart });
             CHECK(p && tn_run(p) == TN_OK && tn_fetch(p, x, y[n], sizeof y[n]) == TN_OK);
-            CHECK_MSG(memcmp(y[n], y[0], sizeof y[0]) == 0, "%d threads, fusion %s: other bits", threads, apart ? "off" : "on");
+            CHECK_MSG(memcmp(y[n], y[0], sizeof y[0]) == 0, "%d threads, fusion %s: other bits",
+                      threads, apart ? "off" : "on");
             tn_program_free(p);
             tn_graph_free(g);
             tn_ctx_free(ctx);
@@ -199,7 +211,8 @@ TEST(dropout, is_its_input_where_nothing_drops)
 {
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *train = tn_graph_new(ctx, TN_TRAIN), *eval = tn_graph_new(ctx, TN_EVAL);
-    tn_node  *x = tn_full(train, TN_F32, TN_SHAPE(3), 1), *z = tn_full(eval, TN_F32, TN_SHAPE(3), 1);
+    tn_node  *x = tn_full(train, TN_F32, TN_SHAPE(3), 1),
+        *z = tn_full(eval, TN_F32, TN_SHAPE(3), 1);
     CHECK(tn_dropout(x, 0) == x && tn_dropout(x, 0.5) != x);
     CHECK(tn_dropout(z, 0.5) == z && tn_dropout(z, 0) == z);
     const double wrong[] = { 1, 1.5, -0.1, NAN };
@@ -230,7 +243,8 @@ TEST(random_nodes, have_their_moments)
                           : tn_random_uniform_node(g, TN_F32, TN_SHAPE(512, 512), -1, 3);
         double   mean = 0, var = 0, lo = INFINITY, hi = -INFINITY;
         if (!run_one(ctx, g, node, x, N * sizeof *x)) continue;
-        for (int i = 0; i < N; i++) mean += (double)x[i] / N, lo = fmin(lo, (double)x[i]), hi = fmax(hi, (double)x[i]);
+        for (int i = 0; i < N; i++)
+            mean += (double)x[i] / N, lo = fmin(lo, (double)x[i]), hi = fmax(hi, (double)x[i]);
         for (int i = 0; i < N; i++) var += ((double)x[i] - mean) * ((double)x[i] - mean) / N;
         CHECK_NEAR(mean, k ? 2 : 1, 0.03);
         CHECK_NEAR(var, k ? 9 : 16.0 / 12, k ? 0.15 : 0.02);

@@ -13,7 +13,8 @@ static char path[256];
 static const char *path_of(void)
 {
     const char *dir = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/tn_failures_%ld.safetensors", dir ? dir : "/tmp", (long)getpid());
+    snprintf(path, sizeof path, "%s/tn_failures_%ld.safetensors", dir ? dir : "/tmp",
+             (long)getpid());
     return path;
 }
 
@@ -25,7 +26,8 @@ typedef struct life {
     tn_translator  *translator;
 } life;
 
-static const int32_t sources[8] = { 4, 5, 6, 3, 7, 8, 3, 0 }, targets[8] = { 2, 6, 5, 4, 2, 8, 7, 0 },
+static const int32_t sources[8] = { 4, 5, 6, 3, 7, 8, 3, 0 },
+    targets[8] = { 2, 6, 5, 4, 2, 8, 7, 0 },
                      nexts[8] = { 6, 5, 4, 3, 8, 7, 3, 0 }, lengths[2] = { 4, 3 };
 
 static bool train(life *l, tn_ctx *ctx)
@@ -33,11 +35,13 @@ static bool train(life *l, tn_ctx *ctx)
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     tn_sequence   source = { .ids = tn_input(g, "source", TN_I32, TN_SHAPE(2, 4)),
                              .lengths = tn_input(g, "source_lengths", TN_I32, TN_SHAPE(2)) };
-    tn_sequence   target = { .ids = tn_input(g, "target", TN_I32, TN_SHAPE(2, 4)) }; /* causal: needs no lengths */
+    /* causal: needs no lengths */
+    tn_sequence   target = { .ids = tn_input(g, "target", TN_I32, TN_SHAPE(2, 4)) };
     tn_node      *next = tn_input(g, "next", TN_I32, TN_SHAPE(2, 4));
     tn_loss_parts loss = { 0 };
     tn_transformer_loss(l->model, &source, &target, next, 0.1, &loss);
-    l->step = tn_train_step_with(g, loss.sum, l->opt, &(tn_train_step_options){ .count = loss.count });
+    l->step = tn_train_step_with(g, loss.sum, l->opt,
+                                 &(tn_train_step_options){ .count = loss.count });
     tn_graph_free(g);
     bool ok = l->step && tn_feed_name(l->step, "source", sources, sizeof sources) == TN_OK &&
               tn_feed_name(l->step, "source_lengths", lengths, sizeof lengths) == TN_OK &&
@@ -53,14 +57,16 @@ static bool build(life *l, tn_ctx *ctx)
                                 .n_decoder = 1, .max_length = 8 };
     l->p = tn_params_new(ctx, TN_F32);
     l->model = tn_transformer_new(l->p, &c);
-    l->opt = l->model ? tn_adamw_new(l->p, &(tn_adamw_options){ .clip_norm = 1, .ema_decay = 0.9 }) : NULL;
+    l->opt = l->model ? tn_adamw_new(l->p, &(tn_adamw_options){ .clip_norm = 1, .ema_decay = 0.9 })
+        : NULL;
     return l->opt != NULL;
 }
 
 static bool translate(life *l)
 {
     static const int64_t at[] = { 0, 4, 7 };
-    l->translator = tn_translator_new(l->model, &(tn_translate_options){ .max_ratio = 1e-9, .max_extra = 2 });
+    l->translator = tn_translator_new(l->model,
+                                      &(tn_translate_options){ .max_ratio = 1e-9, .max_extra = 2 });
     return tn_translate(l->translator, sources, at, 2) != NULL;
 }
 

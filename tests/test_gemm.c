@@ -221,7 +221,8 @@ static bool is_fused(tn_cpu_level level)
 }
 
 /* Runs the case on one level and so many threads; want: the reference. */
-static void check_on(const gemm_case *t, const operands *given, const double *want, tn_cpu_level level, int threads)
+static void check_on(const gemm_case *t, const operands *given, const double *want,
+                     tn_cpu_level level, int threads)
 {
     operands      o = *given;
     const int64_t n = o.n_batch * t->m * t->n;
@@ -241,13 +242,14 @@ static void check_on(const gemm_case *t, const operands *given, const double *wa
     tn__gemm_run(ctx, &o.g, scratch);
     int64_t wrong = count_wrong(&o, want, tolerance, &worst), missed = 0;
     for (int64_t i = 0; i < n; i++) missed += v.count[i] != 1;
-    CHECK_MSG(wrong == 0, "%s, %s, %d threads: %lld elements differ, worst by %g, tolerance %g", text,
-              tn_cpu_level_name(level), threads, (long long)wrong, worst, tolerance);
+    CHECK_MSG(wrong == 0, "%s, %s, %d threads: %lld elements differ, worst by %g, tolerance %g",
+              text, tn_cpu_level_name(level), threads, (long long)wrong, worst, tolerance);
     CHECK_MSG(missed == 0 && v.wrong == 0,
               "%s, %s, %d threads: epilogue: %lld elements not covered once, %lld not final", text,
               tn_cpu_level_name(level), threads, (long long)missed, (long long)v.wrong);
     bool intact = true;
-    for (size_t i = 0; i < GUARD_BYTES; i++) intact &= (unsigned char)scratch[scratch_size + i] == 0xff;
+    for (size_t i = 0; i < GUARD_BYTES; i++)
+        intact &= (unsigned char)scratch[scratch_size + i] == 0xff;
     CHECK_MSG(intact, "%s: writes behind its scratch of %zu bytes", text, scratch_size);
     free(scratch);
     free(v.count);
@@ -265,7 +267,10 @@ static void run_levels(const gemm_case *t, int threads_mask, tn_cpu_level least)
     free(want), free(o.a), free(o.b), free(o.c);
 }
 
-static void run_case(const gemm_case *t, int threads_mask) { run_levels(t, threads_mask, TN_CPU_BASE); }
+static void run_case(const gemm_case *t, int threads_mask)
+{
+    run_levels(t, threads_mask, TN_CPU_BASE);
+}
 
 static const int64_t sizes[] = { 1, 2, 3, 5, 7, 13, 15, 16, 17, 31, 33, 63, 65, 100, 130 };
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
@@ -312,7 +317,8 @@ TEST(gemm, few_rows)
     for (int s = 0; s < 7; s++)
         for (int x = 0; x < 4; x++) {
             gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1],
-                            .k = shape[s][2], .ta = x == 1, .tb = x >= 2, .pad = x, .alpha = x == 2 ? 0.3 : 1 };
+                            .k = shape[s][2], .ta = x == 1, .tb = x >= 2, .pad = x,
+                            .alpha = x == 2 ? 0.3 : 1 };
             run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
         }
 }
@@ -393,10 +399,14 @@ TEST(gemm, nothing_to_do)
  * written behind the scratch, on machines other than this one. */
 TEST(gemm, caches_of_other_machines)
 {
-    static const tn__caches machine[] = { { 16 << 10, 128 << 10, 1 << 20 }, { 32 << 10, 512 << 10, 8 << 20 },
-                                          { 48 << 10, 2 << 20, 64 << 20 },  { 64 << 10, 4 << 20, 8 << 20 },
-                                          { 128 << 10, 16 << 20, 32 << 20 }, { 256 << 10, 128 << 10, 1 << 20 } };
-    static const int64_t    shape[][3] = { { 3900, 20, 512 }, { 70, 1300, 90 }, { 260, 130, 600 }, { 20, 400, 1100 } };
+    static const tn__caches machine[] = { { 16 << 10, 128 << 10, 1 << 20 },
+                                          { 32 << 10, 512 << 10, 8 << 20 },
+                                          { 48 << 10, 2 << 20, 64 << 20 },
+                                          { 64 << 10, 4 << 20, 8 << 20 },
+                                          { 128 << 10, 16 << 20, 32 << 20 },
+                                          { 256 << 10, 128 << 10, 1 << 20 } };
+    static const int64_t    shape[][3] = { { 3900, 20, 512 }, { 70, 1300, 90 }, { 260, 130, 600 },
+                                           { 20, 400, 1100 } };
     const tn_cpu_level      level = tn_cpu_detect();
     tn_ctx                 *ctx = context(level, 3);
     const tn__caches        own = tn__ctx_caches(ctx);

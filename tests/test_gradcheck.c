@@ -1,6 +1,6 @@
 /* Does the gradient check catch what it is there for? Deliberately wrong rules, each a mistake that
- * people make: a wrong sign, a wrong factor, a sum over the broadcast dimension left out, the rule of
- * one operand given to the other, a second derivative that is wrong where the first is right. */
+ * people make: a wrong sign, a wrong factor, a sum over the broadcast dimension left out, the rule
+ * of one operand given to the other, a second derivative that is wrong where the first is right. */
 #include "check.h"
 #include "libtensor.h"
 
@@ -13,14 +13,17 @@ static void right_rule(tn_vjp *c)
 {
     c->din[0] = tn_mul(c->dout[0], tn_scale(tn_square(c->in[0]), 3));
 }
+
 static void sign_rule(tn_vjp *c)
 {
     c->din[0] = tn_mul(c->dout[0], tn_scale(tn_square(c->in[0]), -3));
 }
+
 static void factor_rule(tn_vjp *c)
 {
     c->din[0] = tn_mul(c->dout[0], tn_scale(tn_square(c->in[0]), 3.001));
 }
+
 static void zero_rule(tn_vjp *c) { (void)c; }
 
 /* Right at order 1; but 3 x^2 is taken as a constant, so that order 2 is zero. */
@@ -34,6 +37,7 @@ static void right_product(tn_vjp *c)
     if (c->want[0]) c->din[0] = tn_mul(c->dout[0], c->in[1]);
     if (c->want[1]) c->din[1] = tn_mul(c->dout[0], c->in[0]);
 }
+
 static void swapped_product(tn_vjp *c)
 {
     if (c->want[0]) c->din[0] = tn_mul(c->dout[0], c->in[0]);
@@ -60,8 +64,8 @@ static tn_node *apply_one(tn_graph *g, tn_node *const *in, void *op)
 }
 
 /* The status of checking an op with this rule, and the message. */
-static tn_status check_rule(const char *name, int arity, void (*vjp)(tn_vjp *), int order, char *message,
-                            size_t size)
+static tn_status check_rule(const char *name, int arity, void (*vjp)(tn_vjp *), int order,
+                            char *message, size_t size)
 {
     tn_op op = { .name = name, .doc = "of a test", .arity = arity, .infer = same, .vjp = vjp,
                  .span = arity == 1 ? &cube_span : &product_span };
@@ -69,7 +73,8 @@ static tn_status check_rule(const char *name, int arity, void (*vjp)(tn_vjp *), 
     double  x[6] = { 0.5, -1.25, 2, 0.75, -0.3, 1.1 }, y[3] = { 0.7, -0.2, 1.3 };
     tn_type types[2] = { { TN_F64, TN_SHAPE(2, 3) }, { TN_F64, TN_SHAPE(3) } };
     const void *data[2] = { x, y };
-    tn_status s = tn_gradcheck(ctx, apply_one, &op, arity, types, data, &(tn_gradcheck_options){ .order = order }, NULL);
+    tn_status s = tn_gradcheck(ctx, apply_one, &op, arity, types, data,
+                               &(tn_gradcheck_options){ .order = order }, NULL);
     snprintf(message, size, "%s", tn_error(ctx));
     tn_ctx_free(ctx);
     return s;
@@ -98,8 +103,10 @@ TEST(gradcheck, wrong_rules_are_caught)
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char      message[600];
-        tn_status s = check_rule(wrong[i].name, wrong[i].arity, wrong[i].vjp, wrong[i].order, message, sizeof message);
-        CHECK_MSG(s == TN_ERR_GRAD, "the rule with a wrong %s was not caught (%s)", wrong[i].name, message);
+        tn_status s = check_rule(wrong[i].name, wrong[i].arity, wrong[i].vjp, wrong[i].order,
+                                 message, sizeof message);
+        CHECK_MSG(s == TN_ERR_GRAD, "the rule with a wrong %s was not caught (%s)", wrong[i].name,
+                  message);
         CHECK_CONTAINS(message, "central differences give");
         printf("%-10s caught: %s\n", wrong[i].name, message);
     }
@@ -117,7 +124,8 @@ TEST(gradcheck, f32_is_refused)
     float       x[2] = { 1, 2 };
     tn_type     type = { TN_F32, TN_SHAPE(2) };
     const void *data = x;
-    tn_op       op = { .name = "cube", .arity = 1, .infer = same, .vjp = right_rule, .span = &cube_span };
+    tn_op       op = { .name = "cube", .arity = 1, .infer = same, .vjp = right_rule,
+                       .span = &cube_span };
     CHECK_INT(tn_gradcheck(ctx, apply_one, &op, 1, &type, &data, NULL, NULL), TN_ERR_DTYPE);
     CHECK_CONTAINS(tn_error(ctx), "input 0 is f32");
     tn_ctx_free(ctx);

@@ -4,20 +4,22 @@
 
 static tn_ctx *new_ctx(void) { return tn_ctx_new(&(tn_ctx_options){ .threads = 2, .seed = 3 }); }
 
-/* ---- building and errors ------------------------------------------------------------------------- */
+/* ---- building and errors --------------------------------------------------------------------- */
 
 TEST(graph, first_error_is_kept_and_null_flows)
 {
     tn_ctx   *ctx = new_ctx();
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *a = tn_input(g, "a", TN_F32, TN_SHAPE(2, 3)), *b = tn_input(g, "b", TN_F32, TN_SHAPE(4, 5));
+    tn_node  *a = tn_input(g, "a", TN_F32, TN_SHAPE(2, 3)),
+        *b = tn_input(g, "b", TN_F32, TN_SHAPE(4, 5));
     tn_node  *y = NULL;
     TN_SCOPE(g, "encoder.%d", 0)
     {
         TN_SCOPE(g, "ff1") { y = tn_matmul(a, b); }
     }
     CHECK(y == NULL);
-    CHECK_STR(tn_error(ctx), "matmul: [2,3] x [4,5]: inner dimensions 3 and 4 differ (encoder.0.ff1)");
+    CHECK_STR(tn_error(ctx),
+              "matmul: [2,3] x [4,5]: inner dimensions 3 and 4 differ (encoder.0.ff1)");
     CHECK_INT(tn_ctx_status(ctx), TN_ERR_SHAPE);
     tn_node *z = tn_relu(tn_add(y, a));
     CHECK(z == NULL);
@@ -63,7 +65,7 @@ TEST(graph, nodes_of_two_graphs_do_not_mix)
     tn_ctx_free(ctx);
 }
 
-/* ---- sharing, dead code, views ------------------------------------------------------------------------ */
+/* ---- sharing, dead code, views --------------------------------------------------------------- */
 
 TEST(compile, common_subexpressions_and_dead_code_cost_nothing)
 {
@@ -89,7 +91,8 @@ TEST(compile, views_take_no_memory)
     tn_ctx     *ctx = new_ctx();
     tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
     tn_node    *x = tn_input(g, "x", TN_F64, TN_SHAPE(64, 32));
-    tn_node    *y = tn_sum_all(tn_slice(tn_transpose(tn_reshape(x, TN_SHAPE(32, 64)), 0, 1), 0, 0, 64, 2));
+    tn_node    *y = tn_sum_all(tn_slice(tn_transpose(tn_reshape(x, TN_SHAPE(32, 64)), 0, 1), 0, 0,
+                                        64, 2));
     tn_program *p = tn_compile(g, &y, 1, NULL);
     REQUIRE(p);
     CHECK_INT(tn_program_stats_of(p).steps, 1); /* the sum: nothing is copied */
@@ -98,7 +101,7 @@ TEST(compile, views_take_no_memory)
     tn_ctx_free(ctx);
 }
 
-/* ---- a program that trains: y = w x, one step of gradient descent ------------------------------------------ */
+/* ---- a program that trains: y = w x, one step of gradient descent ---------------------------- */
 
 typedef struct fit {
     tn_ctx     *ctx;
@@ -163,7 +166,8 @@ static void check_nested(int axis, int64_t t, const int64_t *size, bool dq_is_re
         tn_node *y = tn_attention(part[0], part[1], part[2], NULL, NULL);
         tn_node *loss = tn_sum_all(tn_mul(y, y));
         REQUIRE(tn_grad(loss, NULL, (tn_node *[]){ x, part[0] }, 2, d) == TN_OK);
-        tn_program *p = tn_compile(g, d, dq_is_read ? 2 : 1, &(tn_compile_options){ .no_fusion = no_fusion });
+        tn_program *p = tn_compile(g, d, dq_is_read ? 2 : 1,
+                                   &(tn_compile_options){ .no_fusion = no_fusion });
         REQUIRE(p);
         CHECK_INT(lines_with(p, " concat "), no_fusion || dq_is_read);
         double *in = tn_input_data(p, "qkv");
@@ -245,12 +249,13 @@ TEST(program, feeding_the_wrong_size_names_the_input)
     tn_ctx_free(ctx);
 }
 
-/* ---- commits ------------------------------------------------------------------------------------------------ */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 TEST(commit, two_variables_swap)
 {
     tn_ctx   *ctx = new_ctx();
-    tn_node  *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(2)), *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(2));
+    tn_node  *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(2)),
+        *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(2));
     tn_variable_fill(a, 1), tn_variable_fill(b, 2);
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
     tn_node  *out[2] = { tn_assign(a, tn_read(g, b)), tn_assign(b, tn_read(g, a)) };
@@ -267,11 +272,13 @@ TEST(commit, two_variables_swap)
 TEST(commit, every_read_sees_the_old_value)
 {
     tn_ctx  *ctx = new_ctx();
-    tn_node *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(3)), *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(3));
+    tn_node *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(3)),
+        *b = tn_variable_new(ctx, "b", TN_F32, TN_SHAPE(3));
     tn_variable_fill(a, 1), tn_variable_fill(b, 10);
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
     tn_node  *ra = tn_read(g, a);
-    tn_node  *out[3] = { tn_assign(a, tn_add_scalar(ra, 1)), tn_assign(b, tn_add(b, tn_scale(ra, 2))), tn_neg(ra) };
+    tn_node  *out[3] = { tn_assign(a, tn_add_scalar(ra, 1)),
+                         tn_assign(b, tn_add(b, tn_scale(ra, 2))), tn_neg(ra) };
     tn_program *p = tn_compile(g, out, 3, NULL);
     REQUIRE(p);
     for (int i = 1; i <= 3; i++) {
@@ -291,7 +298,8 @@ TEST(commit, a_chain_that_writes_a_variable_still_reads_the_old_value)
     for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
         tn_ctx   *ctx = new_ctx();
         tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-        tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(4)), *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(4));
+        tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(4)),
+            *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(4));
         tn_node  *y = tn_sub(w, tn_input(g, "d", TN_F32, TN_SHAPE(4)));
         tn_node  *out[2] = { tn_assign(w, y), tn_assign(v, tn_mul(y, w)) };
         tn_program *p = tn_compile(g, out, 2, &(tn_compile_options){ .no_fusion = no_fusion });
@@ -301,7 +309,8 @@ TEST(commit, a_chain_that_writes_a_variable_still_reads_the_old_value)
         CHECK_INT(tn_run(p), TN_OK);
         CHECK_NEAR(((float *)tn_variable_data(w))[3], 9, 0);
         CHECK_NEAR(((float *)tn_variable_data(v))[3], 90, 0);
-        tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_variable_free(v), tn_ctx_free(ctx);
+        tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_variable_free(v),
+            tn_ctx_free(ctx);
     }
 }
 
@@ -332,14 +341,15 @@ TEST(commit, a_variable_is_assigned_once)
     tn_ctx   *ctx = new_ctx();
     tn_node  *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(1));
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
-    tn_node  *out[2] = { tn_assign(a, tn_neg(tn_read(g, a))), tn_assign(a, tn_square(tn_read(g, a))) };
+    tn_node  *out[2] = { tn_assign(a, tn_neg(tn_read(g, a))),
+                         tn_assign(a, tn_square(tn_read(g, a))) };
     CHECK(tn_compile(g, out, 2, NULL) == NULL);
     CHECK_CONTAINS(tn_error(ctx), "variable a is assigned twice");
     tn_graph_free(g), tn_variable_free(a);
     tn_ctx_free(ctx);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 TEST(memory, a_limit_is_honoured_by_refusing_to_compile)
 {
@@ -364,7 +374,8 @@ TEST(memory, planning_reuses_memory)
     for (int i = 0; i < 12; i++) x = tn_tanh(tn_matmul(x, w));
     tn_program      *p = tn_compile(g, &x, 1, NULL);
     tn_program_stats s = tn_program_stats_of(p);
-    CHECK_MSG(s.arena_bytes * 3 < s.no_reuse_bytes, "arena %zu, without reuse %zu", s.arena_bytes, s.no_reuse_bytes);
+    CHECK_MSG(s.arena_bytes * 3 < s.no_reuse_bytes, "arena %zu, without reuse %zu", s.arena_bytes,
+              s.no_reuse_bytes);
     CHECK_INT(s.steps, 12); /* each tanh behind its product */
     tn_program_free(p), tn_graph_free(g);
     tn_ctx_free(ctx);
@@ -375,7 +386,8 @@ TEST(grad, missing_paths_are_errors_and_higher_orders_work)
 {
     tn_ctx   *ctx = new_ctx();
     tn_graph *g = tn_graph_new(ctx, TN_EVAL);
-    tn_node  *x = tn_constant(g, TN_F64, TN_SCALAR, &(double){ 0.7 }), *z = tn_full(g, TN_F64, TN_SCALAR, 2);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SCALAR, &(double){ 0.7 }),
+        *z = tn_full(g, TN_F64, TN_SCALAR, 2);
     tn_node  *y = tn_sin(x), *d1 = NULL, *d2 = NULL, *d3 = NULL;
     CHECK_INT(tn_grad(y, NULL, &z, 1, &d1), TN_ERR_GRAD);
     CHECK(d1 == NULL);

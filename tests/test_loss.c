@@ -19,7 +19,8 @@ static double *numbers(int64_t n, uint64_t stream, double lo, double hi)
 static int32_t *targets(int64_t n, int64_t n_classes)
 {
     int32_t *t = malloc((size_t)(n + 1) * sizeof *t);
-    for (int64_t i = 0; i < n; i++) t[i] = (int32_t)(tn_random_u64((tn_rng){ 1, 99, 0 }, i) % (uint64_t)n_classes);
+    for (int64_t i = 0; i < n; i++)
+        t[i] = (int32_t)(tn_random_u64((tn_rng){ 1, 99, 0 }, i) % (uint64_t)n_classes);
     return t;
 }
 
@@ -69,10 +70,11 @@ static double worst(const double *got, const double *want, int64_t n)
 
 static const tn_reduction reductions[] = { TN_MEAN, TN_SUM, TN_NONE };
 
-/* ---- cross_entropy --------------------------------------------------------------------------------- */
+/* ---- cross_entropy --------------------------------------------------------------------------- */
 
 /* Sum of the losses; row losses and d sum / d logits, by plain loops. */
-static double loss_loops(const double *x, const int32_t *t, int64_t n, int64_t v, const tn_cross_entropy_options *o,
+static double loss_loops(const double *x, const int32_t *t, int64_t n, int64_t v,
+                         const tn_cross_entropy_options *o,
                          double *loss, double *dx, double *nll, double *count)
 {
     const double e = o->label_smoothing;
@@ -85,7 +87,8 @@ static double loss_loops(const double *x, const int32_t *t, int64_t n, int64_t v
         if (o->has_ignore && t[r] == o->ignore_index) continue;
         for (int64_t j = 0; j < v; j++) max = fmax(max, x[j]), mean += x[j] / (double)v;
         for (int64_t j = 0; j < v; j++) sum += exp(x[j] - max);
-        for (int64_t j = 0; j < v; j++) dx[j] = exp(x[j] - max) / sum - e / (double)v - (j == t[r] ? 1 - e : 0);
+        for (int64_t j = 0; j < v; j++)
+            dx[j] = exp(x[j] - max) / sum - e / (double)v - (j == t[r] ? 1 - e : 0);
         const double row_nll = max + log(sum) - x[t[r]];
         loss[r] = (1 - e) * row_nll + e * (max + log(sum) - mean);
         total += loss[r], *nll += row_nll, *count += 1;
@@ -93,14 +96,17 @@ static double loss_loops(const double *x, const int32_t *t, int64_t n, int64_t v
     return total;
 }
 
-static void check_cross_entropy(tn_ctx *ctx, tn_dtype dtype, int64_t n, int64_t v, const tn_cross_entropy_options *o,
+static void check_cross_entropy(tn_ctx *ctx, tn_dtype dtype, int64_t n, int64_t v,
+                                const tn_cross_entropy_options *o,
                                 double range)
 {
     double        *x = numbers(n * v, 1, -range, range), *got[6];
-    double        *loss = calloc((size_t)n + 1, 8), *dx = calloc((size_t)(n * v) + 1, 8), nll, count;
+    double        *loss = calloc((size_t)n + 1, 8), *dx = calloc((size_t)(n * v) + 1, 8), nll,
+        count;
     int32_t       *t = targets(n, v);
     tn_graph      *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node       *in = constant(g, dtype, TN_SHAPE(n, v), x), *target = tn_constant(g, TN_I32, TN_SHAPE(n), t), *out[6];
+    tn_node       *in = constant(g, dtype, TN_SHAPE(n, v), x),
+        *target = tn_constant(g, TN_I32, TN_SHAPE(n), t), *out[6];
     tn_loss_parts  parts;
     double         want = loss_loops(x, t, n, v, o, loss, dx, &nll, &count);
     tn_cross_entropy_options all = *o;
@@ -118,8 +124,8 @@ static void check_cross_entropy(tn_ctx *ctx, tn_dtype dtype, int64_t n, int64_t 
         CHECK(worst(got[2], loss, n) <= tolerance);
         CHECK_NEAR(got[3][0], nll, tolerance * fmax(1, nll));
         CHECK_NEAR(got[4][0], count, 0);
-        CHECK_MSG(worst(got[5], dx, n * v) <= tolerance, "[%d,%d]: gradient differs by %g", (int)n, (int)v,
-                  worst(got[5], dx, n * v));
+        CHECK_MSG(worst(got[5], dx, n * v) <= tolerance, "[%d,%d]: gradient differs by %g", (int)n,
+                  (int)v, worst(got[5], dx, n * v));
     }
     free_all(got, 6);
     tn_graph_free(g);
@@ -152,7 +158,8 @@ TEST(loss, huge_logits_lose_nothing)
     double    x[] = { 10000.5, 10000, -3e38, 3e30, 1, -INFINITY }, *y[2];
     int32_t   t[] = { 1, 0 };
     tn_node  *in = constant(g, TN_F32, TN_SHAPE(2, 3), x), *out[2];
-    out[0] = tn_cross_entropy(in, tn_constant(g, TN_I32, TN_SHAPE(2), t), &(tn_cross_entropy_options){ .reduction = TN_NONE });
+    out[0] = tn_cross_entropy(in, tn_constant(g, TN_I32, TN_SHAPE(2), t),
+                              &(tn_cross_entropy_options){ .reduction = TN_NONE });
     CHECK(tn_grad(tn_sum_all(out[0]), NULL, &in, 1, &out[1]) == TN_OK);
     if (run_all(ctx, g, out, 2, y)) {
         const double p = 1 / (1 + exp(-0.5)), want[] = { p, -p, 0, 0, 0, 0 };
@@ -170,9 +177,12 @@ TEST(loss, targets_that_do_not_count)
     tn_ctx       *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     const int64_t t[] = { -100, -100, -100 };
-    double        x[] = { 1, 2, NAN, INFINITY, 0, 1 }, *y[5]; /* nothing of an ignored row is looked at */
-    const tn_cross_entropy_options o = { .has_ignore = true, .ignore_index = -100, .label_smoothing = 0.1 };
-    tn_node      *in = constant(g, TN_F32, TN_SHAPE(3, 2), x), *target = tn_constant(g, TN_I64, TN_SHAPE(3), t), *out[5];
+    /* nothing of an ignored row is looked at */
+    double        x[] = { 1, 2, NAN, INFINITY, 0, 1 }, *y[5];
+    const tn_cross_entropy_options o = { .has_ignore = true, .ignore_index = -100,
+                                         .label_smoothing = 0.1 };
+    tn_node      *in = constant(g, TN_F32, TN_SHAPE(3, 2), x),
+        *target = tn_constant(g, TN_I64, TN_SHAPE(3), t), *out[5];
     tn_node      *w = constant(g, TN_F32, TN_SHAPE(2, 2), x);
     tn_loss_parts parts;
     out[0] = tn_cross_entropy(in, target, &o);
@@ -197,16 +207,19 @@ TEST(loss, wrong_targets_are_refused_with_their_place)
     tn_ctx   *ctx = new_ctx(2, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     int32_t   t[] = { 0, 2, 1, 7 };
-    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(2, 2, 3), 1), *target = tn_constant(g, TN_I32, TN_SHAPE(2, 2), t), *out[2];
+    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(2, 2, 3), 1),
+        *target = tn_constant(g, TN_I32, TN_SHAPE(2, 2), t), *out[2];
     out[0] = tn_cross_entropy(x, target, NULL);
     tn_loss_parts parts;
-    CHECK(tn_linear_cross_entropy(x, tn_full(g, TN_F32, TN_SHAPE(3, 5), 1), false, NULL, target, NULL, &parts) == TN_OK);
+    CHECK(tn_linear_cross_entropy(x, tn_full(g, TN_F32, TN_SHAPE(3, 5), 1), false, NULL, target,
+                                  NULL, &parts) == TN_OK);
     out[1] = parts.sum;
     for (int k = 0; k < 2; k++) {
         tn_program *p = tn_compile(g, &out[k], 1, NULL);
         REQUIRE(p);
         CHECK_INT(tn_run(p), TN_ERR_INDEX);
-        CHECK_CONTAINS(tn_error(ctx), k ? "target[3] is 7, not in [0, 5)" : "target[3] is 7, not in [0, 3)");
+        CHECK_CONTAINS(tn_error(ctx), k ? "target[3] is 7, not in [0, 5)"
+                       : "target[3] is 7, not in [0, 3)");
         tn_clear_error(ctx);
         tn_program_free(p);
     }
@@ -216,15 +229,17 @@ TEST(loss, wrong_targets_are_refused_with_their_place)
     CHECK(!tn_cross_entropy(x, target, &(tn_cross_entropy_options){ .label_smoothing = -0.5 }));
     CHECK_CONTAINS(tn_error(ctx), "label_smoothing is -0.5");
     tn_clear_error(ctx);
-    CHECK(!tn_cross_entropy(x, target, &(tn_cross_entropy_options){ .reduction = (tn_reduction)9 }));
+    CHECK(!tn_cross_entropy(x, target,
+                            &(tn_cross_entropy_options){ .reduction = (tn_reduction)9 }));
     CHECK_CONTAINS(tn_error(ctx), "9");
     tn_clear_error(ctx);
-    CHECK(!tn_cross_entropy(NULL, target, NULL) && !tn_cross_entropy(x, NULL, NULL) && tn_ctx_status(ctx) == TN_OK);
+    CHECK(!tn_cross_entropy(NULL, target, NULL) && !tn_cross_entropy(x, NULL, NULL) &&
+          tn_ctx_status(ctx) == TN_OK);
     tn_graph_free(g);
     tn_ctx_free(ctx);
 }
 
-/* ---- linear_cross_entropy: against all its logits ---------------------------------------------------- */
+/* ---- linear_cross_entropy: against all its logits -------------------------------------------- */
 
 typedef struct linear_case {
     int64_t n, d, v;
@@ -235,15 +250,18 @@ typedef struct linear_case {
 /* sum, nll, count, dx, dw and, with a bias, db. */
 static int linear_graph(tn_graph *g, const linear_case *c, tn_dtype dtype, bool fused, tn_node **out)
 {
-    double  *data[] = { numbers(c->n * c->d, 1, -1, 1), numbers(c->v * c->d, 2, -1, 1), numbers(c->v, 3, -1, 1) };
+    double  *data[] = { numbers(c->n * c->d, 1, -1, 1), numbers(c->v * c->d, 2, -1, 1),
+                        numbers(c->v, 3, -1, 1) };
     int32_t *t = targets(c->n, c->v);
     tn_shape shape = c->w_rows ? TN_SHAPE(c->v, c->d) : TN_SHAPE(c->d, c->v);
-    tn_node *wrt[3] = { constant(g, dtype, TN_SHAPE(c->n, c->d), data[0]), constant(g, dtype, shape, data[1]),
+    tn_node *wrt[3] = { constant(g, dtype, TN_SHAPE(c->n, c->d), data[0]),
+                        constant(g, dtype, shape, data[1]),
                         constant(g, dtype, TN_SHAPE(c->v), data[2]) };
     tn_node *target = tn_constant(g, TN_I32, TN_SHAPE(c->n), t);
     tn_loss_parts parts;
     if (fused) {
-        tn_linear_cross_entropy(wrt[0], wrt[1], c->w_rows, c->bias ? wrt[2] : NULL, target, &c->o, &parts);
+        tn_linear_cross_entropy(wrt[0], wrt[1], c->w_rows, c->bias ? wrt[2] : NULL, target, &c->o,
+                                &parts);
     } else {
         tn_node *logits = tn_matmul(wrt[0], c->w_rows ? tn_transpose(wrt[1], 0, 1) : wrt[1]);
         tn_cross_entropy_parts(c->bias ? tn_add(logits, wrt[2]) : logits, target, &c->o, &parts);
@@ -268,18 +286,22 @@ static void check_linear(tn_ctx *ctx, const linear_case *c, tn_dtype dtype)
     }
     for (int k = 0; k < n; k++) {
         double w = worst(y[0][k], y[1][k], size[k]), tolerance = dtype == TN_F32 ? 1e-5 : 1e-12;
-        CHECK_MSG(w <= tolerance, "n %d, d %d, v %d: result %d: expected within %g, got %g", (int)c->n, (int)c->d,
-                  (int)c->v, k, tolerance, w);
+        CHECK_MSG(w <= tolerance, "n %d, d %d, v %d: result %d: expected within %g, got %g",
+                  (int)c->n, (int)c->d, (int)c->v, k, tolerance, w);
     }
     free_all(y[0], n), free_all(y[1], n);
 }
 
 TEST(loss, linear_cross_entropy_equals_the_product_and_its_loss)
 {
-    const tn_cross_entropy_options plain = { 0 }, full = { .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 3 };
-    const linear_case cases[] = { { 5, 4, 7, true, false, true, plain },     { 5, 4, 7, false, true, true, full },
-                                  { 500, 8, 4001, true, true, true, full },  { 500, 8, 4001, false, false, true, plain },
-                                  { 2500, 5, 30, true, true, true, full },   { 300, 6, 50, false, true, false, full } };
+    const tn_cross_entropy_options plain = { 0 },
+        full = { .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 3 };
+    const linear_case cases[] = { { 5, 4, 7, true, false, true, plain },
+                                  { 5, 4, 7, false, true, true, full },
+                                  { 500, 8, 4001, true, true, true, full },
+                                  { 500, 8, 4001, false, false, true, plain },
+                                  { 2500, 5, 30, true, true, true, full },
+                                  { 300, 6, 50, false, true, false, full } };
     tn_ctx *ctx = new_ctx(2, TN_CPU_AUTO);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_linear(ctx, &cases[i], TN_F64);
@@ -293,25 +315,29 @@ TEST(loss, linear_cross_entropy_never_has_all_logits)
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     int32_t   t[8192] = { 0 };
-    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(8192, 16)), *w = tn_input(g, "w", TN_F32, TN_SHAPE(20000, 16)), *out[3];
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(8192, 16)),
+        *w = tn_input(g, "w", TN_F32, TN_SHAPE(20000, 16)), *out[3];
     tn_loss_parts parts;
-    CHECK(tn_linear_cross_entropy(x, w, true, NULL, tn_constant(g, TN_I32, TN_SHAPE(8192), t), NULL, &parts) == TN_OK);
+    CHECK(tn_linear_cross_entropy(x, w, true, NULL, tn_constant(g, TN_I32, TN_SHAPE(8192), t), NULL,
+                                  &parts) == TN_OK);
     out[0] = parts.sum;
     CHECK(tn_grad(parts.sum, NULL, (tn_node *[]){ x, w }, 2, &out[1]) == TN_OK);
     tn_program *p = tn_compile(g, out, 3, NULL);
     REQUIRE(p);
     const double all = 8192.0 * 20000 * 4, arena = (double)tn_program_stats_of(p).arena_bytes;
-    CHECK_MSG(arena < all / 10, "expected under a tenth of the logits' %g MB, got %g MB", all / 1e6, arena / 1e6);
+    CHECK_MSG(arena < all / 10, "expected under a tenth of the logits' %g MB, got %g MB", all / 1e6,
+              arena / 1e6);
     tn_program_free(p);
     tn_graph_free(g);
     tn_ctx_free(ctx);
 }
 
-/* ---- the same bits ------------------------------------------------------------------------------------- */
+/* ---- the same bits --------------------------------------------------------------------------- */
 
 static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b, tn_dtype dtype)
 {
-    const linear_case c = { 700, 40, 3001, true, true, true, { .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 3 } };
+    const linear_case c = { 700, 40, 3001, true, true, true,
+                            { .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 3 } };
     const int64_t     size[] = { 1, 1, 1, c.n * c.d, c.v * c.d, c.v };
     double           *y[2][12];
     int               n = 0;
@@ -326,7 +352,8 @@ static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_
         tn_ctx_free(ctx);
     }
     for (int i = 0; i < n; i++)
-        CHECK_MSG(memcmp(y[0][i], y[1][i], (size_t)size[i % 6] * 8) == 0, "result %d: %d threads on %s and %d on %s differ",
+        CHECK_MSG(memcmp(y[0][i], y[1][i], (size_t)size[i % 6] * 8) == 0,
+                  "result %d: %d threads on %s and %d on %s differ",
                   i, threads_a, tn_cpu_level_name(cpu_a), threads_b, tn_cpu_level_name(cpu_b));
     free_all(y[0], n), free_all(y[1], n);
 }
@@ -339,14 +366,15 @@ TEST(loss, threads_and_levels_change_no_bit)
     if (best >= TN_CPU_AVX512) check_bits(2, TN_CPU_AVX2, 3, TN_CPU_AVX512, TN_F32);
 }
 
-/* ---- compositions ------------------------------------------------------------------------------------------ */
+/* ---- compositions ---------------------------------------------------------------------------- */
 
 TEST(loss, mse)
 {
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     double    a[] = { 1, 2, 3, 4 }, b[] = { 1, 0, 5, 4.5 }, *y[4];
-    tn_node  *x = constant(g, TN_F64, TN_SHAPE(4), a), *z = constant(g, TN_F64, TN_SHAPE(4), b), *out[4];
+    tn_node  *x = constant(g, TN_F64, TN_SHAPE(4), a), *z = constant(g, TN_F64, TN_SHAPE(4), b),
+        *out[4];
     for (int k = 0; k < 3; k++) out[k] = tn_mse(x, z, reductions[k]);
     CHECK(tn_grad(out[0], NULL, &x, 1, &out[3]) == TN_OK);
     if (run_all(ctx, g, out, 4, y)) {
@@ -370,7 +398,8 @@ TEST(loss, bce_with_logits)
     for (int d = 0; d < 2; d++) {
         tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
         tn_dtype  dtype = d ? TN_F32 : TN_F64;
-        tn_node  *x = constant(g, dtype, TN_SHAPE(8), a), *z = constant(g, dtype, TN_SHAPE(8), b), *out[2];
+        tn_node  *x = constant(g, dtype, TN_SHAPE(8), a), *z = constant(g, dtype, TN_SHAPE(8), b),
+            *out[2];
         out[0] = tn_bce_with_logits(x, z, TN_NONE);
         CHECK(tn_grad(tn_sum_all(out[0]), NULL, &x, 1, &out[1]) == TN_OK);
         if (run_all(ctx, g, out, 2, y))
@@ -393,7 +422,8 @@ TEST(loss, kl_div)
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     double    a[] = { log(0.5), log(0.25), log(0.25), -INFINITY }, b[] = { 0.2, 0.8, 0, 0 }, *y[4];
-    tn_node  *in[2] = { constant(g, TN_F64, TN_SHAPE(4), a), constant(g, TN_F64, TN_SHAPE(4), b) }, *out[4];
+    tn_node  *in[2] = { constant(g, TN_F64, TN_SHAPE(4), a), constant(g, TN_F64, TN_SHAPE(4), b) },
+        *out[4];
     out[0] = tn_kl_div(in[0], in[1], TN_SUM), out[1] = tn_kl_div(in[0], in[1], TN_MEAN);
     CHECK(tn_grad(out[0], NULL, in, 2, &out[2]) == TN_OK);
     if (run_all(ctx, g, out, 4, y)) {

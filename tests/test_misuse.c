@@ -1,5 +1,5 @@
-/* Wrong calls: NULL everywhere, shapes that are none, numbers out of range, ops on whatever inputs and
- * attributes. Each gives a status and a message; none ends the process. */
+/* Wrong calls: NULL everywhere, shapes that are none, numbers out of range, ops on whatever inputs
+ * and attributes. Each gives a status and a message; none ends the process. */
 #include "check.h"
 #include "libtensor.h"
 #include "refused.h"
@@ -24,7 +24,8 @@ static const unary unaries[] = {
     tn_sum_all, tn_mean_all, tn_contiguous, tn_stop_gradient, tn_zeros_like,
 };
 static const binary binaries[] = {
-    tn_add, tn_sub, tn_mul, tn_div, tn_pow, tn_atan2, tn_hypot, tn_fmod, tn_remainder, tn_floor_divide, tn_maximum,
+    tn_add, tn_sub, tn_mul, tn_div, tn_pow, tn_atan2, tn_hypot, tn_fmod, tn_remainder,
+        tn_floor_divide, tn_maximum,
     tn_minimum, tn_logaddexp, tn_eq, tn_ne, tn_lt, tn_le, tn_gt, tn_ge, tn_logical_and, tn_logical_or,
     tn_logical_xor, tn_matmul, tn_outer,
 };
@@ -41,37 +42,57 @@ TEST(misuse, null_nodes_give_null)
     int       axis = 0;
     for (size_t i = 0; i < COUNT(unaries); i++) CHECK_MSG(!unaries[i](NULL), "unary %zu", i);
     for (size_t i = 0; i < COUNT(binaries); i++)
-        CHECK_MSG(!binaries[i](NULL, x) && !binaries[i](x, NULL) && !binaries[i](NULL, NULL), "binary %zu", i);
-    for (size_t i = 0; i < COUNT(reductions); i++) CHECK_MSG(!reductions[i](NULL, &axis, 1, false), "reduction %zu", i);
-    CHECK(!tn_var(NULL, NULL, 0, false, 0) && !tn_std(NULL, NULL, 0, false, 0) && !tn_argmax(NULL, 0, false));
+        CHECK_MSG(!binaries[i](NULL, x) && !binaries[i](x, NULL) && !binaries[i](NULL, NULL),
+                  "binary %zu", i);
+    for (size_t i = 0; i < COUNT(reductions); i++)
+        CHECK_MSG(!reductions[i](NULL, &axis, 1, false), "reduction %zu", i);
+    CHECK(!tn_var(NULL, NULL, 0, false, 0) && !tn_std(NULL, NULL, 0, false, 0) &&
+          !tn_argmax(NULL, 0, false));
     CHECK(!tn_argmin(NULL, 0, false) && !tn_cumsum(NULL, 0) && !tn_sum_to(NULL, TN_SCALAR));
-    CHECK(!tn_affine(NULL, 1, 2) && !tn_add_scalar(NULL, 1) && !tn_scale(NULL, 1) && !tn_pow_scalar(NULL, 2));
-    CHECK(!tn_scalar_like(NULL, 1) && !tn_full_like(NULL, 1) && !tn_clamp(NULL, 0, 1) && !tn_cast(NULL, TN_F64));
-    CHECK(!tn_leaky_relu(NULL, 1) && !tn_elu(NULL, 1) && !tn_celu(NULL, 1) && !tn_activate(NULL, (tn_activation)0));
-    CHECK(!tn_where(NULL, x, x) && !tn_where(x, NULL, x) && !tn_masked_fill(NULL, x, 0) && !tn_masked_fill(x, NULL, 0));
+    CHECK(!tn_affine(NULL, 1, 2) && !tn_add_scalar(NULL, 1) && !tn_scale(NULL, 1) &&
+          !tn_pow_scalar(NULL, 2));
+    CHECK(!tn_scalar_like(NULL, 1) && !tn_full_like(NULL, 1) && !tn_clamp(NULL, 0, 1) &&
+          !tn_cast(NULL, TN_F64));
+    CHECK(!tn_leaky_relu(NULL, 1) && !tn_elu(NULL, 1) && !tn_celu(NULL, 1) &&
+          !tn_activate(NULL, (tn_activation)0));
+    CHECK(!tn_where(NULL, x, x) && !tn_where(x, NULL, x) && !tn_masked_fill(NULL, x, 0) &&
+          !tn_masked_fill(x, NULL, 0));
     CHECK(!tn_reshape(NULL, TN_SCALAR) && !tn_permute(NULL, &axis, 1) && !tn_transpose(NULL, 0, 1));
-    CHECK(!tn_expand(NULL, TN_SCALAR) && !tn_squeeze(NULL, 0) && !tn_unsqueeze(NULL, 0) && !tn_flatten(NULL, 0, 1));
-    CHECK(!tn_slice(NULL, 0, 0, 1, 1) && !tn_select(NULL, 0, 0) && !tn_flip(NULL, 0) && !tn_roll(NULL, 0, 1));
-    CHECK(!tn_pad(NULL, 0, 1, 1, 0) && !tn_tril(NULL, 0) && !tn_triu(NULL, 0) && !tn_unfold(NULL, 0, 1, 1));
+    CHECK(!tn_expand(NULL, TN_SCALAR) && !tn_squeeze(NULL, 0) && !tn_unsqueeze(NULL, 0) &&
+          !tn_flatten(NULL, 0, 1));
+    CHECK(!tn_slice(NULL, 0, 0, 1, 1) && !tn_select(NULL, 0, 0) && !tn_flip(NULL, 0) &&
+          !tn_roll(NULL, 0, 1));
+    CHECK(!tn_pad(NULL, 0, 1, 1, 0) && !tn_tril(NULL, 0) && !tn_triu(NULL, 0) &&
+          !tn_unfold(NULL, 0, 1, 1));
     CHECK(!tn_concat(&none, 1, 0) && !tn_stack(&none, 1, 0) && !tn_einsum("i->i", &none, 1));
-    CHECK(!tn_index_select(NULL, 0, x) && !tn_index_select(x, 0, NULL) && !tn_gather(NULL, 0, x) && !tn_gather(x, 0, NULL));
-    CHECK(!tn_scatter_add(x, 0, NULL, x) && !tn_index_add(x, 0, x, NULL) && !tn_one_hot(NULL, 3, TN_F32));
-    CHECK(!tn_embedding(NULL, x, -1) && !tn_embedding(x, NULL, -1) && !tn_softmax(NULL, 0) && !tn_log_softmax(NULL, 0));
+    CHECK(!tn_index_select(NULL, 0, x) && !tn_index_select(x, 0, NULL) && !tn_gather(NULL, 0, x) &&
+          !tn_gather(x, 0, NULL));
+    CHECK(!tn_scatter_add(x, 0, NULL, x) && !tn_index_add(x, 0, x, NULL) &&
+          !tn_one_hot(NULL, 3, TN_F32));
+    CHECK(!tn_embedding(NULL, x, -1) && !tn_embedding(x, NULL, -1) && !tn_softmax(NULL, 0) &&
+          !tn_log_softmax(NULL, 0));
     CHECK(!tn_layer_norm(NULL, x, x, 0) && !tn_rms_norm(NULL, x, 0) && !tn_dropout(NULL, 0.5));
     CHECK(!tn_attention(NULL, x, x, NULL, NULL) && !tn_attention(x, x, NULL, NULL, NULL));
     CHECK(!tn_attention_with_weights(x, NULL, x, NULL, NULL, NULL) && !tn_write_rows(NULL, x, x));
-    CHECK(!tn_cross_entropy(NULL, x, NULL) && !tn_cross_entropy(x, NULL, NULL) && !tn_mse(NULL, x, TN_MEAN));
-    CHECK(!tn_bce_with_logits(x, NULL, TN_MEAN) && !tn_kl_div(NULL, NULL, TN_MEAN) && !tn_custom_grad(NULL, &none, 0, NULL, NULL));
-    CHECK(tn_split(NULL, 0, (const int64_t[]){ 1, 1 }, 2, out) != TN_OK && tn_chunk(NULL, 0, 2, out) != TN_OK);
-    CHECK(tn_topk(NULL, 1, 0, &out[0], &out[1]) != TN_OK && tn_sort(NULL, 0, false, &out[0], &out[1]) != TN_OK);
+    CHECK(!tn_cross_entropy(NULL, x, NULL) && !tn_cross_entropy(x, NULL, NULL) &&
+          !tn_mse(NULL, x, TN_MEAN));
+    CHECK(!tn_bce_with_logits(x, NULL, TN_MEAN) && !tn_kl_div(NULL, NULL, TN_MEAN) &&
+          !tn_custom_grad(NULL, &none, 0, NULL, NULL));
+    CHECK(tn_split(NULL, 0, (const int64_t[]){ 1, 1 }, 2, out) != TN_OK &&
+          tn_chunk(NULL, 0, 2, out) != TN_OK);
+    CHECK(tn_topk(NULL, 1, 0, &out[0], &out[1]) != TN_OK &&
+          tn_sort(NULL, 0, false, &out[0], &out[1]) != TN_OK);
     tn_loss_parts parts;
     CHECK(tn_cross_entropy_parts(NULL, x, NULL, &parts) != TN_OK && !parts.sum);
     CHECK(tn_linear_cross_entropy(NULL, x, true, NULL, x, NULL, &parts) != TN_OK && !parts.sum);
     CHECK_STR(tn_error(ctx), ""); /* whoever made the NULL has said why */
     CHECK(!tn_input(NULL, "x", TN_F32, TN_SCALAR) && !tn_constant(NULL, TN_F32, TN_SCALAR, NULL));
-    CHECK(!tn_full(NULL, TN_F32, TN_SCALAR, 0) && !tn_read(NULL, x) && !tn_read(g, NULL) && !tn_arange(NULL, TN_F32, 1, 0, 1));
-    CHECK(!tn_random_uniform_node(NULL, TN_F32, TN_SCALAR, 0, 1) && !tn_random_normal_node(NULL, TN_F32, TN_SCALAR, 0, 1));
-    CHECK(!tn_assign(NULL, x) && !tn_variable_new(NULL, "v", TN_F32, TN_SCALAR) && !tn_jvp(NULL, &x, &x, 1));
+    CHECK(!tn_full(NULL, TN_F32, TN_SCALAR, 0) && !tn_read(NULL, x) && !tn_read(g, NULL) &&
+          !tn_arange(NULL, TN_F32, 1, 0, 1));
+    CHECK(!tn_random_uniform_node(NULL, TN_F32, TN_SCALAR, 0, 1) &&
+          !tn_random_normal_node(NULL, TN_F32, TN_SCALAR, 0, 1));
+    CHECK(!tn_assign(NULL, x) && !tn_variable_new(NULL, "v", TN_F32, TN_SCALAR) &&
+          !tn_jvp(NULL, &x, &x, 1));
     tn_graph_free(g);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);
@@ -82,40 +103,71 @@ TEST(misuse, null_everything_else)
     tn_shape s = TN_SHAPE(2);
     char     text[8];
     CHECK(!tn_graph_new(NULL, TN_TRAIN) && !tn_params_new(NULL, TN_F32) && !tn_arena_new(NULL));
-    CHECK(!tn_compile(NULL, NULL, 0, NULL) && !tn_train_step(NULL, NULL, NULL) && !tn_update_step(NULL, NULL));
-    CHECK(!tn_train_step_with(NULL, NULL, NULL, NULL) && !tn_accumulate_step(NULL, NULL, NULL, NULL));
+    CHECK(!tn_compile(NULL, NULL, 0, NULL) && !tn_train_step(NULL, NULL, NULL) &&
+          !tn_update_step(NULL, NULL));
+    CHECK(!tn_train_step_with(NULL, NULL, NULL, NULL) &&
+          !tn_accumulate_step(NULL, NULL, NULL, NULL));
     CHECK(!tn_sgd_new(NULL, NULL) && !tn_adam_new(NULL, NULL) && !tn_adamw_new(NULL, NULL));
-    CHECK(!tn_transformer_new(NULL, NULL) && !tn_gpt_new(NULL, NULL) && !tn_translator_new(NULL, NULL));
-    CHECK(!tn_translate(NULL, NULL, NULL, 0) && !tn_program_cache_new(NULL, 0, NULL, NULL) && !tn_program_cache_get(NULL, NULL, 0));
-    CHECK(!tn_safetensors_open(NULL, NULL) && !tn_tokenizer_train(NULL, NULL, 0, NULL) && !tn_tokenizer_load(NULL, NULL));
-    CHECK(!tn_corpus_load(NULL, NULL, NULL) && !tn_corpus_parse(NULL, NULL, NULL, 0, NULL) && !tn_text_load(NULL, NULL, 0, NULL));
-    CHECK(!tn_batches_new(NULL, NULL, NULL) && !tn_windows_new(NULL, NULL, 0, NULL) && !tn_token_pairs_encode(NULL, NULL, NULL, NULL));
-    CHECK(!tn_batches_next(NULL) && !tn_windows_next(NULL) && !tn_alloc(NULL, 1) && !tn_tokenizer_unpack(NULL, NULL, NULL, 0));
-    tn_graph_free(NULL), tn_params_free(NULL), tn_arena_free(NULL), tn_program_free(NULL), tn_optimizer_free(NULL);
-    tn_transformer_free(NULL), tn_gpt_free(NULL), tn_translator_free(NULL), tn_program_cache_free(NULL);
-    tn_safetensors_close(NULL), tn_tokenizer_free(NULL), tn_corpus_free(NULL), tn_batches_free(NULL), tn_windows_free(NULL);
+    CHECK(!tn_transformer_new(NULL, NULL) && !tn_gpt_new(NULL, NULL) &&
+          !tn_translator_new(NULL, NULL));
+    CHECK(!tn_translate(NULL, NULL, NULL, 0) && !tn_program_cache_new(NULL, 0, NULL, NULL) &&
+          !tn_program_cache_get(NULL, NULL, 0));
+    CHECK(!tn_safetensors_open(NULL, NULL) && !tn_tokenizer_train(NULL, NULL, 0, NULL) &&
+          !tn_tokenizer_load(NULL, NULL));
+    CHECK(!tn_corpus_load(NULL, NULL, NULL) && !tn_corpus_parse(NULL, NULL, NULL, 0, NULL) &&
+          !tn_text_load(NULL, NULL, 0, NULL));
+    CHECK(!tn_batches_new(NULL, NULL, NULL) && !tn_windows_new(NULL, NULL, 0, NULL) &&
+          !tn_token_pairs_encode(NULL, NULL, NULL, NULL));
+    CHECK(!tn_batches_next(NULL) && !tn_windows_next(NULL) && !tn_alloc(NULL, 1) &&
+          !tn_tokenizer_unpack(NULL, NULL, NULL, 0));
+    tn_graph_free(NULL), tn_params_free(NULL), tn_arena_free(NULL), tn_program_free(NULL),
+        tn_optimizer_free(NULL);
+    tn_transformer_free(NULL), tn_gpt_free(NULL), tn_translator_free(NULL),
+        tn_program_cache_free(NULL);
+    tn_safetensors_close(NULL), tn_tokenizer_free(NULL), tn_corpus_free(NULL),
+        tn_batches_free(NULL), tn_windows_free(NULL);
     tn_token_pairs_free(NULL, NULL), tn_variable_free(NULL), tn_ctx_free(NULL), tn_free(NULL, NULL);
-    tn_program_cache_clear(NULL), tn_cancel(NULL), tn_clear_error(NULL), tn_scope_push(NULL, "x"), tn_scope_pop(NULL);
-    tn_params_push(NULL, "x"), tn_params_pop(NULL), tn_optimizer_set_lr(NULL, 1), tn_optimizer_set_weight_decay(NULL, 1);
-    tn_optimizer_clear_accumulated(NULL), tn_program_profile(NULL, true), tn_parallel_for(NULL, 0, NULL, NULL);
-    tn_program_dump(NULL, stderr), tn_graph_dump(NULL, stderr), tn_graph_dot(NULL, stderr), tn_program_profile_dump(NULL, stderr);
-    CHECK(tn_feed(NULL, NULL, NULL, 0) && tn_feed_name(NULL, NULL, NULL, 0) && tn_run(NULL) && tn_fetch(NULL, NULL, NULL, 0));
-    CHECK(tn_program_bind(NULL, NULL, 0) && tn_eval(NULL, NULL, 0) && tn_grad(NULL, NULL, NULL, 0, NULL));
-    CHECK(tn_variable_set(NULL, NULL, 0) && tn_variable_fill(NULL, 0) && tn_gradcheck(NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL));
-    CHECK(tn_params_copy(NULL, NULL) && tn_params_compatible(NULL, NULL) && tn_params_bind(NULL, NULL));
-    CHECK(tn_optimizer_set_clip_norm(NULL, 1) && tn_optimizer_set_ema_decay(NULL, 1) && tn_optimizer_bind_average(NULL, NULL));
-    CHECK(tn_optimizer_copy_average(NULL, NULL) && tn_checkpoint_average(NULL, NULL, 0, NULL) && tn_init_fill(NULL, NULL, TN_F32, s, 0, NULL));
+    tn_program_cache_clear(NULL), tn_cancel(NULL), tn_clear_error(NULL), tn_scope_push(NULL, "x"),
+        tn_scope_pop(NULL);
+    tn_params_push(NULL, "x"), tn_params_pop(NULL), tn_optimizer_set_lr(NULL, 1),
+        tn_optimizer_set_weight_decay(NULL, 1);
+    tn_optimizer_clear_accumulated(NULL), tn_program_profile(NULL, true),
+        tn_parallel_for(NULL, 0, NULL, NULL);
+    tn_program_dump(NULL, stderr), tn_graph_dump(NULL, stderr), tn_graph_dot(NULL, stderr),
+        tn_program_profile_dump(NULL, stderr);
+    CHECK(tn_feed(NULL, NULL, NULL, 0) && tn_feed_name(NULL, NULL, NULL, 0) && tn_run(NULL) &&
+          tn_fetch(NULL, NULL, NULL, 0));
+    CHECK(tn_program_bind(NULL, NULL, 0) && tn_eval(NULL, NULL, 0) &&
+          tn_grad(NULL, NULL, NULL, 0, NULL));
+    CHECK(tn_variable_set(NULL, NULL, 0) && tn_variable_fill(NULL, 0) &&
+          tn_gradcheck(NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL));
+    CHECK(tn_params_copy(NULL, NULL) && tn_params_compatible(NULL, NULL) &&
+          tn_params_bind(NULL, NULL));
+    CHECK(tn_optimizer_set_clip_norm(NULL, 1) && tn_optimizer_set_ema_decay(NULL, 1) &&
+          tn_optimizer_bind_average(NULL, NULL));
+    CHECK(tn_optimizer_copy_average(NULL, NULL) && tn_checkpoint_average(NULL, NULL, 0, NULL) &&
+          tn_init_fill(NULL, NULL, TN_F32, s, 0, NULL));
     CHECK(tn_checkpoint_save_average(NULL, NULL, NULL, NULL, 0) && tn_tokenizer_save(NULL, NULL));
-    CHECK(tn_batches_seek(NULL, (tn_batches_position){ 0 }) && tn_windows_seek(NULL, (tn_batches_position){ 0 }));
+    CHECK(tn_batches_seek(NULL, (tn_batches_position){ 0 }) &&
+          tn_windows_seek(NULL, (tn_batches_position){ 0 }));
     CHECK(tn_bleu(NULL, NULL, NULL, 0, NULL, NULL) && tn_chrf(NULL, NULL, NULL, 0, NULL, NULL));
-    CHECK(isnan(tn_item(NULL, NULL)) && !tn_output(NULL, 0) && !tn_input_data(NULL, NULL) && !tn_op_find(NULL));
-    CHECK(!tn_op_at(-1) && !tn_op_at(1 << 20) && !tn_params_at(NULL, 0) && !tn_params_find(NULL, NULL) && !tn_params_text(NULL, NULL));
-    CHECK(!tn_optimizer_state_at(NULL, 0) && !*tn_optimizer_state_name(NULL, 0) && !tn_optimizer_state_find(NULL, NULL));
-    CHECK_INT(tn_params_count(NULL) + tn_optimizer_state_count(NULL) + tn_optimizer_steps(NULL) + tn_optimizer_runs(NULL), 0);
-    CHECK_INT(tn_params_set_trainable(NULL, NULL, true) + tn_params_set_group(NULL, NULL, 0) + tn_program_cache_count(NULL), 0);
-    CHECK_INT(tn_corpus_size(NULL) + tn_tokenizer_vocab(NULL) + tn_batches_pairs(NULL) + tn_safetensors_count(NULL), 0);
-    CHECK_INT(tn_tokenizer_encode(NULL, NULL, 0, NULL, 0) < 0 ? 0 : tn_tokenizer_encode(NULL, NULL, 0, NULL, 0), 0);
-    CHECK_INT(tn_rank(NULL) + tn_dim(NULL, 0) + (int64_t)tn_graph_calls(NULL) + tn_scope_depth(NULL) + tn_ctx_threads(NULL), 0);
+    CHECK(isnan(tn_item(NULL, NULL)) && !tn_output(NULL, 0) && !tn_input_data(NULL, NULL) &&
+          !tn_op_find(NULL));
+    CHECK(!tn_op_at(-1) && !tn_op_at(1 << 20) && !tn_params_at(NULL, 0) &&
+          !tn_params_find(NULL, NULL) && !tn_params_text(NULL, NULL));
+    CHECK(!tn_optimizer_state_at(NULL, 0) && !*tn_optimizer_state_name(NULL, 0) &&
+          !tn_optimizer_state_find(NULL, NULL));
+    CHECK_INT(tn_params_count(NULL) + tn_optimizer_state_count(NULL) + tn_optimizer_steps(NULL) +
+              tn_optimizer_runs(NULL), 0);
+    CHECK_INT(tn_params_set_trainable(NULL, NULL, true) + tn_params_set_group(NULL, NULL,
+        0) + tn_program_cache_count(NULL), 0);
+    CHECK_INT(tn_corpus_size(NULL) + tn_tokenizer_vocab(NULL) + tn_batches_pairs(NULL) +
+              tn_safetensors_count(NULL), 0);
+    CHECK_INT(tn_tokenizer_encode(NULL, NULL, 0, NULL, 0) < 0 ? 0
+              : tn_tokenizer_encode(NULL, NULL, 0, NULL, 0), 0);
+    CHECK_INT(tn_rank(NULL) + tn_dim(NULL,
+                                     0) + (int64_t)tn_graph_calls(NULL) + tn_scope_depth(NULL) +
+                                     tn_ctx_threads(NULL), 0);
     CHECK_INT(tn_ctx_status(NULL), TN_ERR_ARG);
     CHECK_CONTAINS(tn_error(NULL), "there is no context");
     CHECK_STR(tn_dtype_name((tn_dtype)99), "?");
@@ -161,7 +213,8 @@ TEST(misuse, leaves)
     REFUSED(tn_variable_new(ctx, "v", TN_F64, TN_SHAPE(-1)), TN_ERR_SHAPE, "-1");
     REFUSED(tn_variable_new(ctx, "", TN_F64, TN_SHAPE(1)), TN_ERR_ARG, "name");
     REFUSED(tn_variable_new(ctx, "v", TN_F64, TN_SHAPE(1 << 20, 64)), TN_ERR_LIMIT, "limit");
-    REFUSED(tn_read(g, NULL) || tn_fail(ctx, TN_ERR_ARG, "quiet") != TN_ERR_ARG, TN_ERR_ARG, "quiet");
+    REFUSED(tn_read(g, NULL) || tn_fail(ctx, TN_ERR_ARG, "quiet") != TN_ERR_ARG, TN_ERR_ARG,
+            "quiet");
     REFUSED(tn_assign(x, x), TN_ERR_ARG, "variable");
     REFUSED(tn_cast(x, (tn_dtype)77), TN_ERR_DTYPE, "77");
     REFUSED(tn_one_hot(x, -1, TN_F32), TN_ERR_DTYPE, "f32");
@@ -209,8 +262,10 @@ TEST(misuse, programs)
 {
     tn_ctx   *ctx = new_ctx();
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN), *other = tn_graph_new(ctx, TN_EVAL);
-    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2)), *far = tn_input(other, "x", TN_F32, TN_SHAPE(2));
-    tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2)), *v = tn_variable_new(ctx, "w", TN_F64, TN_SHAPE(2));
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2)),
+        *far = tn_input(other, "x", TN_F32, TN_SHAPE(2));
+    tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2)),
+        *v = tn_variable_new(ctx, "w", TN_F64, TN_SHAPE(2));
     tn_node  *y = tn_mul(x, w), *sum = tn_sum_all(y), *none = NULL, *dx = NULL;
     float     numbers[2] = { 1, 2 };
     REQUIRE(sum && v);
@@ -223,7 +278,8 @@ TEST(misuse, programs)
     REFUSED(tn_compile(other, &sum, 1, NULL), TN_ERR_ARG, "graph");
     REFUSED(tn_compile(g, &sum, 1, &(tn_compile_options){ .guard = x }), TN_ERR_ARG, "guard");
     REFUSED(tn_compile(g, &sum, 1, &(tn_compile_options){ .run = w }), TN_ERR_ARG, "run");
-    REFUSED(tn_grad(y, NULL, &w, 1, &dx) == TN_OK, TN_ERR_SHAPE, "y has 2 elements: it needs a cotangent");
+    REFUSED(tn_grad(y, NULL, &w, 1, &dx) == TN_OK, TN_ERR_SHAPE,
+            "y has 2 elements: it needs a cotangent");
     REFUSED(tn_grad(sum, y, &w, 1, &dx) == TN_OK, TN_ERR_SHAPE, "[2]");
     REFUSED(tn_grad(sum, NULL, &none, 1, &dx) == TN_OK, TN_ERR_ARG, "NULL");
     REFUSED(tn_grad(sum, NULL, &v, 1, &dx) == TN_OK, TN_ERR_GRAD, "w");
@@ -252,7 +308,8 @@ TEST(misuse, programs)
     REFUSED(!isnan(tn_item(p, y)), TN_ERR_ARG, "not an output");
     REFUSED(tn_fetch(p, sum, numbers, 8) == TN_OK, TN_ERR_ARG, "output 0 has 4 bytes, not 8");
     REFUSED(tn_fetch(p, sum, NULL, 4) == TN_OK, TN_ERR_ARG, "");
-    CHECK(!tn_output(p, 1) && !tn_output(p, -1) && !tn_input_data(p, "z") && !tn_input_data(p, NULL));
+    CHECK(!tn_output(p, 1) && !tn_output(p, -1) && !tn_input_data(p, "z") &&
+          !tn_input_data(p, NULL));
     tn_program_free(p);
     tn_variable_free(w), tn_variable_free(v);
     tn_graph_free(g), tn_graph_free(other);
@@ -276,7 +333,8 @@ TEST(misuse, parameters_and_optimizers)
     REFUSED(tn_params_bind(p, NULL) == TN_OK, TN_ERR_ARG, "program");
     REFUSED(tn_adam_new(p, &(tn_adam_options){ .beta1 = 2 }), TN_ERR_ARG, "2");
     REFUSED(tn_adam_new(p, &(tn_adam_options){ .ema_decay = 1.5 }), TN_ERR_ARG, "1.5");
-    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = INFINITY }), TN_ERR_ARG, "clip_norm is inf");
+    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = INFINITY }), TN_ERR_ARG,
+            "clip_norm is inf");
     tn_optimizer *opt = tn_sgd_new(p, NULL);
     REQUIRE(opt);
     REFUSED(tn_optimizer_set_clip_norm(opt, 1) == TN_OK, TN_ERR_STATE, "clip");
@@ -300,13 +358,16 @@ TEST(misuse, steps_that_are_not_taken)
         struct { int64_t axis, begin, count, step; } slice = { 0, 1, 1, steps[i] };
         struct { int64_t axis, begin, step, n; double value; } pad = { 0, 1, steps[i], 3, 0 };
         struct { int64_t axis, size, step; } unfold = { 1, 2, steps[i] > 0 ? steps[i] : 1 };
-        tn_node *y = tn_apply(&tn_op_pad, (tn_node *[]){ tn_apply(&tn_op_slice, &x, 1, &slice) }, 1, &pad);
+        tn_node *y = tn_apply(&tn_op_pad, (tn_node *[]){ tn_apply(&tn_op_slice, &x, 1, &slice) }, 1,
+                              &pad);
         tn_node *w = tn_apply(&tn_op_unfold, &x, 1, &unfold);
         out[0] = tn_add(tn_sum_all(y), tn_sum_all(w));
-        CHECK_MSG(tn_grad(tn_add(tn_sum_all(tn_square(y)), tn_sum_all(w)), NULL, &x, 1, &dx) == TN_OK, "%s", tn_error(ctx));
+        CHECK_MSG(tn_grad(tn_add(tn_sum_all(tn_square(y)), tn_sum_all(w)), NULL, &x, 1,
+                          &dx) == TN_OK, "%s", tn_error(ctx));
         out[1] = dx;
         tn_program *p = tn_compile(g, out, 2, NULL);
-        CHECK_MSG(p && tn_feed(p, x, numbers, sizeof numbers) == TN_OK && tn_run(p) == TN_OK, "%s", tn_error(ctx));
+        CHECK_MSG(p && tn_feed(p, x, numbers, sizeof numbers) == TN_OK && tn_run(p) == TN_OK, "%s",
+                  tn_error(ctx));
         CHECK_NEAR(tn_item(p, out[0]), 7 + 10, 0);
         CHECK(p && ((const float *)tn_output(p, 1))[3] == 2 * 4 + 1);
         tn_program_free(p), tn_graph_free(g);
@@ -335,7 +396,8 @@ static tn_shape some_shape(void)
 
 static int64_t some_integer(void)
 {
-    static const int64_t odd[] = { INT64_MAX, INT64_MIN, (int64_t)1 << 40, -((int64_t)1 << 40), INT32_MAX, INT32_MIN };
+    static const int64_t odd[] = { INT64_MAX, INT64_MIN, (int64_t)1 << 40, -((int64_t)1 << 40),
+                                   INT32_MAX, INT32_MIN };
     return below(6) ? below(8) - 3 : odd[below(6)];
 }
 
@@ -379,32 +441,37 @@ static void feed_anything(tn_program *p, const char *name, const tn_type *t)
         int32_t k32 = (int32_t)k;
         uint8_t b = (uint8_t)below(2);
         size_t  size = tn_dtype_size(t->dtype);
-        const void *from = t->dtype == TN_F64 ? (void *)&x : t->dtype == TN_F32 ? (void *)&f : t->dtype == TN_I64 ? (void *)&k
+        const void *from = t->dtype == TN_F64 ? (void *)&x : t->dtype == TN_F32 ? (void *)&f
+            : t->dtype == TN_I64 ? (void *)&k
                          : t->dtype == TN_BOOL ? (void *)&b : (void *)&k32;
         memcpy(data + (size_t)i * size, from, size);
     }
 }
 
-/* Builds one call of op on random inputs and attributes; runs it, and its gradients, if it is taken. */
+/* Builds one call of op on random inputs and attributes; runs it, and its gradients, if it is
+ * taken. */
 static void try_op(tn_ctx *ctx, const tn_op *op, long *taken)
 {
     _Alignas(16) char attrs[1024] = { 0 };
     static const char *const names[6] = { "a", "b", "c", "d", "e", "f" };
     tn_node *in[6], *out[64] = { 0 }, *outputs[8], *wrt[6], *grad[6] = { 0 };
     tn_type  type[6];
-    int      most = op->max_arity < 0 ? op->arity + 2 : op->max_arity ? op->max_arity : op->arity, n, n_out = 0, n_wrt = 0;
+    int      most = op->max_arity < 0 ? op->arity + 2 : op->max_arity ? op->max_arity : op->arity,
+        n, n_out = 0, n_wrt = 0;
     if (op->attrs_size > sizeof attrs || !some_attrs(op, attrs) || most > 6) return;
     n = op->arity + (int)below(most - op->arity + 1);
     tn_graph *g = tn_graph_new(ctx, below(2) ? TN_TRAIN : TN_EVAL);
     tn_shape  s = some_shape();
     tn_dtype  d = below(3) ? TN_F32 : (tn_dtype)below(TN_N_DTYPES);
     for (int i = 0; i < n; i++) {
-        type[i] = (tn_type){ below(4) ? d : below(2) ? TN_I32 : (tn_dtype)below(TN_N_DTYPES), below(3) ? s : some_shape() };
+        type[i] = (tn_type){ below(4) ? d : below(2) ? TN_I32 : (tn_dtype)below(TN_N_DTYPES),
+                             below(3) ? s : some_shape() };
         in[i] = tn_input(g, names[i], type[i].dtype, type[i].shape);
     }
     int count = op->count_out ? op->count_out(attrs, n) : 1;
     tn_node *first = count <= 64 ? tn_apply_in(g, op, in, n, attrs, count > 0 ? out : NULL) : NULL;
-    CHECK_MSG(first || count < 1 || count > 64 || *tn_error(ctx), "%s: refused without a message", op->name);
+    CHECK_MSG(first || count < 1 || count > 64 || *tn_error(ctx), "%s: refused without a message",
+              op->name);
     for (int i = 0; first && i < 64 && i < 4 && out[i]; i++) outputs[n_out++] = out[i];
     for (int i = 0; first && i < n; i++)
         if (tn_dtype_is_float(type[i].dtype)) wrt[n_wrt++] = in[i];
@@ -417,7 +484,8 @@ static void try_op(tn_ctx *ctx, const tn_op *op, long *taken)
     tn_program *p = first ? tn_compile(g, outputs, n_out, NULL) : NULL;
     if (first && !p) CHECK_MSG(*tn_error(ctx), "%s: not compiled, without a message", op->name);
     for (int i = 0; p && i < n; i++) feed_anything(p, names[i], &type[i]);
-    if (p && tn_run(p) != TN_OK) CHECK_MSG(*tn_error(ctx), "%s: failed without a message", op->name);
+    if (p && tn_run(p) != TN_OK)
+        CHECK_MSG(*tn_error(ctx), "%s: failed without a message", op->name);
     *taken += p != NULL;
     tn_clear_error(ctx);
     tn_program_free(p);

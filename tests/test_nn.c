@@ -45,14 +45,19 @@ static const double torch_pe[] = {
 TEST(linear, is_x_w_plus_b)
 {
     bench     b = bench_new();
-    tn_linear l = tn_linear_new(b.p, "l", 2, 3), no_bias = tn_linear_new_with(b.p, "n", 2, 3, &(tn_linear_options){ .no_bias = true });
+    tn_linear l = tn_linear_new(b.p, "l", 2, 3),
+        no_bias = tn_linear_new_with(b.p, "n", 2, 3, &(tn_linear_options){ .no_bias = true });
     const double w[] = { 1, 2, 3, 4, 5, 6 }, bias[] = { 10, 20, 30 }, x[] = { 1, -1, 2, 0.5 };
-    tn_variable_set(l.w, w, sizeof w), tn_variable_set(l.b, bias, sizeof bias), tn_variable_set(no_bias.w, w, sizeof w);
+    tn_variable_set(l.w, w, sizeof w), tn_variable_set(l.b, bias, sizeof bias),
+        tn_variable_set(no_bias.w, w, sizeof w);
     CHECK(no_bias.b == NULL && no_bias.w != NULL);
     tn_node *in = tn_constant(b.g, TN_F64, TN_SHAPE(2, 1, 2), x);
-    check_values("linear", tn_linear_apply(&l, in), (const double[]){ 7, 17, 27, 14, 26.5, 39 }, 6, 0);
-    check_values("no bias", tn_linear_apply(&no_bias, in), (const double[]){ -3, -3, -3, 4, 6.5, 9 }, 6, 0);
-    check_values("a vector", tn_linear_apply(&l, tn_reshape(tn_slice(in, 0, 0, 1, 1), TN_SHAPE(2))), (const double[]){ 7, 17, 27 }, 3, 0);
+    check_values("linear", tn_linear_apply(&l, in), (const double[]){ 7, 17, 27, 14, 26.5, 39 }, 6,
+                 0);
+    check_values("no bias", tn_linear_apply(&no_bias, in),
+                 (const double[]){ -3, -3, -3, 4, 6.5, 9 }, 6, 0);
+    check_values("a vector", tn_linear_apply(&l, tn_reshape(tn_slice(in, 0, 0, 1, 1), TN_SHAPE(2))),
+                 (const double[]){ 7, 17, 27 }, 3, 0);
     /* the default is PyTorch's: both within 1 / sqrt(in) */
     tn_linear wide = tn_linear_new(b.p, "wide", 16, 50);
     double    most = 0;
@@ -88,7 +93,8 @@ TEST(layers, errors_name_the_place)
     tn_positions       pos = tn_positions_learned(NULL, "pos", 5, 3);
     tn_attention_layer a = tn_attention_new(NULL, "a", 4, 2, NULL);
     CHECK(!tn_linear_apply(&l, NULL) && !tn_norm_apply(&n, NULL) && !tn_embedding_apply(&e, NULL) &&
-          !tn_positions_apply(&pos, NULL, NULL) && !tn_attention_apply(&a, NULL, NULL, NULL) && !tn_feed_forward_apply(&ff, NULL));
+          !tn_positions_apply(&pos, NULL, NULL) && !tn_attention_apply(&a, NULL, NULL, NULL) &&
+          !tn_feed_forward_apply(&ff, NULL));
     bench_free(&b);
 }
 
@@ -96,7 +102,8 @@ TEST(layers, norms_are_torchs)
 {
     bench         b = bench_new();
     tn_norm_layer ln = tn_layer_norm_new(b.p, "ln", 4), rms = tn_rms_norm_new(b.p, "rms", 4);
-    CHECK(is_constant(ln.gamma, 1) && is_constant(ln.beta, 0) && is_constant(rms.gamma, 1) && rms.beta == NULL);
+    CHECK(is_constant(ln.gamma, 1) && is_constant(ln.beta, 0) && is_constant(rms.gamma, 1) &&
+          rms.beta == NULL);
     fill(ln.gamma, 1, 1), fill(ln.beta, 2, 1), fill(rms.gamma, 1, 1);
     tn_node *x = filled(b.g, TN_SHAPE(2, 4), 0.1);
     CHECK_TORCH(layer_norm, tn_layer_norm_apply(&ln, x));
@@ -105,14 +112,20 @@ TEST(layers, norms_are_torchs)
     bench_free(&b);
 }
 
-static void fill_linear(const tn_linear *l, double w, double b) { fill(l->w, w, 1), fill(l->b, b, 1); }
+static void fill_linear(const tn_linear *l, double w, double b)
+{
+    fill(l->w, w, 1), fill(l->b, b, 1);
+}
 
 TEST(layers, feed_forward_is_torchs)
 {
     bench           b = bench_new();
     tn_node        *x = filled(b.g, TN_SHAPE(2, 4), 0.1);
-    tn_feed_forward ff = tn_feed_forward_new(b.p, "ff", 4, 6, &(tn_feed_forward_options){ .dropout = 0.5 });
-    tn_feed_forward gated = tn_feed_forward_new(b.p, "gated", 4, 6, &(tn_feed_forward_options){ .activation = TN_ACTIVATION_SILU, .gated = true });
+    tn_feed_forward ff = tn_feed_forward_new(b.p, "ff", 4, 6,
+                                             &(tn_feed_forward_options){ .dropout = 0.5 });
+    tn_feed_forward gated = tn_feed_forward_new(b.p, "gated", 4, 6,
+                                                &(tn_feed_forward_options){ .activation =
+                                                TN_ACTIVATION_SILU, .gated = true });
     CHECK(is_constant(ff.in.b, 0) && is_constant(ff.out.b, 0) && ff.gate.w == NULL);
     fill_linear(&ff.in, 1, 2), fill_linear(&ff.out, 3, 4);
     fill_linear(&gated.in, 1, 2), fill_linear(&gated.out, 3, 4), fill_linear(&gated.gate, 5, 6);
@@ -135,7 +148,9 @@ TEST(layers, feed_forward_is_torchs)
 TEST(embedding, rows_padding_and_scale)
 {
     bench              b = bench_new();
-    tn_embedding_layer e = tn_embedding_new(b.p, "e", 5, 4, &(tn_embedding_options){ .has_padding = true, .padding_idx = 2, .scale_sqrt_d = true });
+    tn_embedding_layer e = tn_embedding_new(b.p, "e", 5, 4,
+                                            &(tn_embedding_options){ .has_padding = true,
+                                            .padding_idx = 2, .scale_sqrt_d = true });
     const double      *w = tn_variable_data(e.w);
     const int32_t      index[] = { 4, 2, 0 };
     double             want[12];
@@ -150,14 +165,16 @@ TEST(embedding, rows_padding_and_scale)
     check_values("logits", logits, dots, 10, 1e-15);
     /* the padding row gets no gradient */
     tn_node *dw = NULL;
-    CHECK_INT(tn_grad(tn_sum_all(tn_square(tn_add_scalar(tn_embedding_apply(&e, in), 1))), NULL, &e.w, 1, &dw), TN_OK);
+    CHECK_INT(tn_grad(tn_sum_all(tn_square(tn_add_scalar(tn_embedding_apply(&e, in), 1))), NULL,
+                      &e.w, 1, &dw), TN_OK);
     double got[20];
     CHECK_INT(tn_eval(dw, got, sizeof got), TN_OK);
     for (int k = 0; k < 20; k++) {
         int row = k / 4;
         CHECK_NEAR(got[k], row == 4 || row == 0 ? 4 * (2 * w[k] + 1) : 0, 1e-14);
     }
-    CHECK(tn_embedding_new(b.p, "bad", 5, 4, &(tn_embedding_options){ .has_padding = true, .padding_idx = 5 }).w == NULL);
+    CHECK(tn_embedding_new(b.p, "bad", 5, 4, &(tn_embedding_options){ .has_padding = true,
+        .padding_idx = 5 }).w == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), "padding_idx 5 is not in [0, 5)");
     bench_free(&b);
 }
@@ -172,7 +189,8 @@ TEST(positions, sinusoidal)
     for (int t = 0; t < 300; t++)
         for (int i = 0; i < 64; i += 2) {
             double angle = t / pow(10000, i / 64.0);
-            worst = fmax(worst, fmax(fabs(big[t * 64 + i] - sin(angle)), fabs(big[t * 64 + i + 1] - cos(angle))));
+            worst = fmax(worst, fmax(fabs(big[t * 64 + i] - sin(angle)),
+                                     fabs(big[t * 64 + i + 1] - cos(angle))));
         }
     CHECK_MSG(worst < 2e-13, "sinusoidal: expected libm's within 2e-13, got %g", worst);
     tn_positions l = tn_positions_sinusoidal(b.p, "pos", 3, 6);
@@ -181,7 +199,9 @@ TEST(positions, sinusoidal)
     const int32_t index[] = { 2, 0, 1, 1 };
     double        want[24];
     for (int i = 0; i < 24; i++) want[i] = torch_pe[6 * index[i / 6] + i % 6] + 1;
-    check_values("by index", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(4, 6), 1), tn_constant(b.g, TN_I32, TN_SHAPE(4), index)), want, 24, 1e-15);
+    check_values("by index", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(4, 6), 1),
+                                                tn_constant(b.g, TN_I32, TN_SHAPE(4), index)), want,
+                                                24, 1e-15);
     CHECK(tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(4, 6), 1), NULL) == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), "pos: x [4,6] has not 3 positions of size 6 at most");
     bench_free(&b);
@@ -196,8 +216,11 @@ TEST(positions, learned)
     double want[12], rows[4];
     for (int i = 0; i < 12; i++) want[i] = fill_at(i % 6, 1, 1) + 3;
     for (int i = 0; i < 4; i++) rows[i] = fill_at(2 * index[i / 2] + i % 2, 1, 1);
-    check_values("learned", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(2, 3, 2), 3), NULL), want, 12, 0);
-    check_values("by index", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(2, 1, 2), 0), tn_constant(b.g, TN_I64, TN_SHAPE(2, 1), index)), rows, 4, 0);
+    check_values("learned", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(2, 3, 2), 3),
+                                               NULL), want, 12, 0);
+    check_values("by index", tn_positions_apply(&l, tn_full(b.g, TN_F64, TN_SHAPE(2, 1, 2), 0),
+                                                tn_constant(b.g, TN_I64, TN_SHAPE(2, 1), index)),
+                                                rows, 4, 0);
     bench_free(&b);
 }
 
@@ -209,7 +232,9 @@ TEST(layers, dropout_differs_by_scope_and_mode)
     bench           b = bench_new();
     tn_graph       *g = tn_graph_new(b.ctx, TN_TRAIN);
     tn_node        *x = tn_full(g, TN_F64, TN_SHAPE(1, 4), 1), *y[3];
-    tn_feed_forward ff = tn_feed_forward_new(b.p, "ff", 4, 64, &(tn_feed_forward_options){ .dropout = 0.5 }), other = ff;
+    tn_feed_forward ff = tn_feed_forward_new(b.p, "ff", 4, 64,
+                                             &(tn_feed_forward_options){ .dropout = 0.5 }),
+                                             other = ff;
     double          got[3][4];
     fill_linear(&ff.in, 1, 2);
     other.name = "other";
@@ -226,10 +251,13 @@ TEST(layers, dropout_differs_by_scope_and_mode)
 static tn_node *build_encoder(tn_graph *g, tn_node *const *in, void *user)
 {
     (void)g, (void)user;
-    tn_norm_layer      norm1 = { "norm1", in[1], in[2], 1e-5, false }, norm2 = { "norm2", in[3], NULL, 1e-6, true };
-    tn_attention_layer self = { .name = "self", .qkv = { "qkv", in[4], in[5] }, .out = { "out", in[6], in[7] },
+    tn_norm_layer      norm1 = { "norm1", in[1], in[2], 1e-5, false },
+        norm2 = { "norm2", in[3], NULL, 1e-6, true };
+    tn_attention_layer self = { .name = "self", .qkv = { "qkv", in[4], in[5] },
+                                .out = { "out", in[6], in[7] },
                                 .n_heads = 2, .n_kv_heads = 2, .head_size = 2, .dropout = 0.25 };
-    tn_feed_forward    ff = { .name = "ff", .in = { "in", in[8], in[9] }, .out = { "out", in[10], NULL }, .gate = { "gate", in[11], NULL },
+    tn_feed_forward    ff = { .name = "ff", .in = { "in", in[8], in[9] },
+                              .out = { "out", in[10], NULL }, .gate = { "gate", in[11], NULL },
                               .activation = TN_ACTIVATION_SILU, .dropout = 0.25 };
     tn_node *x = in[0], *h = tn_layer_norm_apply(&norm1, x);
     x = tn_add(x, tn_attention_apply(&self, h, h, &(tn_attention_mask){ .causal = true }));
@@ -242,7 +270,8 @@ static tn_node *build_decoder(tn_graph *g, tn_node *const *in, void *user)
     (void)g, (void)user;
     tn_embedding_layer e = { "e", in[1], -1, 2 };
     tn_positions       pos = { "pos", in[2], 4, 4 };
-    tn_attention_layer cross = { .name = "cross", .q = { "q", in[3], NULL }, .kv = { "kv", in[4], in[5] }, .out = { "out", in[6], NULL },
+    tn_attention_layer cross = { .name = "cross", .q = { "q", in[3], NULL },
+                                 .kv = { "kv", in[4], in[5] }, .out = { "out", in[6], NULL },
                                  .n_heads = 2, .n_kv_heads = 1, .head_size = 2 };
     tn_node *x = tn_positions_apply(&pos, tn_embedding_apply(&e, in[0]), NULL);
     return tn_embedding_logits(&e, tn_attention_apply(&cross, x, in[7], NULL));
@@ -260,9 +289,11 @@ static void check_gradients(tn_build build, const tn_type *types, int n)
     }
     for (int order = 1; order <= 2; order++) {
         tn_gradcheck_report report = { 0 };
-        CHECK_MSG(tn_gradcheck(ctx, build, NULL, n, types, list, &(tn_gradcheck_options){ .order = order, .mode = TN_TRAIN }, &report) == TN_OK,
-                  "order %d: %s", order, tn_error(ctx));
-        CHECK_MSG(report.worst < 1e-6, "order %d: worst relative error %g, expected under 1e-6", order, report.worst);
+        CHECK_MSG(tn_gradcheck(ctx, build, NULL, n, types, list,
+                               &(tn_gradcheck_options){ .order = order, .mode = TN_TRAIN },
+                               &report) == TN_OK, "order %d: %s", order, tn_error(ctx));
+        CHECK_MSG(report.worst < 1e-6, "order %d: worst relative error %g, expected under 1e-6",
+                  order, report.worst);
         tn_clear_error(ctx);
     }
     tn_ctx_free(ctx);
@@ -272,13 +303,15 @@ static void check_gradients(tn_build build, const tn_type *types, int n)
 
 TEST(layers, gradients_of_an_encoder_layer)
 {
-    const tn_type types[] = { F(2, 3, 4), F(4), F(4), F(4), F(4, 12), F(12), F(4, 4), F(4), F(4, 5), F(5), F(5, 4), F(4, 5) };
+    const tn_type types[] = { F(2, 3, 4), F(4), F(4), F(4), F(4, 12), F(12), F(4, 4), F(4), F(4, 5),
+                              F(5), F(5, 4), F(4, 5) };
     check_gradients(build_encoder, types, 12);
 }
 
 TEST(layers, gradients_of_a_decoder)
 {
-    const tn_type types[] = { { TN_I32, TN_SHAPE(2, 3) }, F(5, 4), F(4, 4), F(4, 4), F(3, 4), F(4), F(4, 4), F(2, 3, 3) };
+    const tn_type types[] = { { TN_I32, TN_SHAPE(2, 3) }, F(5, 4), F(4, 4), F(4, 4), F(3, 4), F(4),
+                              F(4, 4), F(2, 3, 3) };
     check_gradients(build_decoder, types, 8);
 }
 
@@ -289,10 +322,14 @@ static bool make_layers(tn_ctx *ctx)
     tn_params         *p = tn_params_new(ctx, TN_F32);
     tn_graph          *g = tn_graph_new(ctx, TN_TRAIN);
     tn_embedding_layer e = tn_embedding_new(p, "e", 5, 4, NULL);
-    tn_positions       pos = tn_positions_sinusoidal(p, "pos", 8, 4), learned = tn_positions_learned(p, "learned", 8, 4);
+    tn_positions       pos = tn_positions_sinusoidal(p, "pos", 8, 4),
+        learned = tn_positions_learned(p, "learned", 8, 4);
     tn_norm_layer      norm = tn_layer_norm_new(p, "norm", 4);
-    tn_attention_layer self = tn_attention_new(p, "self", 4, 2, NULL), cross = tn_attention_new(p, "cross", 4, 2, &(tn_attention_layer_options){ .is_cross = true });
-    tn_feed_forward    ff = tn_feed_forward_new(p, "ff", 4, 8, &(tn_feed_forward_options){ .gated = true });
+    tn_attention_layer self = tn_attention_new(p, "self", 4, 2, NULL),
+        cross = tn_attention_new(p, "cross", 4, 2,
+                                 &(tn_attention_layer_options){ .is_cross = true });
+    tn_feed_forward    ff = tn_feed_forward_new(p, "ff", 4, 8,
+                                                &(tn_feed_forward_options){ .gated = true });
     tn_node *x = tn_embedding_apply(&e, tn_input(g, "x", TN_I32, TN_SHAPE(2, 3)));
     x = tn_norm_apply(&norm, tn_positions_apply(&learned, tn_positions_apply(&pos, x, NULL), NULL));
     x = tn_attention_apply(&cross, tn_attention_apply(&self, x, x, NULL), x, NULL);

@@ -65,7 +65,7 @@ static double worst(const double *got, const double *want, int64_t n)
     return w;
 }
 
-/* ---- the exponential --------------------------------------------------------------------------- */
+/* ---- the exponential ------------------------------------------------------------------------- */
 
 TEST(simd, exp_is_within_an_ulp)
 {
@@ -74,7 +74,8 @@ TEST(simd, exp_is_within_an_ulp)
         float  x32[16];
         double x64[8], u[8];
         tn_random_uniform((tn_rng){ 1, 1, 0 }, i, 8, TN_F64, u, 0, 1);
-        for (int k = 0; k < 8; k++) x32[k] = x32[8 + k] = (float)(-87.3 * u[k]), x64[k] = -708.3 * u[k];
+        for (int k = 0; k < 8; k++)
+            x32[k] = x32[8 + k] = (float)(-87.3 * u[k]), x64[k] = -708.3 * u[k];
         float  y32[16];
         double y64[8];
         v_store_f32(y32, v_exp_f32(v_load_f32(x32)));
@@ -120,10 +121,11 @@ TEST(simd, parts_of_blocks_touch_nothing_else)
     }
 }
 
-/* ---- softmax -------------------------------------------------------------------------------------- */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 /* [outer, n, inner]: y and dx of softmax or its logarithm, by plain loops. */
-static void softmax_loops(const double *x, const double *dy, int64_t outer, int64_t n, int64_t inner, bool log_,
+static void softmax_loops(const double *x, const double *dy, int64_t outer, int64_t n,
+                          int64_t inner, bool log_,
                           double *y, double *dx)
 {
     for (int64_t o = 0; o < outer; o++)
@@ -176,7 +178,8 @@ TEST(softmax, equals_plain_loops)
     tn_ctx       *ctx = new_ctx(2, TN_CPU_AUTO);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int k = 0; k < 4; k++)
-            check_softmax(ctx, k & 1 ? TN_F32 : TN_F64, shapes[i][0], shapes[i][1], shapes[i][2], k >> 1);
+            check_softmax(ctx, k & 1 ? TN_F32 : TN_F64, shapes[i][0], shapes[i][1], shapes[i][2],
+                          k >> 1);
     tn_ctx_free(ctx);
 }
 
@@ -219,22 +222,26 @@ TEST(softmax, huge_numbers_are_fine_and_nan_stays)
 {
     tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    double    x[] = { 3e38, 3e38, -3e38, 0, -1e5, -1e5 + 1, -1e5, -1e30, NAN, 1, 2, -INFINITY, 0, INFINITY, 0, 0 };
+    double    x[] = { 3e38, 3e38, -3e38, 0, -1e5, -1e5 + 1, -1e5, -1e30, NAN, 1, 2, -INFINITY, 0,
+                      INFINITY, 0, 0 };
     double   *y[2];
-    tn_node  *in = constant(g, TN_F32, TN_SHAPE(4, 4), x), *out[2] = { tn_softmax(in, 1), tn_log_softmax(in, 1) };
+    tn_node  *in = constant(g, TN_F32, TN_SHAPE(4, 4), x),
+        *out[2] = { tn_softmax(in, 1), tn_log_softmax(in, 1) };
     if (run_all(ctx, g, out, 2, y)) {
-        const double e = exp(1.0), want[] = { 0.5, 0.5, 0, 0, 1 / (2 + e), e / (2 + e), 1 / (2 + e), 0 };
+        const double e = exp(1.0), want[] = { 0.5, 0.5, 0, 0, 1 / (2 + e), e / (2 + e), 1 / (2 + e),
+                                              0 };
         for (int i = 0; i < 8; i++) CHECK_NEAR(y[0][i], want[i], 1e-6);
         CHECK_NEAR(y[1][0], log(0.5), 1e-6);
         CHECK_NEAR(y[1][5], log(want[5]), 1e-6);
-        for (int i = 8; i < 16; i++) CHECK_MSG(isnan(y[0][i]), "element %d: expected NaN, got %g", i, y[0][i]);
+        for (int i = 8; i < 16; i++)
+            CHECK_MSG(isnan(y[0][i]), "element %d: expected NaN, got %g", i, y[0][i]);
     }
     free_all(y, 2);
     tn_graph_free(g);
     tn_ctx_free(ctx);
 }
 
-/* ---- norms -------------------------------------------------------------------------------------------- */
+/* ---- norms ----------------------------------------------------------------------------------- */
 
 typedef struct norm_case {
     int64_t rows, n;
@@ -284,8 +291,10 @@ static int norm_graph(tn_graph *g, const norm_case *c, tn_dtype dtype, double *c
 static void check_norm(tn_ctx *ctx, const norm_case *c, tn_dtype dtype, double tolerance)
 {
     const int64_t size = c->rows * c->n;
-    double *in[] = { numbers(size, 1, c->lo, c->hi), numbers(size, 2, -1, 1), numbers(c->n, 3, 0, 2), numbers(c->n, 4, -1, 1) };
-    double *want[] = { calloc((size_t)size + 1, 8), calloc((size_t)size + 1, 8), calloc((size_t)c->n + 1, 8), calloc((size_t)c->n + 1, 8) };
+    double *in[] = { numbers(size, 1, c->lo, c->hi), numbers(size, 2, -1, 1),
+                     numbers(c->n, 3, 0, 2), numbers(c->n, 4, -1, 1) };
+    double *want[] = { calloc((size_t)size + 1, 8), calloc((size_t)size + 1, 8),
+                       calloc((size_t)c->n + 1, 8), calloc((size_t)c->n + 1, 8) };
     double *got[4] = { NULL };
     if (dtype == TN_F32) /* what the op is given */
         for (int64_t i = 0; i < size; i++) in[0][i] = (double)(float)in[0][i];
@@ -297,8 +306,8 @@ static void check_norm(tn_ctx *ctx, const norm_case *c, tn_dtype dtype, double t
         for (int k = 0; k < n; k++) {
             int    which = k == 2 && !c->gamma ? 3 : k;
             double w = worst(got[k], want[which], which < 2 ? size : c->n);
-            CHECK_MSG(w <= tolerance, "[%d,%d] %s: result %d: expected within %g, got %g", (int)c->rows, (int)c->n,
-                      c->rms ? "rms" : "layer", which, tolerance, w);
+            CHECK_MSG(w <= tolerance, "[%d,%d] %s: result %d: expected within %g, got %g",
+                      (int)c->rows, (int)c->n, c->rms ? "rms" : "layer", which, tolerance, w);
         }
     free_all(got, 4), free_all(in, 4), free_all(want, 4);
     tn_graph_free(g);
@@ -306,11 +315,16 @@ static void check_norm(tn_ctx *ctx, const norm_case *c, tn_dtype dtype, double t
 
 TEST(norm, equals_plain_loops)
 {
-    const norm_case cases[] = { { 4, 1, false, true, true, -1, 1 },      { 3, 7, false, true, true, -1, 1 },
-                                { 5, 16, false, false, true, -1, 1 },    { 5, 67, false, true, false, -3, 3 },
-                                { 1000, 33, false, true, true, -1, 1 },  { 70, 515, false, true, true, -1, 1 },
-                                { 3, 2500, false, true, true, -1, 1 },   { 900, 40, true, true, false, -1, 1 },
-                                { 3, 130, true, false, false, -1, 1 },   { 0, 5, false, true, true, -1, 1 },
+    const norm_case cases[] = { { 4, 1, false, true, true, -1, 1 },
+                                { 3, 7, false, true, true, -1, 1 },
+                                { 5, 16, false, false, true, -1, 1 },
+                                { 5, 67, false, true, false, -3, 3 },
+                                { 1000, 33, false, true, true, -1, 1 },
+                                { 70, 515, false, true, true, -1, 1 },
+                                { 3, 2500, false, true, true, -1, 1 },
+                                { 900, 40, true, true, false, -1, 1 },
+                                { 3, 130, true, false, false, -1, 1 },
+                                { 0, 5, false, true, true, -1, 1 },
                                 { 1, 64, true, true, false, 5, 6 } };
     tn_ctx         *ctx = new_ctx(2, TN_CPU_AUTO);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -329,7 +343,8 @@ TEST(norm, rows_of_one_number_give_beta)
     double    x[20], gamma[10], beta[10], *y[1];
     for (int i = 0; i < 20; i++) x[i] = 3.5;
     for (int i = 0; i < 10; i++) gamma[i] = 2, beta[i] = i;
-    tn_node *out = tn_layer_norm(constant(g, TN_F32, TN_SHAPE(2, 10), x), constant(g, TN_F32, TN_SHAPE(10), gamma),
+    tn_node *out = tn_layer_norm(constant(g, TN_F32, TN_SHAPE(2, 10), x),
+                                 constant(g, TN_F32, TN_SHAPE(10), gamma),
                                  constant(g, TN_F32, TN_SHAPE(10), beta), 1e-5);
     if (run_all(ctx, g, &out, 1, y))
         for (int i = 0; i < 20; i++) CHECK_NEAR(y[0][i], i % 10, 0);
@@ -359,15 +374,17 @@ TEST(norm, wrong_inputs_are_refused)
     tn_ctx_free(ctx);
 }
 
-/* ---- the same bits --------------------------------------------------------------------------------------- */
+/* ---- the same bits --------------------------------------------------------------------------- */
 
 /* Everything of this file at sizes that several tasks share, as one list of numbers. */
 static int bits_graph(tn_graph *g, tn_dtype dtype, double *const *in, tn_node **out)
 {
-    const norm_case layer = { 300, 259, false, true, true, 0, 0 }, rms = { 300, 259, true, true, false, 0, 0 };
+    const norm_case layer = { 300, 259, false, true, true, 0, 0 },
+        rms = { 300, 259, true, true, false, 0, 0 };
     int             n = norm_graph(g, &layer, dtype, in, out);
     n += norm_graph(g, &rms, dtype, in, out + n);
-    tn_node *x = constant(g, dtype, TN_SHAPE(300, 259), in[0]), *dy = constant(g, dtype, TN_SHAPE(300, 259), in[1]);
+    tn_node *x = constant(g, dtype, TN_SHAPE(300, 259), in[0]),
+        *dy = constant(g, dtype, TN_SHAPE(300, 259), in[1]);
     for (int axis = 0; axis < 2; axis++) {
         tn_node *y[2] = { tn_softmax(x, axis), tn_log_softmax(x, axis) };
         for (int k = 0; k < 2; k++) {
@@ -380,7 +397,8 @@ static int bits_graph(tn_graph *g, tn_dtype dtype, double *const *in, tn_node **
 
 static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b, tn_dtype dtype)
 {
-    double *in[] = { numbers(300 * 259, 1, -2, 2), numbers(300 * 259, 2, -1, 1), numbers(259, 3, 0, 2), numbers(259, 4, -1, 1) };
+    double *in[] = { numbers(300 * 259, 1, -2, 2), numbers(300 * 259, 2, -1, 1),
+                     numbers(259, 3, 0, 2), numbers(259, 4, -1, 1) };
     double *y[2][16] = { { NULL } };
     int64_t size[16];
     int     n = 0;
@@ -399,7 +417,8 @@ static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_
     }
     for (int i = 0; i < n; i++)
         CHECK_MSG(memcmp(y[0][i], y[1][i], (size_t)size[i] * 8) == 0,
-                  "result %d: %d threads on %s and %d on %s differ", i, threads_a, tn_cpu_level_name(cpu_a),
+                  "result %d: %d threads on %s and %d on %s differ", i, threads_a,
+                  tn_cpu_level_name(cpu_a),
                   threads_b, tn_cpu_level_name(cpu_b));
     free_all(y[0], n), free_all(y[1], n), free_all(in, 4);
 }

@@ -1,6 +1,6 @@
 /* What the op table drives: for each op and each of its samples, values against the reference, f32
- * against f64, layouts, threads, levels, fusion, gradients of order 1 and 2, and wrong inputs. An op
- * that is added to the table is tested here without an edit. */
+ * against f64, layouts, threads, levels, fusion, gradients of order 1 and 2, and wrong inputs. An
+ * op that is added to the table is tested here without an edit. */
 #include "check.h"
 #include "op_case.h"
 #include "tensor/internal.h"
@@ -46,49 +46,55 @@ static double worst_error(const case_result *a, const case_result *b, int k)
     return worst;
 }
 
-static void check_close(const op_case *c, const char *what, const case_result *got, const case_result *want,
-                        double tolerance)
+static void check_close(const op_case *c, const char *what, const case_result *got,
+                        const case_result *want, double tolerance)
 {
     CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: status %s, %s", title(c->op, c->sample),
               what, tn_status_text(got->status), tn_status_text(want->status));
     if (got->status != TN_OK || want->status != TN_OK) return;
     CHECK_INT(got->n, want->n);
     for (int k = 0; k < got->n && k < want->n; k++) {
-        CHECK_MSG(tn_shape_equal(&got->type[k].shape, &want->type[k].shape), "%s: %s: output %d has another shape",
+        CHECK_MSG(tn_shape_equal(&got->type[k].shape, &want->type[k].shape),
+                  "%s: %s: output %d has another shape",
                   title(c->op, c->sample), what, k);
         double error = worst_error(got, want, k);
-        CHECK_MSG(error <= tolerance, "%s: %s: output %d differs by %g, tolerance %g", title(c->op, c->sample),
-                  what, k, error, tolerance);
+        CHECK_MSG(error <= tolerance, "%s: %s: output %d differs by %g, tolerance %g",
+                  title(c->op, c->sample), what, k, error, tolerance);
     }
 }
 
 static void check_bits(const op_case *c, const char *what, const case_result *got, const case_result *want)
 {
-    CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: failed", title(c->op, c->sample), what);
+    CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: failed",
+              title(c->op, c->sample), what);
     for (int k = 0; k < got->n && k < want->n; k++) {
-        size_t bytes = (size_t)tn_shape_size(&want->type[k].shape) * tn_dtype_size(want->type[k].dtype);
-        CHECK_MSG(memcmp(got->data[k], want->data[k], bytes) == 0, "%s: %s: output %d has other bits (by %g)",
+        size_t bytes = (size_t)tn_shape_size(&want->type[k].shape) *
+            tn_dtype_size(want->type[k].dtype);
+        CHECK_MSG(memcmp(got->data[k], want->data[k], bytes) == 0,
+                  "%s: %s: output %d has other bits (by %g)",
                   title(c->op, c->sample), what, k, worst_error(got, want, k));
     }
 }
 
-/* ---- the table itself ------------------------------------------------------------------------------ */
+/* ---- the table itself ------------------------------------------------------------------------ */
 
 TEST(ops, every_op_says_how_it_is_differentiated)
 {
     for (int i = 0; i < tn_op_count(); i++) {
         const tn_op *op = tn_op_at(i);
-        CHECK_MSG(op->vjp || op->expand || (op->flags & TN_NOT_DIFFERENTIABLE), "%s: no rule, no mark", op->name);
+        CHECK_MSG(op->vjp || op->expand || (op->flags & TN_NOT_DIFFERENTIABLE),
+                  "%s: no rule, no mark", op->name);
         CHECK_MSG(op->doc && *op->doc, "%s: no doc", op->name);
         CHECK_MSG(op->infer, "%s: no inference", op->name);
         bool leaf = op->arity == 0 || op == &tn_op_assign || op == &tn_op_custom_grad;
         CHECK_MSG(leaf || op->n_samples > 0, "%s: no samples", op->name);
-        CHECK_MSG(leaf || op->ref || op->expand || op->view || (op->flags & TN_RANDOM), "%s: no reference", op->name);
+        CHECK_MSG(leaf || op->ref || op->expand || op->view || (op->flags & TN_RANDOM),
+                  "%s: no reference", op->name);
         CHECK(tn_op_find(op->name) == op);
     }
 }
 
-/* ---- values ------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static case_result run_reference(const op_case *c, const case_result *like)
 {
@@ -128,7 +134,8 @@ static void check_reference(tn_ctx *ctx, op_case *c)
     }
     if (got.status == TN_OK && c->op->expand) {
         case_result want = case_run(c, ctx, TN_F64, true, NULL);
-        CHECK_MSG(want.status == TN_OK, "%s: expansion: %s", title(c->op, c->sample), tn_error(ctx));
+        CHECK_MSG(want.status == TN_OK, "%s: expansion: %s", title(c->op, c->sample),
+                  tn_error(ctx));
         check_close(c, "expansion", &got, &want, tolerance > 1e-11 ? tolerance : 1e-11);
         result_free(&want);
     }
@@ -144,7 +151,8 @@ TEST(ops, values_equal_the_reference)
 
 static void check_f32(tn_ctx *ctx, op_case *c)
 {
-    case_result wide = case_run(c, ctx, TN_F64, false, NULL), narrow = case_run(c, ctx, TN_F32, false, NULL);
+    case_result wide = case_run(c, ctx, TN_F64, false, NULL),
+        narrow = case_run(c, ctx, TN_F32, false, NULL);
     check_close(c, "f32 against f64", &narrow, &wide, 2e-5);
     result_free(&wide), result_free(&narrow);
 }
@@ -176,7 +184,7 @@ TEST(ops, strides_change_nothing)
     tn_ctx_free(ctx);
 }
 
-/* ---- the same bits ------------------------------------------------------------------------------------------ */
+/* ---- the same bits --------------------------------------------------------------------------- */
 
 static tn_ctx *other_ctx;
 
@@ -184,7 +192,8 @@ static void check_same_bits(tn_ctx *ctx, op_case *c)
 {
     for (int d = 0; d < 2; d++) {
         tn_dtype    dtype = d ? TN_F32 : TN_F64;
-        case_result a = case_run(c, ctx, dtype, false, NULL), b = case_run(c, other_ctx, dtype, false, NULL);
+        case_result a = case_run(c, ctx, dtype, false, NULL),
+            b = case_run(c, other_ctx, dtype, false, NULL);
         check_bits(c, d ? "f32" : "f64", &b, &a);
         result_free(&a), result_free(&b);
     }
@@ -219,7 +228,8 @@ TEST(ops, avx2_and_avx512_give_the_same_bits)
 
 static void check_base(tn_ctx *ctx, op_case *c)
 {
-    case_result a = case_run(c, ctx, TN_F64, false, NULL), b = case_run(c, other_ctx, TN_F64, false, NULL);
+    case_result a = case_run(c, ctx, TN_F64, false, NULL),
+        b = case_run(c, other_ctx, TN_F64, false, NULL);
     check_close(c, "base level", &b, &a, 1e-11);
     result_free(&a), result_free(&b);
     tn_clear_error(other_ctx);
@@ -236,12 +246,14 @@ TEST(ops, the_base_level_agrees)
 static void check_compile_options(tn_ctx *ctx, op_case *c)
 {
     case_result plain = case_run(c, ctx, TN_F32, false, NULL);
-    case_result apart = case_run(c, ctx, TN_F32, false, &(tn_compile_options){ .no_fusion = true, .no_reuse = true });
+    case_result apart = case_run(c, ctx, TN_F32, false,
+                                 &(tn_compile_options){ .no_fusion = true, .no_reuse = true });
     check_bits(c, "without fusion and reuse", &apart, &plain);
     result_free(&plain), result_free(&apart);
     if (!c->op->expand) return;
     plain = case_run(c, ctx, TN_F32, true, NULL);
-    apart = case_run(c, ctx, TN_F32, true, &(tn_compile_options){ .no_fusion = true, .no_reuse = true });
+    apart = case_run(c, ctx, TN_F32, true, &(tn_compile_options){ .no_fusion = true,
+                                                                  .no_reuse = true });
     check_bits(c, "expansion without fusion and reuse", &apart, &plain);
     result_free(&plain), result_free(&apart);
 }
@@ -253,7 +265,7 @@ TEST(ops, compile_changes_no_bit)
     tn_ctx_free(ctx);
 }
 
-/* ---- gradients -------------------------------------------------------------------------------------------- */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 static bool has_float_output(const op_case *c)
 {
@@ -282,15 +294,19 @@ static void check_gradients(tn_ctx *ctx, op_case *c)
         const void *data[TN_SAMPLE_IN];
         void       *stored[TN_SAMPLE_IN];
         c->layout = (op_layout)l;
-        for (int i = 0; i < c->n; i++) types[i] = stored_type(c, i), data[i] = stored[i] = stored_data(c, i);
+        for (int i = 0; i < c->n; i++)
+            types[i] = stored_type(c, i), data[i] = stored[i] = stored_data(c, i);
         tn_gradcheck_report  report;
-        tn_gradcheck_options o = { .order = c->sample->no_second || l > 1 ? 1 : 2, .no_grad = c->sample->no_grad, .seed = 5 };
+        tn_gradcheck_options o = { .order = c->sample->no_second || l > 1 ? 1 : 2,
+                                   .no_grad = c->sample->no_grad, .seed = 5 };
         tn_status s = tn_gradcheck(ctx, case_build, c, c->n, types, data, &o, &report);
-        CHECK_MSG(s == TN_OK, "%s, %s: %s", title(c->op, c->sample), op_layout_name[l], tn_error(ctx));
+        CHECK_MSG(s == TN_OK, "%s, %s: %s", title(c->op, c->sample), op_layout_name[l],
+                  tn_error(ctx));
         n_checked++;
         if (report.worst > worst_gradient) {
             worst_gradient = report.worst;
-            snprintf(worst_where, sizeof worst_where, "%s, %s", title(c->op, c->sample), op_layout_name[l]);
+            snprintf(worst_where, sizeof worst_where, "%s, %s", title(c->op, c->sample),
+                     op_layout_name[l]);
         }
         tn_clear_error(ctx);
         for (int i = 0; i < c->n; i++) free(stored[i]);
@@ -302,13 +318,15 @@ TEST(ops, gradients_equal_central_differences)
 {
     tn_ctx *ctx = new_ctx(1, TN_CPU_AUTO);
     each_sample(ctx, check_gradients);
-    printf("%d gradient checks, worst relative error %.2g (%s)\n", n_checked, worst_gradient, worst_where);
+    printf("%d gradient checks, worst relative error %.2g (%s)\n", n_checked, worst_gradient,
+           worst_where);
     tn_ctx_free(ctx);
 }
 
-/* ---- sizes of zero, and wrong inputs --------------------------------------------------------------------------- */
+/* ---- sizes of zero, and wrong inputs --------------------------------------------------------- */
 
-/* Each distinct dimension of the sample becomes 0 in turn, everywhere: it runs, or it is refused. */
+/* Each distinct dimension of the sample becomes 0 in turn, everywhere: it runs, or it is
+ * refused. */
 static void check_zero_sizes(tn_ctx *ctx, op_case *c)
 {
     for (int i = 0; i < c->n; i++) {
@@ -322,7 +340,8 @@ static void check_zero_sizes(tn_ctx *ctx, op_case *c)
                 case_fill(&z, k);
             }
             case_result r = case_run(&z, ctx, TN_F64, false, NULL);
-            CHECK_MSG(r.status == TN_OK || *tn_error(ctx), "%s: size 0: failed without a message", title(c->op, c->sample));
+            CHECK_MSG(r.status == TN_OK || *tn_error(ctx), "%s: size 0: failed without a message",
+                      title(c->op, c->sample));
             result_free(&r);
             tn_clear_error(ctx);
             case_free(&z);
@@ -347,11 +366,12 @@ TEST(ops, wrong_inputs_are_refused_with_a_message)
             if (s->fails == TN_OK) continue;
             op_case     c = case_new(op, s);
             case_result r = case_run(&c, ctx, TN_F64, false, NULL);
-            CHECK_MSG(r.status == s->fails, "%s: expected %s, got %s", title(op, s), tn_status_text(s->fails),
+            CHECK_MSG(r.status == s->fails, "%s: expected %s, got %s", title(op, s),
+                      tn_status_text(s->fails),
                       tn_status_text(r.status));
             if (s->message)
-                CHECK_MSG(strstr(tn_error(ctx), s->message), "%s: expected \"%s\" in \"%s\"", title(op, s),
-                          s->message, tn_error(ctx));
+                CHECK_MSG(strstr(tn_error(ctx), s->message), "%s: expected \"%s\" in \"%s\"",
+                          title(op, s), s->message, tn_error(ctx));
             result_free(&r);
             tn_clear_error(ctx);
             case_free(&c);

@@ -1,8 +1,12 @@
-/* Optimizers: against PyTorch's numbers, against the textbook in plain C; their state and errors. */
+/* Optimizers: against PyTorch's numbers, against the textbook in plain C; their state and
+ * errors. */
 #include "check.h"
 #include "libtensor.h"
 
-static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 7 }); }
+static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 7 });
+}
 
 static double *numbers(tn_node *variable) { return tn_variable_data(variable); }
 
@@ -21,7 +25,8 @@ static tn_node *bowl(tn_graph *g, tn_node *w, const double *a, const double *c)
 
 /* ---- against PyTorch ------------------------------------------------------------------------- */
 
-static const double torch_w[3] = { 0.5, -1.25, 2.0 }, torch_a[3] = { 1, 0.3, 2.5 }, torch_c[3] = { 0.1, -0.7, 0.05 };
+static const double torch_w[3] = { 0.5, -1.25, 2.0 }, torch_a[3] = { 1, 0.3, 2.5 },
+    torch_c[3] = { 0.1, -0.7, 0.05 };
 
 /* Ten steps on the bowl; want: torch.optim's weights after them (2.x, float64). */
 static void check_torch(const char *name, tn_ctx *ctx, tn_params *p, tn_optimizer *opt, const double want[3])
@@ -33,9 +38,11 @@ static void check_torch(const char *name, tn_ctx *ctx, tn_params *p, tn_optimize
     set(w, torch_w);
     for (int i = 0; step && i < 10; i++) CHECK_INT(tn_run(step), TN_OK);
     for (int i = 0; i < 3; i++)
-        CHECK_MSG(check_is_near(numbers(w)[i], want[i], 1e-13), "%s: w[%d]: expected %.17g, got %.17g, tolerance 1e-13",
+        CHECK_MSG(check_is_near(numbers(w)[i], want[i], 1e-13),
+                  "%s: w[%d]: expected %.17g, got %.17g, tolerance 1e-13",
                   name, i, want[i], numbers(w)[i]);
-    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(p), tn_ctx_free(ctx);
+    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(p),
+        tn_ctx_free(ctx);
 }
 
 #define TORCH(name, maker, ...)                                                                    \
@@ -54,7 +61,8 @@ TEST(optimizer, sgd_is_torchs)
     }
     {
         const double want[3] = { -0.4418789669293296, 2.1847294494166456, 0.7277478206019566 };
-        TORCH("momentum", tn_sgd_new, &(tn_sgd_options){ .lr = 0.1, .momentum = 0.9, .weight_decay = 0.05, .decay_all = true });
+        TORCH("momentum", tn_sgd_new, &(tn_sgd_options){ .lr = 0.1, .momentum = 0.9,
+                                                         .weight_decay = 0.05, .decay_all = true });
     }
     {
         const double want[3] = { -0.2915902522277766, 2.2206555924891034, 0.23359470743442914 };
@@ -71,16 +79,20 @@ TEST(optimizer, adam_is_torchs)
     }
     {
         const double want[3] = { -0.22149142228889265, -0.27529286064269365, 1.0352439063438539 };
-        TORCH("adam with options", tn_adam_new, &(tn_adam_options){ .lr = 0.1, .weight_decay = 0.2, .beta1 = 0.8,
-                                                                    .beta2 = 0.95, .eps = 1e-3, .decay_all = true });
+        TORCH("adam with options", tn_adam_new,
+              &(tn_adam_options){ .lr = 0.1, .weight_decay = 0.2, .beta1 = 0.8,
+                                                                    .beta2 = 0.95, .eps = 1e-3,
+                                                                    .decay_all = true });
     }
     {
         const double want[3] = { -0.2839828905008626, -0.12010575224271462, 0.7551767936881929 };
-        TORCH("adamw", tn_adamw_new, &(tn_adamw_options){ .lr = 0.1, .weight_decay = 0.2, .decay_all = true });
+        TORCH("adamw", tn_adamw_new, &(tn_adamw_options){ .lr = 0.1, .weight_decay = 0.2,
+                                                          .decay_all = true });
     }
     {
         const double want[3] = { -0.27249052639072957, -0.09527186921201707, 0.7202245095742986 };
-        TORCH("adamw clipped", tn_adamw_new, &(tn_adamw_options){ .lr = 0.1, .weight_decay = 0.2, .clip_norm = 0.5,
+        TORCH("adamw clipped", tn_adamw_new,
+              &(tn_adamw_options){ .lr = 0.1, .weight_decay = 0.2, .clip_norm = 0.5,
                                                                   .decay_all = true });
     }
 }
@@ -97,9 +109,11 @@ typedef struct toy {
 } toy;
 
 static const int    toy_size[N_PARAMS] = { 3, 4, 2 }, toy_group[N_PARAMS] = { 0, 1, 2 };
-static const double toy_w[N_PARAMS][MOST] = { { 0.5, -1.25, 2 }, { 1, -0.5, 0.25, -3 }, { 0.1, 0.7 } };
+static const double toy_w[N_PARAMS][MOST] = { { 0.5, -1.25, 2 }, { 1, -0.5, 0.25, -3 },
+                                              { 0.1, 0.7 } };
 static const double toy_a[N_PARAMS][MOST] = { { 1, 0.3, 2.5 }, { 0.2, 1.5, 0.7, 0.9 }, { 3, 0.1 } };
-static const double toy_c[N_PARAMS][MOST] = { { 0.1, -0.7, 0.05 }, { -0.3, 0.2, 0.6, 0.4 }, { -0.9, 0.8 } };
+static const double toy_c[N_PARAMS][MOST] = { { 0.1, -0.7, 0.05 }, { -0.3, 0.2, 0.6, 0.4 },
+                                              { -0.9, 0.8 } };
 
 static toy toy_new(int threads)
 {
@@ -141,12 +155,14 @@ static void textbook_step(const recipe *r, textbook *s, int t)
 {
     double squares = 0;
     for (int k = 0; k < N_PARAMS; k++)
-        for (int i = 0; i < toy_size[k]; i++) squares += pow((toy_a[k][i] * s->w[k][i] + toy_c[k][i]) / r->count, 2);
+        for (int i = 0; i < toy_size[k]; i++)
+            squares += pow((toy_a[k][i] * s->w[k][i] + toy_c[k][i]) / r->count, 2);
     s->norm = sqrt(squares);
     double clip = r->clip > 0 && s->norm + 1e-6 > r->clip ? r->clip / (s->norm + 1e-6) : 1;
     double average = t == 1 ? 0 : r->ramp ? fmin(r->ema, t / (9.0 + t)) : r->ema;
     for (int k = 0; k < N_PARAMS; k++) {
-        double lr = r->lr * r->lr_scale[k], decay = r->decay_all || k == 1 ? r->decay * r->decay_scale[k] : 0;
+        double lr = r->lr * r->lr_scale[k], decay = r->decay_all ||
+            k == 1 ? r->decay * r->decay_scale[k] : 0;
         for (int i = 0; i < toy_size[k]; i++) {
             double *w = &s->w[k][i], *m = &s->m[k][i], *v = &s->v[k][i];
             double  g = (toy_a[k][i] * *w + toy_c[k][i]) / r->count * clip;
@@ -169,7 +185,8 @@ static void check_textbook(const char *name, toy *t, tn_optimizer *opt, const re
 {
     tn_graph   *g = tn_graph_new(t->ctx, TN_TRAIN);
     tn_node    *count = tn_full(g, TN_F32, TN_SCALAR, r->count);
-    tn_program *step = tn_train_step_with(g, toy_loss(t, g), opt, &(tn_train_step_options){ .count = count });
+    tn_program *step = tn_train_step_with(g, toy_loss(t, g), opt,
+                                          &(tn_train_step_options){ .count = count });
     textbook    book = { .norm = 0 };
     CHECK_MSG(step, "%s: %s", name, tn_error(t->ctx));
     memcpy(book.w, toy_w, sizeof toy_w);
@@ -203,10 +220,12 @@ TEST(optimizer, sgd_is_the_textbooks)
 {
     toy t = toy_new(1);
     check_textbook("sgd", &t, tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.05, .weight_decay = 0.1 }),
-                   &(recipe){ .lr = 0.05, .decay = 0.1, .count = 1, .lr_scale = ONES, .decay_scale = ONES }, false);
+                   &(recipe){ .lr = 0.05, .decay = 0.1, .count = 1, .lr_scale = ONES,
+                              .decay_scale = ONES }, false);
     t = toy_new(1);
     check_textbook("nesterov, clipped, averaged", &t,
-                   tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.05, .weight_decay = 0.1, .momentum = 0.9, .nesterov = true,
+                   tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.05, .weight_decay = 0.1,
+                                                      .momentum = 0.9, .nesterov = true,
                                                       .clip_norm = 0.7, .ema_decay = 0.8 }),
                    &(recipe){ .lr = 0.05, .decay = 0.1, .momentum = 0.9, .nesterov = true, .clip = 0.7, .ema = 0.8,
                               .count = 3, .lr_scale = ONES, .decay_scale = ONES }, true);
@@ -217,7 +236,8 @@ TEST(optimizer, adam_is_the_textbooks)
     toy t = toy_new(1);
     check_textbook("adam", &t, tn_adam_new(t.p, &(tn_adam_options){ .lr = 0.02, .weight_decay = 0.3, .decay_all = true }),
                    &(recipe){ .is_adam = true, .lr = 0.02, .b1 = 0.9, .b2 = 0.999, .eps = 1e-8, .decay = 0.3,
-                              .decay_all = true, .count = 1, .lr_scale = ONES, .decay_scale = ONES }, false);
+                              .decay_all = true, .count = 1, .lr_scale = ONES,
+                              .decay_scale = ONES }, false);
     t = toy_new(2);
     check_textbook("adamw with groups, clipped, averaged with a ramp", &t,
                    tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.02, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-4,
@@ -225,11 +245,13 @@ TEST(optimizer, adam_is_the_textbooks)
                                     .group = { [1] = { .lr_scale = 2, .decay_scale = 0.5 },
                                                [2] = { .lr_scale = 3, .decay_scale = TN_NONE } } }),
                    &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .b1 = 0.8, .b2 = 0.9, .eps = 1e-4,
-                              .decay = 0.01, .decay_all = true, .clip = 1.5, .ema = 0.5, .ramp = true, .count = 2,
+                              .decay = 0.01, .decay_all = true, .clip = 1.5, .ema = 0.5,
+                              .ramp = true, .count = 2,
                               .lr_scale = { 1, 2, 3 }, .decay_scale = { 1, 0.5, 0 } }, true);
     t = toy_new(1);
     check_textbook("adam without memory", &t,
-                   tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.02, .beta1 = TN_NONE, .beta2 = TN_NONE, .weight_decay = TN_NONE }),
+                   tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.02, .beta1 = TN_NONE,
+                                                          .beta2 = TN_NONE, .weight_decay = TN_NONE }),
                    &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .eps = 1e-8, .count = 1,
                               .lr_scale = ONES, .decay_scale = ONES }, false);
 }
@@ -237,7 +259,8 @@ TEST(optimizer, adam_is_the_textbooks)
 TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
 {
     toy           t = toy_new(1);
-    tn_optimizer *opt = tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.5, .clip_norm = 1, .ema_decay = 0.9 });
+    tn_optimizer *opt = tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.5, .clip_norm = 1,
+                                                           .ema_decay = 0.9 });
     tn_graph     *g = tn_graph_new(t.ctx, TN_TRAIN);
     tn_program   *step = tn_train_step(g, toy_loss(&t, g), opt);
     REQUIRE(step);
@@ -249,7 +272,8 @@ TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
     CHECK_INT(tn_optimizer_set_ema_decay(opt, 0.25), TN_OK);
     double before = numbers(t.w[0])[0];
     CHECK_INT(tn_run(step), TN_OK);
-    CHECK_NEAR(numbers(tn_optimizer_state_find(opt, "ema.w"))[0], 0.25 * before + 0.75 * numbers(t.w[0])[0], 1e-15);
+    CHECK_NEAR(numbers(tn_optimizer_state_find(opt, "ema.w"))[0],
+               0.25 * before + 0.75 * numbers(t.w[0])[0], 1e-15);
     tn_optimizer_set_weight_decay(opt, 0.5);
     before = numbers(t.w[1])[0]; /* a matrix: it decays */
     CHECK_INT(tn_run(step), TN_OK);
@@ -267,12 +291,17 @@ TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
 TEST(optimizer, state_is_enumerable_by_name)
 {
     toy           t = toy_new(1);
-    tn_optimizer *opt = tn_adamw_new(t.p, &(tn_adamw_options){ .clip_norm = 1, .ema_decay = 0.9, .accumulate = true });
-    static const char *const want[] = { "optimizer.step", "optimizer.run", "optimizer.lr", "optimizer.weight_decay",
-        "optimizer.clip_norm", "optimizer.ema_decay", "optimizer.accumulated_count", "adam.m.w", "adam.v.w", "accumulated.w",
-        "ema.w", "adam.m.m", "adam.v.m", "accumulated.m", "ema.m", "adam.m.b", "adam.v.b", "accumulated.b", "ema.b" };
+    tn_optimizer *opt = tn_adamw_new(t.p, &(tn_adamw_options){ .clip_norm = 1, .ema_decay = 0.9,
+                                                               .accumulate = true });
+    static const char *const want[] = { "optimizer.step", "optimizer.run", "optimizer.lr",
+                                        "optimizer.weight_decay",
+        "optimizer.clip_norm", "optimizer.ema_decay", "optimizer.accumulated_count", "adam.m.w",
+        "adam.v.w", "accumulated.w",
+        "ema.w", "adam.m.m", "adam.v.m", "accumulated.m", "ema.m", "adam.m.b", "adam.v.b",
+        "accumulated.b", "ema.b" };
     CHECK_INT(tn_optimizer_state_count(opt), sizeof want / sizeof want[0]);
-    for (int i = 0; i < (int)(sizeof want / sizeof want[0]); i++) CHECK_STR(tn_optimizer_state_name(opt, i), want[i]);
+    for (int i = 0; i < (int)(sizeof want / sizeof want[0]); i++)
+        CHECK_STR(tn_optimizer_state_name(opt, i), want[i]);
     CHECK_STR(tn_optimizer_kind(opt), "adamw");
     CHECK(isnan(tn_optimizer_grad_norm(opt)));
     tn_optimizer_free(opt);
@@ -307,7 +336,8 @@ TEST(optimizer, wrong_arguments_are_refused)
     CHECK(tn_train_step(g, tn_read(g, t.w[0]), opt) == NULL); /* no scalar */
     CHECK_CONTAINS(tn_error(t.ctx), "3 elements");
     tn_clear_error(t.ctx);
-    CHECK(tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .count = tn_full(g, TN_F32, TN_SHAPE(2), 1) }) == NULL);
+    CHECK(tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .count = tn_full(g, TN_F32,
+        TN_SHAPE(2), 1) }) == NULL);
     CHECK_CONTAINS(tn_error(t.ctx), "rank 1");
     tn_clear_error(t.ctx);
     CHECK(tn_accumulate_step(g, loss, opt, NULL) == NULL);
@@ -325,7 +355,9 @@ TEST(optimizer, a_count_of_zero_is_no_gradient)
     toy           t = toy_new(1);
     tn_optimizer *opt = tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 1 });
     tn_graph     *g = tn_graph_new(t.ctx, TN_TRAIN);
-    tn_program   *step = tn_train_step_with(g, toy_loss(&t, g), opt, &(tn_train_step_options){ .count = tn_full(g, TN_F64, TN_SCALAR, 0) });
+    tn_program   *step = tn_train_step_with(g, toy_loss(&t, g), opt,
+                                            &(tn_train_step_options){ .count = tn_full(g, TN_F64,
+                                            TN_SCALAR, 0) });
     REQUIRE(step);
     CHECK_INT(tn_run(step), TN_OK);
     CHECK_NEAR(numbers(t.w[0])[0], toy_w[0][0], 0);

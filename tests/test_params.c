@@ -3,7 +3,10 @@
 #include "failing.h"
 #include "libtensor.h"
 
-static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 11 }); }
+static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 11 });
+}
 
 /* ---- sets ------------------------------------------------------------------------------------ */
 
@@ -28,7 +31,8 @@ TEST(params, names_are_paths)
     CHECK(tn_params_find(p, "encoder.20.b") == NULL);
     CHECK(tn_params_find(p, NULL) == NULL);
     CHECK(tn_params_at(p, 41) == NULL && tn_params_at(p, -1) == NULL);
-    CHECK(tn_params_is_buffer(p, 40) && !tn_params_is_trainable(p, 40) && !tn_params_is_buffer(p, 0));
+    CHECK(tn_params_is_buffer(p, 40) && !tn_params_is_trainable(p, 40) &&
+          !tn_params_is_buffer(p, 0));
     CHECK_INT(tn_params_depth(p), 0);
     CHECK(tn_params_text(p, "abc") == tn_params_text(p, "abc"));
     tn_params_free(p), tn_ctx_free(ctx);
@@ -73,12 +77,15 @@ TEST(params, patterns)
     static const struct {
         const char *pattern, *name;
         bool        match;
-    } cases[] = { { "a.b", "a.b", true },      { "a.b", "a.bc", false },  { "*", "", true },        { "*.b", "x.y.b", true },
-                  { "*.b", "x.y.bc", false },  { "enc.*", "enc.1.w", true }, { "enc.*", "enc", false }, { "a*c*e", "abcde", true },
+    } cases[] = { { "a.b", "a.b", true },      { "a.b", "a.bc", false },  { "*", "", true },
+                  { "*.b", "x.y.b", true },
+                  { "*.b", "x.y.bc", false },  { "enc.*", "enc.1.w", true },
+                  { "enc.*", "enc", false }, { "a*c*e", "abcde", true },
                   { "a*c*e", "abcd", false },  { "*ab", "aab", true },    { "", "", true },         { "", "a", false },
                   { "**", "abc", true },       { "a*", "ba", false } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        CHECK_MSG(tn_name_matches(cases[i].pattern, cases[i].name) == cases[i].match, "\"%s\" and \"%s\": expected %s",
+        CHECK_MSG(tn_name_matches(cases[i].pattern, cases[i].name) == cases[i].match,
+                  "\"%s\" and \"%s\": expected %s",
                   cases[i].pattern, cases[i].name, cases[i].match ? "a match" : "none");
     tn_ctx    *ctx = new_ctx(1);
     tn_params *p = tn_params_new(ctx, TN_F32);
@@ -98,11 +105,13 @@ TEST(params, patterns)
 TEST(params, copies_between_sets)
 {
     tn_ctx    *ctx = new_ctx(1), *other = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .seed = 12 });
-    tn_params *a = tn_params_new(ctx, TN_F32), *b = tn_params_new(other, TN_F32), *c = tn_params_new(ctx, TN_F32),
+    tn_params *a = tn_params_new(ctx, TN_F32), *b = tn_params_new(other, TN_F32),
+        *c = tn_params_new(ctx, TN_F32),
               *d = tn_params_new(ctx, TN_F64);
     tn_linear x = tn_linear_new(a, "x", 2, 3), y = tn_linear_new(b, "x", 2, 3);
     tn_linear_new(c, "x", 3, 3), tn_linear_new(d, "x", 2, 3);
-    CHECK(memcmp(tn_variable_data(x.w), tn_variable_data(y.w), tn_variable_bytes(x.w)) != 0); /* other seeds */
+    /* other seeds */
+    CHECK(memcmp(tn_variable_data(x.w), tn_variable_data(y.w), tn_variable_bytes(x.w)) != 0);
     CHECK_INT(tn_params_copy(a, b), TN_OK);
     CHECK(memcmp(tn_variable_data(x.w), tn_variable_data(y.w), tn_variable_bytes(x.w)) == 0);
     CHECK_INT(tn_params_copy(a, c), TN_ERR_SHAPE);
@@ -112,7 +121,8 @@ TEST(params, copies_between_sets)
     tn_clear_error(ctx);
     tn_buffer(a, "n", TN_I32, TN_SCALAR);
     CHECK_INT(tn_params_compatible(a, b), TN_ERR_ARG);
-    tn_params_free(a), tn_params_free(b), tn_params_free(c), tn_params_free(d), tn_ctx_free(ctx), tn_ctx_free(other);
+    tn_params_free(a), tn_params_free(b), tn_params_free(c), tn_params_free(d), tn_ctx_free(ctx),
+        tn_ctx_free(other);
 }
 
 /* ---- initial values -------------------------------------------------------------------------- */
@@ -128,7 +138,8 @@ static moments moments_of(tn_node *v)
     const double *x = tn_variable_data(v);
     int64_t       n = (int64_t)(tn_variable_bytes(v) / sizeof *x);
     moments       m = { 0, 0, x[0], x[0] };
-    for (int64_t i = 0; i < n; i++) m.mean += x[i] / (double)n, m.lo = fmin(m.lo, x[i]), m.hi = fmax(m.hi, x[i]);
+    for (int64_t i = 0; i < n; i++)
+        m.mean += x[i] / (double)n, m.lo = fmin(m.lo, x[i]), m.hi = fmax(m.hi, x[i]);
     for (int64_t i = 0; i < n; i++) m.std += (x[i] - m.mean) * (x[i] - m.mean) / (double)n;
     m.std = sqrt(m.std);
     return m;
@@ -140,7 +151,8 @@ TEST(init, distributions_have_their_moments)
     tn_params *p = tn_params_new(ctx, TN_F64);
     tn_init    gain3 = tn_init_xavier_uniform(), fans = tn_init_xavier_normal();
     gain3.gain = 3, fans.fan_in = 100, fans.fan_out = 300;
-    /* [400, 500]: fan_in 400, fan_out 500. Uniform: std = range / sqrt(12). Truncated at 2 std: 0.8796 */
+    /* [400, 500]: fan_in 400, fan_out 500. Uniform: std = range / sqrt(12). Truncated at 2 std:
+     * 0.8796 */
     const struct {
         const char *name;
         tn_init     init;
@@ -163,9 +175,12 @@ TEST(init, distributions_have_their_moments)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         moments m = moments_of(tn_param(p, cases[i].name, TN_SHAPE(400, 500), &cases[i].init));
         double  slack = 5 * cases[i].std / sqrt(N) + 1e-11;
-        CHECK_MSG(fabs(m.mean - cases[i].mean) < slack, "%s: mean %g, expected %g +- %g", cases[i].name, m.mean, cases[i].mean, slack);
-        CHECK_MSG(fabs(m.std - cases[i].std) < slack, "%s: std %g, expected %g +- %g", cases[i].name, m.std, cases[i].std, slack);
-        CHECK_MSG(m.lo >= cases[i].lo && m.hi <= cases[i].hi, "%s: in [%g, %g], expected in [%g, %g]", cases[i].name,
+        CHECK_MSG(fabs(m.mean - cases[i].mean) < slack, "%s: mean %g, expected %g +- %g",
+                  cases[i].name, m.mean, cases[i].mean, slack);
+        CHECK_MSG(fabs(m.std - cases[i].std) < slack, "%s: std %g, expected %g +- %g",
+                  cases[i].name, m.std, cases[i].std, slack);
+        CHECK_MSG(m.lo >= cases[i].lo && m.hi <= cases[i].hi,
+                  "%s: in [%g, %g], expected in [%g, %g]", cases[i].name,
                   m.lo, m.hi, cases[i].lo, cases[i].hi);
     }
     tn_params_free(p), tn_ctx_free(ctx);
@@ -173,7 +188,8 @@ TEST(init, distributions_have_their_moments)
 
 TEST(init, orthogonal_rows_or_columns)
 {
-    static const int64_t dims[][3] = { { 5, 8, 0 }, { 8, 5, 0 }, { 6, 6, 0 }, { 1, 4, 0 }, { 2, 3, 4 } };
+    static const int64_t dims[][3] = { { 5, 8, 0 }, { 8, 5, 0 }, { 6, 6, 0 }, { 1, 4, 0 },
+                                       { 2, 3, 4 } };
     tn_ctx    *ctx = new_ctx(1);
     tn_params *p = tn_params_new(ctx, TN_F64);
     tn_init    init = tn_init_orthogonal(2);
@@ -188,7 +204,8 @@ TEST(init, orthogonal_rows_or_columns)
             for (int64_t j = 0; j < n; j++) {
                 double s = 0;
                 for (int64_t l = 0; l < m; l++)
-                    s += wide ? q[i * cols + l] * q[j * cols + l] : q[l * cols + i] * q[l * cols + j];
+                    s += wide ? q[i * cols + l] * q[j * cols + l]
+                        : q[l * cols + i] * q[l * cols + j];
                 CHECK_NEAR(s, i == j ? 4 : 0, 1e-13);
             }
     }
@@ -202,8 +219,10 @@ TEST(init, values_depend_on_seed_and_name_alone)
     tn_ctx    *one = new_ctx(1), *two = new_ctx(2);
     tn_params *a = tn_params_new(one, TN_F32), *b = tn_params_new(two, TN_F32);
     tn_init    normal = tn_init_truncated_normal(0, 1);
-    tn_node   *x = tn_param(a, "x", TN_SHAPE(300, 700), &normal), *y = tn_param(a, "y", TN_SHAPE(300, 700), &normal);
-    tn_node   *v = tn_param(b, "y", TN_SHAPE(300, 700), &normal), *u = tn_param(b, "x", TN_SHAPE(300, 700), &normal);
+    tn_node   *x = tn_param(a, "x", TN_SHAPE(300, 700), &normal),
+        *y = tn_param(a, "y", TN_SHAPE(300, 700), &normal);
+    tn_node   *v = tn_param(b, "y", TN_SHAPE(300, 700), &normal),
+        *u = tn_param(b, "x", TN_SHAPE(300, 700), &normal);
     CHECK(memcmp(tn_variable_data(x), tn_variable_data(u), tn_variable_bytes(x)) == 0);
     CHECK(memcmp(tn_variable_data(y), tn_variable_data(v), tn_variable_bytes(y)) == 0);
     CHECK(memcmp(tn_variable_data(x), tn_variable_data(y), tn_variable_bytes(x)) != 0);

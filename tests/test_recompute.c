@@ -1,11 +1,15 @@
-/* Recomputing chosen scopes: the same bits as keeping everything, less memory, and what it costs. */
+/* Recomputing chosen scopes: the same bits as keeping everything, less memory, and what it
+ * costs. */
 #include "check.h"
 #include "failing.h"
 #include "libtensor.h"
 
-static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 11 }); }
+static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 11 });
+}
 
-/* ---- a deep network -------------------------------------------------------------------------------- */
+/* ---- a deep network -------------------------------------------------------------------------- */
 
 enum { DEPTH = 8, WIDTH = 32, ROWS = 64 };
 
@@ -24,7 +28,8 @@ static deep deep_new(tn_ctx *ctx, tn_dtype dtype, bool accumulates)
         snprintf(name, sizeof name, "l%d", i);
         d.l[i] = tn_linear_new(d.p, name, WIDTH, WIDTH);
     }
-    d.opt = tn_adamw_new(d.p, &(tn_adamw_options){ .lr = 0.01, .clip_norm = 1, .accumulate = accumulates });
+    d.opt = tn_adamw_new(d.p, &(tn_adamw_options){ .lr = 0.01, .clip_norm = 1,
+                                                   .accumulate = accumulates });
     return d;
 }
 
@@ -45,7 +50,8 @@ static tn_node *deep_apply(const deep *d, tn_node *x)
 static tn_node *deep_loss(const deep *d, tn_graph *g, tn_reduction reduction)
 {
     tn_dtype dtype = tn_params_dtype(d->p);
-    tn_node *x = tn_input(g, "x", dtype, TN_SHAPE(ROWS, WIDTH)), *y = tn_input(g, "y", dtype, TN_SHAPE(ROWS, WIDTH));
+    tn_node *x = tn_input(g, "x", dtype, TN_SHAPE(ROWS, WIDTH)),
+        *y = tn_input(g, "y", dtype, TN_SHAPE(ROWS, WIDTH));
     return tn_mse(deep_apply(d, x), y, reduction);
 }
 
@@ -65,7 +71,8 @@ static bool same_weights(const tn_params *a, const tn_params *b)
 {
     for (int i = 0; i < tn_params_count(a); i++) {
         const tn_node *x = tn_params_at(a, i), *y = tn_params_at(b, i);
-        if (memcmp(tn_variable_data(x), tn_variable_data(y), tn_variable_bytes(x)) != 0) return false;
+        if (memcmp(tn_variable_data(x), tn_variable_data(y), tn_variable_bytes(x)) != 0)
+            return false;
     }
     return true;
 }
@@ -74,7 +81,8 @@ static bool same_state(const tn_optimizer *a, const tn_optimizer *b)
 {
     for (int i = 0; i < tn_optimizer_state_count(a); i++) {
         const tn_node *x = tn_optimizer_state_at(a, i), *y = tn_optimizer_state_at(b, i);
-        if (memcmp(tn_variable_data(x), tn_variable_data(y), tn_variable_bytes(x)) != 0) return false;
+        if (memcmp(tn_variable_data(x), tn_variable_data(y), tn_variable_bytes(x)) != 0)
+            return false;
     }
     return true;
 }
@@ -98,7 +106,8 @@ static tn_program_stats train(deep *d, const tn_train_step_options *o, double *l
 
 TEST(recompute, a_training_has_the_same_bits_in_less_memory)
 {
-    static const char *const patterns[] = { "", "block.*", "block.3", "block.0, block.1,block.7", "*" };
+    static const char *const patterns[] = { "", "block.*", "block.3", "block.0, block.1,block.7",
+                                            "*" };
     for (int dtype = 0; dtype < 2; dtype++) {
         tn_ctx *ctx = new_ctx(1), *three = new_ctx(3);
         deep    plain = deep_new(ctx, dtype ? TN_F64 : TN_F32, false);
@@ -108,14 +117,17 @@ TEST(recompute, a_training_has_the_same_bits_in_less_memory)
         CHECK_INT(all.kept_bytes, all.arena_bytes);
         for (int i = 0; i < 5; i++) {
             deep d = deep_new(i & 1 ? three : ctx, dtype ? TN_F64 : TN_F32, false);
-            tn_program_stats s = train(&d, &(tn_train_step_options){ .recompute = patterns[i] }, got);
+            tn_program_stats s = train(&d, &(tn_train_step_options){ .recompute = patterns[i] },
+                                       got);
             CHECK_MSG(memcmp(got, want, sizeof got) == 0, "\"%s\": other losses", patterns[i]);
-            CHECK_MSG(same_weights(d.p, plain.p) && same_state(d.opt, plain.opt), "\"%s\": other weights", patterns[i]);
+            CHECK_MSG(same_weights(d.p, plain.p) && same_state(d.opt, plain.opt),
+                      "\"%s\": other weights", patterns[i]);
             if (!(i & 1)) CHECK_INT(s.kept_bytes, all.arena_bytes); /* threads have scratch */
             CHECK_NEAR(s.flops, all.flops + s.recomputed_flops, 1e-9 * all.flops);
             if (i == 1) {
                 CHECK_INT(s.recomputed_calls, AGAIN_IN_A_BLOCK * DEPTH);
-                CHECK_NEAR(s.recomputed_flops, DEPTH * (2.0 * ROWS * WIDTH * WIDTH + 2 * ROWS * WIDTH), 0);
+                CHECK_NEAR(s.recomputed_flops,
+                           DEPTH * (2.0 * ROWS * WIDTH * WIDTH + 2 * ROWS * WIDTH), 0);
             }
             deep_free(&d);
         }
@@ -130,8 +142,10 @@ TEST(recompute, without_fusion_or_reuse_too)
     double  loss[4][4];
     for (int i = 0; i < 4; i++) {
         d[i] = deep_new(ctx, TN_F32, false);
-        train(&d[i], &(tn_train_step_options){ .no_fusion = i & 1, .no_reuse = i & 2, .recompute = "block.*" }, loss[i]);
-        CHECK_MSG(same_weights(d[i].p, d[0].p) && memcmp(loss[i], loss[0], sizeof loss[0]) == 0, "variant %d differs", i);
+        train(&d[i], &(tn_train_step_options){ .no_fusion = i & 1, .no_reuse = i & 2,
+                                               .recompute = "block.*" }, loss[i]);
+        CHECK_MSG(same_weights(d[i].p, d[0].p) && memcmp(loss[i], loss[0], sizeof loss[0]) == 0,
+                  "variant %d differs", i);
     }
     for (int i = 0; i < 4; i++) deep_free(&d[i]);
     tn_ctx_free(ctx);
@@ -166,8 +180,10 @@ TEST(recompute, memory_grows_by_what_is_kept_alone)
     size_t one = 4096 * 4 * sizeof(float); /* of one activation */
     size_t plain = arena_of_gradients(NULL, 10) - arena_of_gradients(NULL, 5);
     size_t again = arena_of_gradients("deep.*", 10) - arena_of_gradients("deep.*", 5);
-    CHECK_MSG(plain >= 5 * 6 * one, "5 more blocks: %zu bytes more, at least %zu expected", plain, 30 * one);
-    CHECK_MSG(again <= 5 * one + 4096, "5 more blocks: %zu bytes more, at most %zu expected", again, 5 * one);
+    CHECK_MSG(plain >= 5 * 6 * one, "5 more blocks: %zu bytes more, at least %zu expected", plain,
+              30 * one);
+    CHECK_MSG(again <= 5 * one + 4096, "5 more blocks: %zu bytes more, at most %zu expected", again,
+              5 * one);
     CHECK(2 * arena_of_gradients("deep.*", 10) < arena_of_gradients(NULL, 10));
 }
 
@@ -176,10 +192,12 @@ TEST(recompute, accumulation_and_shared_arenas)
     tn_ctx *ctx = new_ctx(2);
     deep    d[2] = { deep_new(ctx, TN_F32, true), deep_new(ctx, TN_F32, true) };
     for (int i = 0; i < 2; i++) {
-        tn_train_step_options o = { .arena = tn_arena_new(ctx), .recompute = i ? "block.*" : NULL, .skip_nonfinite = true };
+        tn_train_step_options o = { .arena = tn_arena_new(ctx), .recompute = i ? "block.*" : NULL,
+                                    .skip_nonfinite = true };
         tn_graph   *g = tn_graph_new(ctx, TN_TRAIN), *h = tn_graph_new(ctx, TN_TRAIN);
         tn_program *part = tn_accumulate_step(g, deep_loss(&d[i], g, TN_SUM), d[i].opt, &o);
-        tn_program *update = tn_update_step(d[i].opt, &o), *whole = tn_train_step_with(h, deep_loss(&d[i], h, TN_MEAN), d[i].opt, &o);
+        tn_program *update = tn_update_step(d[i].opt, &o),
+            *whole = tn_train_step_with(h, deep_loss(&d[i], h, TN_MEAN), d[i].opt, &o);
         CHECK_MSG(part && update && whole, "%s", tn_error(ctx));
         for (int k = 0; part && update && whole && k < 3; k++) {
             deep_feed(part, TN_F32, k), deep_feed(whole, TN_F32, 10 + k);
@@ -198,7 +216,7 @@ TEST(recompute, accumulation_and_shared_arenas)
     tn_ctx_free(ctx);
 }
 
-/* ---- a Transformer ---------------------------------------------------------------------------------- */
+/* ---- a Transformer --------------------------------------------------------------------------- */
 
 enum { BATCH = 3, LENGTH = 7, VOCAB = 19 };
 
@@ -208,8 +226,8 @@ static void feed_ids(tn_program *p, const char *name, int n)
     for (int i = 0; ids && i < n; i++) ids[i] = 3 + (i * 7 + (int)name[0]) % (VOCAB - 3);
 }
 
-static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, tn_params *p, double *loss,
-                              tn_program_stats *stats)
+static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, tn_params *p,
+                              double *loss, tn_program_stats *stats)
 {
     tn_transformer *m = tn_transformer_new(p, &(tn_transformer_config){
         .src_vocab = VOCAB, .d_model = 16, .n_heads = 2, .d_ff = 32, .n_encoder = 2, .n_decoder = 2,
@@ -217,17 +235,23 @@ static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, t
     tn_optimizer *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 0.01 });
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     tn_shape      shape = packed ? TN_SHAPE(BATCH * LENGTH) : TN_SHAPE(BATCH, LENGTH);
-    tn_sequence   s[2] = { { .ids = tn_input(g, "source", TN_I32, shape) }, { .ids = tn_input(g, "target", TN_I32, shape) } };
+    tn_sequence   s[2] = { { .ids = tn_input(g, "source", TN_I32, shape) },
+                           { .ids = tn_input(g, "target", TN_I32, shape) } };
     for (int i = 0; i < 2; i++) {
         char name[2][32];
-        snprintf(name[0], 32, "offsets%d", i), snprintf(name[1], 32, i || packed ? "places%d" : "lengths", i);
-        if (packed) s[i].offsets = tn_input(g, name[0], TN_I32, TN_SHAPE(BATCH + 1)), s[i].places = tn_input(g, name[1], TN_I32, shape);
+        snprintf(name[0], 32, "offsets%d", i),
+            snprintf(name[1], 32, i || packed ? "places%d" : "lengths", i);
+        if (packed)
+            s[i].offsets = tn_input(g, name[0], TN_I32, TN_SHAPE(BATCH + 1)),
+                s[i].places = tn_input(g, name[1], TN_I32, shape);
         else if (i == 0) s[i].lengths = tn_input(g, name[1], TN_I32, TN_SHAPE(BATCH));
     }
     tn_node      *next = tn_input(g, "next", TN_I32, shape);
     tn_loss_parts parts = { 0 };
     tn_transformer_loss(m, &s[0], &s[1], next, 0.1, &parts);
-    tn_program *step = tn_train_step_with(g, parts.sum, opt, &(tn_train_step_options){ .count = parts.count, .recompute = recompute });
+    tn_program *step = tn_train_step_with(g, parts.sum, opt,
+                                          &(tn_train_step_options){ .count = parts.count,
+                                                                    .recompute = recompute });
     CHECK_MSG(step, "%s", tn_error(ctx));
     for (int k = 0; step && k < 2; k++) {
         char name[32];
@@ -240,7 +264,8 @@ static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, t
         for (int i = 0; lengths && i < BATCH; i++) lengths[i] = LENGTH - i;
     }
     for (int k = 0; step && k < 3; k++) {
-        feed_ids(step, "source", BATCH * LENGTH), feed_ids(step, "target", BATCH * LENGTH), feed_ids(step, "next", BATCH * LENGTH);
+        feed_ids(step, "source", BATCH * LENGTH), feed_ids(step, "target", BATCH * LENGTH),
+            feed_ids(step, "next", BATCH * LENGTH);
         CHECK_INT(tn_run(step), TN_OK);
         loss[k] = tn_item(step, parts.sum);
     }
@@ -248,7 +273,8 @@ static void train_transformer(tn_ctx *ctx, const char *recompute, bool packed, t
     tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_transformer_free(m);
 }
 
-/* With attention, norms, linear with cross-entropy, tied embeddings; "*" has all of the loss in it. */
+/* With attention, norms, linear with cross-entropy, tied embeddings; "*" has all of the loss in
+ * it. */
 TEST(recompute, a_transformer_has_the_same_bits)
 {
     static const char *const patterns[] = { "encoder.*, decoder.*", "decoder", "*.ff*", "*" };
@@ -262,7 +288,8 @@ TEST(recompute, a_transformer_has_the_same_bits)
         for (int i = 0; i < 4; i++) {
             tn_params *p = tn_params_new(ctx, TN_F32);
             train_transformer(ctx, patterns[i], packed, p, got, &s);
-            CHECK_MSG(memcmp(want, got, sizeof want) == 0 && same_weights(plain, p), "\"%s\" differs", patterns[i]);
+            CHECK_MSG(memcmp(want, got, sizeof want) == 0 && same_weights(plain, p),
+                      "\"%s\" differs", patterns[i]);
             CHECK_MSG(s.recomputed_calls > 0, "\"%s\": nothing is recomputed", patterns[i]);
             CHECK_INT(s.kept_bytes, all.arena_bytes);
             if (i == 0) CHECK(s.arena_bytes < all.arena_bytes);
@@ -272,14 +299,15 @@ TEST(recompute, a_transformer_has_the_same_bits)
     }
 }
 
-/* ---- what is copied and what is not ------------------------------------------------------------------ */
+/* ---- what is copied and what is not ---------------------------------------------------------- */
 
 /* Gradients of sum(f(x)^2) and, order 2, of the sum of their squares; f in a scope. */
 static tn_node *some_gradient(tn_graph *g, int order, tn_node **value)
 {
     tn_node *x = tn_input(g, "x", TN_F64, TN_SHAPE(5, 3)), *y = NULL, *dx = NULL;
     TN_SCOPE(g, "f")
-        y = tn_softmax(tn_mul(tn_dropout(tn_tanh(tn_matmul(x, tn_transpose(x, 0, 1))), 0.3), tn_exp(tn_matmul(x, tn_transpose(x, 0, 1)))), -1);
+        y = tn_softmax(tn_mul(tn_dropout(tn_tanh(tn_matmul(x, tn_transpose(x, 0, 1))), 0.3),
+                              tn_exp(tn_matmul(x, tn_transpose(x, 0, 1)))), -1);
     *value = y = tn_sum_all(tn_square(y));
     for (int i = 0; i < order; i++) {
         if (tn_grad(y, NULL, &x, 1, &dx) != TN_OK) return NULL;
@@ -296,7 +324,8 @@ TEST(recompute, gradients_of_any_order_have_the_same_bits)
         for (int k = 0; k < 2; k++) {
             tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
             tn_node    *out[2] = { NULL }, *dx = out[1] = some_gradient(g, order, out);
-            tn_program *p = tn_compile(g, out, 2, &(tn_compile_options){ .recompute = k ? "f" : NULL });
+            tn_program *p = tn_compile(g, out, 2,
+                                       &(tn_compile_options){ .recompute = k ? "f" : NULL });
             CHECK_MSG(p, "%s", tn_error(ctx));
             double *x = tn_input_data(p, "x");
             for (int i = 0; x && i < 15; i++) x[i] = cos(2 + 5 * i);
@@ -314,7 +343,8 @@ TEST(recompute, gradients_of_any_order_have_the_same_bits)
 static int64_t calls_again(tn_ctx *ctx, const char *pattern, int which)
 {
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(100)), *inner = NULL, *y = NULL, *out[3] = { NULL };
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(100)), *inner = NULL, *y = NULL,
+        *out[3] = { NULL };
     int       n = 2;
     TN_SCOPE(g, "r")
     {
@@ -355,7 +385,8 @@ TEST(recompute, what_only_gradients_read_is_not_made_twice)
     REQUIRE(p && plain);
     CHECK_INT(tn_program_stats_of(p).recomputed_calls, 0);
     CHECK_NEAR(tn_program_stats_of(p).flops, tn_program_stats_of(plain).flops, 0);
-    for (int i = 0; i < 8; i++) ((float *)tn_input_data(p, "x"))[i] = ((float *)tn_input_data(plain, "x"))[i] = (float)i;
+    for (int i = 0; i < 8; i++)
+        ((float *)tn_input_data(p, "x"))[i] = ((float *)tn_input_data(plain, "x"))[i] = (float)i;
     CHECK(tn_run(p) == TN_OK && tn_run(plain) == TN_OK);
     CHECK(memcmp(tn_output(p, 0), tn_output(plain, 0), 8 * sizeof(float)) == 0);
     tn_program_free(p), tn_program_free(plain), tn_graph_free(g), tn_ctx_free(ctx);
@@ -381,7 +412,8 @@ TEST(recompute, rows_of_a_cache_are_written_once)
     tn_ctx   *ctx = new_ctx(1);
     tn_node  *cache = tn_variable_new(ctx, "cache", TN_F32, TN_SHAPE(1, 4, 2));
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(1, 1, 2)), *at = tn_input(g, "at", TN_I32, TN_SCALAR);
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(1, 1, 2)),
+        *at = tn_input(g, "at", TN_I32, TN_SCALAR);
     tn_node  *y = tn_input(g, "y", TN_F32, TN_SHAPE(1, 4, 2)), *out[2] = { NULL };
     TN_SCOPE(g, "r") out[0] = tn_sum_all(tn_mul(tn_write_rows(cache, tn_exp(x), at), y));
     CHECK_INT(tn_grad(out[0], NULL, &y, 1, &out[1]), TN_OK);
@@ -391,14 +423,15 @@ TEST(recompute, rows_of_a_cache_are_written_once)
     tn_program_free(p), tn_graph_free(g), tn_variable_free(cache), tn_ctx_free(ctx);
 }
 
-/* ---- told and refused --------------------------------------------------------------------------------- */
+/* ---- told and refused ------------------------------------------------------------------------ */
 
 TEST(recompute, the_dump_tells_saving_and_price)
 {
     tn_ctx     *ctx = new_ctx(1);
     deep        d = deep_new(ctx, TN_F32, false);
     tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_program *p = tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt, &(tn_train_step_options){ .recompute = "block.*" });
+    tn_program *p = tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt,
+                                       &(tn_train_step_options){ .recompute = "block.*" });
     FILE       *f = tmpfile();
     char        text[65536], line[200];
     REQUIRE(p && f);
@@ -407,7 +440,8 @@ TEST(recompute, the_dump_tells_saving_and_price)
     text[fread(text, 1, sizeof text - 1, f)] = 0;
     fclose(f);
     tn_program_stats s = tn_program_stats_of(p);
-    snprintf(line, sizeof line, "recomputed: 24 calls, %.4g GFLOP (%.1f %% of the program); the arena has %zu bytes without",
+    snprintf(line, sizeof line,
+             "recomputed: 24 calls, %.4g GFLOP (%.1f %% of the program); the arena has %zu bytes without",
              s.recomputed_flops * 1e-9, 100 * s.recomputed_flops / s.flops, s.kept_bytes);
     CHECK_CONTAINS(text, line);
     CHECK_CONTAINS(text, "# block.7.l7  [again]");
@@ -428,7 +462,8 @@ TEST(recompute, patterns_that_name_nothing_are_refused)
     deep    d = deep_new(ctx, TN_F32, false);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
-        CHECK(!tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt, &(tn_train_step_options){ .recompute = cases[i].patterns }));
+        CHECK(!tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt,
+                                  &(tn_train_step_options){ .recompute = cases[i].patterns }));
         CHECK_INT(tn_ctx_status(ctx), TN_ERR_ARG);
         CHECK_CONTAINS(tn_error(ctx), cases[i].message);
         tn_clear_error(ctx);
@@ -441,7 +476,8 @@ static bool make_and_run(tn_ctx *ctx)
 {
     deep        d = deep_new(ctx, TN_F32, false);
     tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
-    tn_program *p = tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt, &(tn_train_step_options){ .recompute = "block.*" });
+    tn_program *p = tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt,
+                                       &(tn_train_step_options){ .recompute = "block.*" });
     bool        ok = p && tn_run(p) == TN_OK;
     tn_program_free(p), tn_graph_free(g), deep_free(&d);
     return ok;

@@ -3,11 +3,13 @@
 #include "failing.h"
 #include "libtensor.h"
 
-static void check_rates(const char *name, const tn_schedule *s, const int64_t *steps, const double *want, int n)
+static void check_rates(const char *name, const tn_schedule *s, const int64_t *steps,
+                        const double *want, int n)
 {
     for (int i = 0; i < n; i++) {
         double got = tn_schedule_lr(s, steps[i]);
-        CHECK_MSG(check_is_near(got, want[i], 1e-15), "%s, step %lld: expected %.17g, got %.17g, tolerance 1e-15", name,
+        CHECK_MSG(check_is_near(got, want[i], 1e-15),
+                  "%s, step %lld: expected %.17g, got %.17g, tolerance 1e-15", name,
                   (long long)steps[i], want[i], got);
     }
 }
@@ -19,18 +21,22 @@ TEST(schedule, tables)
 #define S(...)              { __VA_ARGS__ }
     RATES("constant", S(.lr = 2), 2, 2, 2, 2, 2, 2, 2, 2, 2);
     RATES("constant with warm-up", S(.lr = 2, .warmup = 10), 0.2, 0.2, 1, 2, 2, 2, 2, 2, 2);
-    RATES("linear", S(TN_SCHEDULE_LINEAR, .lr = 2, .warmup = 10, .total = 30), 0.2, 0.2, 1, 2, 1.5, 1, 0.5, 0, 0);
-    RATES("linear with a floor", S(TN_SCHEDULE_LINEAR, .lr = 2, .warmup = 10, .total = 30, .floor = 0.5), 0.2, 0.2, 1, 2,
+    RATES("linear", S(TN_SCHEDULE_LINEAR, .lr = 2, .warmup = 10, .total = 30), 0.2, 0.2, 1, 2, 1.5,
+          1, 0.5, 0, 0);
+    RATES("linear with a floor", S(TN_SCHEDULE_LINEAR, .lr = 2, .warmup = 10, .total = 30,
+                                   .floor = 0.5), 0.2, 0.2, 1, 2,
           1.75, 1.5, 1.25, 1, 1);
-    RATES("cosine", S(TN_SCHEDULE_COSINE, .lr = 2, .warmup = 10, .total = 30), 0.2, 0.2, 1, 2, 1 + sqrt(0.5), 1,
-          1 - sqrt(0.5), 0, 0);
-    RATES("cosine with a floor", S(TN_SCHEDULE_COSINE, .lr = 1, .total = 20, .floor = 0.1), 0.55 + 0.45 * cos(M_PI / 20),
-          0.55 + 0.45 * cos(M_PI / 20), 0.55 + 0.45 * sqrt(0.5), 0.55, 0.55 - 0.45 * sqrt(0.5), 0.1, 0.1, 0.1, 0.1);
-    RATES("inverse sqrt", S(TN_SCHEDULE_INV_SQRT, .lr = 2, .warmup = 10), 0.2, 0.2, 1, 2, 2 * sqrt(10 / 15.0),
-          sqrt(2), 2 * sqrt(0.4), 2 / sqrt(3), 1);
+    RATES("cosine", S(TN_SCHEDULE_COSINE, .lr = 2, .warmup = 10, .total = 30), 0.2, 0.2, 1, 2,
+          1 + sqrt(0.5), 1, 1 - sqrt(0.5), 0, 0);
+    RATES("cosine with a floor", S(TN_SCHEDULE_COSINE, .lr = 1, .total = 20, .floor = 0.1),
+          0.55 + 0.45 * cos(M_PI / 20),
+          0.55 + 0.45 * cos(M_PI / 20), 0.55 + 0.45 * sqrt(0.5), 0.55, 0.55 - 0.45 * sqrt(0.5), 0.1,
+          0.1, 0.1, 0.1);
+    RATES("inverse sqrt", S(TN_SCHEDULE_INV_SQRT, .lr = 2, .warmup = 10), 0.2, 0.2, 1, 2,
+          2 * sqrt(10 / 15.0), sqrt(2), 2 * sqrt(0.4), 2 / sqrt(3), 1);
     RATES("noam", S(TN_SCHEDULE_NOAM, .warmup = 10, .d_model = 64), 1 / 8.0 * pow(10, -1.5), 1 / 8.0 * pow(10, -1.5),
-          5 / 8.0 * pow(10, -1.5), 1 / 8.0 / sqrt(10), 1 / 8.0 / sqrt(15), 1 / 8.0 / sqrt(20), 1 / 8.0 / 5,
-          1 / 8.0 / sqrt(30), 1 / 8.0 / sqrt(40));
+          5 / 8.0 * pow(10, -1.5), 1 / 8.0 / sqrt(10), 1 / 8.0 / sqrt(15), 1 / 8.0 / sqrt(20),
+          1 / 8.0 / 5, 1 / 8.0 / sqrt(30), 1 / 8.0 / sqrt(40));
 }
 
 /* ---- the cache ------------------------------------------------------------------------------- */
@@ -47,7 +53,8 @@ static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
     b->built++;
     if (n < 1 || key[0] < 0) return NULL;
     tn_graph   *g = tn_graph_new(b->ctx, TN_EVAL);
-    tn_node    *y = tn_sum_all(tn_exp(tn_matmul(tn_input(g, "x", TN_F32, TN_SHAPE(key[0], 4)), tn_full(g, TN_F32, TN_SHAPE(4, 4), 0))));
+    tn_node    *y = tn_sum_all(tn_exp(tn_matmul(tn_input(g, "x", TN_F32, TN_SHAPE(key[0], 4)),
+                                                tn_full(g, TN_F32, TN_SHAPE(4, 4), 0))));
     tn_program *p = tn_compile(g, &y, 1, &(tn_compile_options){ .arena = arena });
     tn_graph_free(g);
     return p;

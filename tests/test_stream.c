@@ -1,5 +1,5 @@
-/* What is written past the caches (tensor/stream.h) has the same bits as what is not: rows and spans of
- * lengths that are no whole lines, at every level, on one thread and three. */
+/* What is written past the caches (tensor/stream.h) has the same bits as what is not: rows and
+ * spans of lengths that are no whole lines, at every level, on one thread and three. */
 #include "check.h"
 #include "libtensor.h"
 #include "tensor/internal.h"
@@ -17,13 +17,16 @@ static tn_node *numbers(tn_graph *g, tn_dtype dtype, tn_shape shape, double lo)
 
 static int rows_of(tn_graph *g, tn_dtype dtype, int64_t rows, int64_t n, tn_node **out)
 {
-    tn_node *x = numbers(g, dtype, TN_SHAPE(rows, n), 0), *dy = numbers(g, dtype, TN_SHAPE(rows, n), 5);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(rows, n), 0),
+        *dy = numbers(g, dtype, TN_SHAPE(rows, n), 5);
     tn_node *gamma = numbers(g, dtype, TN_SHAPE(n), 1), *beta = numbers(g, dtype, TN_SHAPE(n), 2);
     tn_node *d[3] = { NULL };
     tn_grad(tn_layer_norm(x, gamma, beta, 1e-5), dy, (tn_node *[]){ x, gamma, beta }, 3, d);
-    out[0] = tn_softmax(x, -1), out[1] = tn_layer_norm(x, gamma, beta, 1e-5), out[2] = d[0], out[3] = d[1];
+    out[0] = tn_softmax(x, -1), out[1] = tn_layer_norm(x, gamma, beta, 1e-5), out[2] = d[0],
+        out[3] = d[1];
     return 4;
 }
+
 static int short_rows(tn_graph *g, tn_dtype t, tn_node **out) { return rows_of(g, t, 37, 19, out); }
 static int even_rows(tn_graph *g, tn_dtype t, tn_node **out) { return rows_of(g, t, 41, 256, out); }
 static int odd_rows(tn_graph *g, tn_dtype t, tn_node **out) { return rows_of(g, t, 33, 1001, out); }
@@ -31,7 +34,8 @@ static int long_rows(tn_graph *g, tn_dtype t, tn_node **out) { return rows_of(g,
 
 static int softmaxes(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
-    tn_node *x = numbers(g, dtype, TN_SHAPE(13, 67, 131), 0), *dy = numbers(g, dtype, TN_SHAPE(13, 67, 131), 3);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(13, 67, 131), 0),
+        *dy = numbers(g, dtype, TN_SHAPE(13, 67, 131), 3);
     for (int axis = 1; axis < 3; axis++)
         tn_grad(tn_softmax(x, axis), dy, &x, 1, &out[axis - 1]);
     tn_grad(tn_log_softmax(x, -1), dy, &x, 1, &out[2]);
@@ -50,17 +54,21 @@ static int cross_entropies(tn_graph *g, tn_dtype dtype, tn_node **out)
 /* Broadcast rows and columns, several outputs, bools, random masks. */
 static int chains(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
-    tn_node *x = numbers(g, dtype, TN_SHAPE(7, 31, 301), 0), *row = numbers(g, dtype, TN_SHAPE(301), 1);
-    tn_node *column = numbers(g, dtype, TN_SHAPE(31, 1), 2), *y = numbers(g, dtype, TN_SHAPE(7, 31, 301), 9);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(7, 31, 301), 0),
+        *row = numbers(g, dtype, TN_SHAPE(301), 1);
+    tn_node *column = numbers(g, dtype, TN_SHAPE(31, 1), 2),
+        *y = numbers(g, dtype, TN_SHAPE(7, 31, 301), 9);
     out[0] = tn_dropout(tn_relu(tn_add(x, row)), 0.2);
     out[1] = tn_gt(tn_mul(x, column), y);
     out[2] = tn_tanh(tn_where(out[1], x, y));
     out[3] = tn_add(tn_exp(out[2]), tn_scale(row, 3));
     return 4;
 }
+
 static int wide_chains(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
-    tn_node *x = numbers(g, dtype, TN_SHAPE(9, 2048), 0), *row = numbers(g, dtype, TN_SHAPE(2048), 1);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(9, 2048), 0),
+        *row = numbers(g, dtype, TN_SHAPE(2048), 1);
     out[0] = tn_gelu_tanh(tn_add(x, row)), out[1] = tn_dropout(x, 0.5);
     return 2;
 }
@@ -109,8 +117,8 @@ static void check_levels(const char *name, make_outputs make)
             for (int threads = 1; threads <= 3; threads += 2) {
                 char *streamed = results(make, dtype, threads, (tn_cpu_level)l, true, &m);
                 CHECK_MSG(n > 0 && n == m && memcmp(plain, streamed, n) == 0,
-                          "%s, %s, %s, %d threads: expected the same bits", name, tn_dtype_name(dtype),
-                          tn_cpu_level_name((tn_cpu_level)l), threads);
+                          "%s, %s, %s, %d threads: expected the same bits", name,
+                          tn_dtype_name(dtype), tn_cpu_level_name((tn_cpu_level)l), threads);
                 free(streamed);
             }
             free(plain);

@@ -1,9 +1,13 @@
-/* Training programs and what they promise: accumulation, resuming to the bit, freezing, guards, averages. */
+/* Training programs and what they promise: accumulation, resuming to the bit, freezing, guards,
+ * averages. */
 #include "check.h"
 #include "failing.h"
 #include "libtensor.h"
 
-static tn_ctx *new_ctx(int threads) { return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 7 }); }
+static tn_ctx *new_ctx(int threads)
+{
+    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 7 });
+}
 
 static double *numbers(tn_node *variable) { return tn_variable_data(variable); }
 
@@ -45,23 +49,32 @@ static void regression_feed(tn_program *step, tn_dtype d, int first, int n)
     }
 }
 
-static const tn_adamw_options accumulating = { .lr = 0.01, .clip_norm = 0.3, .ema_decay = 0.9, .accumulate = true };
+static const tn_adamw_options accumulating = { .lr = 0.01, .clip_norm = 0.3, .ema_decay = 0.9,
+                                               .accumulate = true };
 
 TEST(train_step, two_micro_batches_are_one_batch)
 {
     tn_ctx       *ctx = new_ctx(2);
     regression    whole = regression_new(ctx, TN_F64), parts = regression_new(ctx, TN_F64);
-    tn_optimizer *a = tn_adamw_new(whole.p, &accumulating), *b = tn_adamw_new(parts.p, &accumulating);
-    tn_graph     *g = tn_graph_new(ctx, TN_TRAIN), *g4 = tn_graph_new(ctx, TN_TRAIN), *g2 = tn_graph_new(ctx, TN_TRAIN);
+    tn_optimizer *a = tn_adamw_new(whole.p, &accumulating),
+        *b = tn_adamw_new(parts.p, &accumulating);
+    tn_graph     *g = tn_graph_new(ctx, TN_TRAIN), *g4 = tn_graph_new(ctx, TN_TRAIN),
+        *g2 = tn_graph_new(ctx, TN_TRAIN);
     tn_program   *step = tn_train_step(g, regression_loss(&whole, g, 6, TN_MEAN), a);
-    tn_node      *sum4 = regression_loss(&parts, g4, 4, TN_SUM), *sum2 = regression_loss(&parts, g2, 2, TN_SUM);
-    tn_program   *step4 = tn_accumulate_step(g4, sum4, b, &(tn_train_step_options){ .count = tn_full(g4, TN_F32, TN_SCALAR, 8) });
-    tn_program   *step2 = tn_accumulate_step(g2, sum2, b, &(tn_train_step_options){ .count = tn_full(g2, TN_F32, TN_SCALAR, 4) });
+    tn_node      *sum4 = regression_loss(&parts, g4, 4, TN_SUM),
+        *sum2 = regression_loss(&parts, g2, 2, TN_SUM);
+    tn_program   *step4 = tn_accumulate_step(g4, sum4, b,
+                                             &(tn_train_step_options){ .count = tn_full(g4, TN_F32,
+                                             TN_SCALAR, 8) });
+    tn_program   *step2 = tn_accumulate_step(g2, sum2, b,
+                                             &(tn_train_step_options){ .count = tn_full(g2, TN_F32,
+                                             TN_SCALAR, 4) });
     tn_program   *update = tn_update_step(b, NULL);
     CHECK_STR(tn_error(ctx), "");
     REQUIRE(step && step4 && step2 && update);
     for (int s = 0; s < 5; s++) {
-        regression_feed(step, TN_F64, 0, 6), regression_feed(step4, TN_F64, 0, 4), regression_feed(step2, TN_F64, 4, 2);
+        regression_feed(step, TN_F64, 0, 6), regression_feed(step4, TN_F64, 0, 4),
+            regression_feed(step2, TN_F64, 4, 2);
         CHECK_INT(tn_run(step), TN_OK);
         CHECK_INT(tn_run(step4), TN_OK);
         CHECK_INT(tn_run(step2), TN_OK);
@@ -69,13 +82,15 @@ TEST(train_step, two_micro_batches_are_one_batch)
         CHECK_NEAR(tn_optimizer_grad_norm(b), tn_optimizer_grad_norm(a), 1e-12);
         for (int i = 0; i < tn_params_count(whole.p); i++)
             for (size_t k = 0; k < tn_variable_bytes(tn_params_at(whole.p, i)) / 8; k++)
-                CHECK_NEAR(numbers(tn_params_at(parts.p, i))[k], numbers(tn_params_at(whole.p, i))[k], 1e-12);
+                CHECK_NEAR(numbers(tn_params_at(parts.p, i))[k],
+                           numbers(tn_params_at(whole.p, i))[k], 1e-12);
     }
     CHECK_INT(tn_optimizer_steps(b), 5);
     CHECK_INT(tn_optimizer_runs(b), 10); /* micro-batches draw random numbers of their own */
     CHECK_NEAR(numbers(tn_optimizer_state_find(b, "optimizer.accumulated_count"))[0], 0, 0);
     CHECK_NEAR(numbers(tn_optimizer_state_find(b, "accumulated.l1.w"))[0], 0, 0);
-    CHECK_NEAR(tn_item(step4, sum4) + tn_item(step2, sum2), 12 * *(const double *)tn_output(step, 0), 1e-12);
+    CHECK_NEAR(tn_item(step4, sum4) + tn_item(step2, sum2),
+               12 * *(const double *)tn_output(step, 0), 1e-12);
     /* host's clear */
     CHECK_INT(tn_run(step4), TN_OK);
     CHECK(numbers(tn_optimizer_state_find(b, "accumulated.l1.w"))[0] != 0);
@@ -83,7 +98,8 @@ TEST(train_step, two_micro_batches_are_one_batch)
     CHECK_NEAR(numbers(tn_optimizer_state_find(b, "accumulated.l1.w"))[0], 0, 0);
     tn_program_free(step), tn_program_free(step4), tn_program_free(step2), tn_program_free(update);
     tn_graph_free(g), tn_graph_free(g4), tn_graph_free(g2);
-    tn_optimizer_free(a), tn_optimizer_free(b), tn_params_free(whole.p), tn_params_free(parts.p), tn_ctx_free(ctx);
+    tn_optimizer_free(a), tn_optimizer_free(b), tn_params_free(whole.p), tn_params_free(parts.p),
+        tn_ctx_free(ctx);
 }
 
 /* ---- resuming, bits -------------------------------------------------------------------------- */
@@ -111,35 +127,41 @@ static bool same_bits(const tn_node *a, const tn_node *b)
 static bool same_weights(const tn_params *a, const tn_params *b)
 {
     bool same = true;
-    for (int i = 0; i < tn_params_count(a); i++) same &= same_bits(tn_params_at(a, i), tn_params_at(b, i));
+    for (int i = 0; i < tn_params_count(a); i++)
+        same &= same_bits(tn_params_at(a, i), tn_params_at(b, i));
     return same;
 }
 
-static const tn_adamw_options usual = { .lr = 0.01, .clip_norm = 0.5, .ema_decay = 0.9, .ema_ramp = true };
+static const tn_adamw_options usual = { .lr = 0.01, .clip_norm = 0.5, .ema_decay = 0.9,
+                                        .ema_ramp = true };
 
 TEST(train_step, a_resumed_training_has_the_same_bits)
 {
     for (int d = 0; d < 2; d++) {
         tn_ctx       *one = new_ctx(1), *two = new_ctx(2);
-        regression    a = regression_new(one, d ? TN_F64 : TN_F32), b = regression_new(one, d ? TN_F64 : TN_F32);
+        regression    a = regression_new(one, d ? TN_F64 : TN_F32),
+            b = regression_new(one, d ? TN_F64 : TN_F32);
         regression    c = regression_new(two, d ? TN_F64 : TN_F32);
         a.dropout = b.dropout = c.dropout = 0.3;
-        tn_optimizer *oa = tn_adamw_new(a.p, &usual), *ob = tn_adamw_new(b.p, &usual), *oc = tn_adamw_new(c.p, &usual);
+        tn_optimizer *oa = tn_adamw_new(a.p, &usual), *ob = tn_adamw_new(b.p, &usual),
+            *oc = tn_adamw_new(c.p, &usual);
         train(&a, oa, NULL, 0, 10);
         train(&b, ob, NULL, 0, 4);
         CHECK_INT(tn_params_copy(c.p, b.p), TN_OK);
         CHECK_INT(tn_optimizer_state_count(oc), tn_optimizer_state_count(ob));
         for (int i = 0; i < tn_optimizer_state_count(ob); i++) {
-            tn_node *to = tn_optimizer_state_find(oc, tn_optimizer_state_name(ob, i)), *from = tn_optimizer_state_at(ob, i);
+            tn_node *to = tn_optimizer_state_find(oc, tn_optimizer_state_name(ob, i)),
+                *from = tn_optimizer_state_at(ob, i);
             CHECK_INT(tn_variable_set(to, tn_variable_data(from), tn_variable_bytes(from)), TN_OK);
         }
         train(&c, oc, NULL, 4, 6); /* another context, two threads instead of one */
         CHECK(same_weights(a.p, c.p));
         for (int i = 0; i < tn_optimizer_state_count(oa); i++)
-            CHECK_MSG(same_bits(tn_optimizer_state_at(oa, i), tn_optimizer_state_at(oc, i)), "%s differs",
-                      tn_optimizer_state_name(oa, i));
+            CHECK_MSG(same_bits(tn_optimizer_state_at(oa, i), tn_optimizer_state_at(oc, i)),
+                      "%s differs", tn_optimizer_state_name(oa, i));
         tn_optimizer_free(oa), tn_optimizer_free(ob), tn_optimizer_free(oc);
-        tn_params_free(a.p), tn_params_free(b.p), tn_params_free(c.p), tn_ctx_free(one), tn_ctx_free(two);
+        tn_params_free(a.p), tn_params_free(b.p), tn_params_free(c.p), tn_ctx_free(one),
+            tn_ctx_free(two);
     }
 }
 
@@ -151,10 +173,12 @@ TEST(train_step, fusing_and_reusing_memory_change_no_bit)
         all[i] = regression_new(ctx, TN_F32);
         all[i].dropout = 0.2;
         tn_optimizer *opt = tn_adamw_new(all[i].p, &usual);
-        train(&all[i], opt, &(tn_train_step_options){ .no_fusion = i & 1, .no_reuse = i & 2, .skip_nonfinite = true }, 0, 6);
+        train(&all[i], opt, &(tn_train_step_options){ .no_fusion = i & 1, .no_reuse = i & 2,
+                                                      .skip_nonfinite = true }, 0, 6);
         tn_optimizer_free(opt);
     }
-    for (int i = 1; i < 4; i++) CHECK_MSG(same_weights(all[0].p, all[i].p), "variant %d differs", i);
+    for (int i = 1; i < 4; i++)
+        CHECK_MSG(same_weights(all[0].p, all[i].p), "variant %d differs", i);
     for (int i = 0; i < 4; i++) tn_params_free(all[i].p);
     tn_ctx_free(ctx);
 }
@@ -172,7 +196,8 @@ TEST(train_step, a_steady_step_allocates_nothing)
     uint64_t before = tn_ctx_allocations(ctx);
     for (int i = 0; i < 5; i++) CHECK_INT(tn_run(step), TN_OK);
     CHECK_INT(tn_ctx_allocations(ctx) - before, 0);
-    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
+    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(r.p),
+        tn_ctx_free(ctx);
 }
 
 /* ---- what is trained ------------------------------------------------------------------------- */
@@ -184,7 +209,8 @@ TEST(train_step, frozen_and_unused_parameters_stay)
     tn_init    ones = tn_init_ones();
     tn_node   *unused = tn_param(r.p, "unused", TN_SHAPE(2, 2), &ones);
     CHECK_INT(tn_params_set_trainable(r.p, "l1.*", false), 2);
-    tn_optimizer *opt = tn_adamw_new(r.p, &(tn_adamw_options){ .lr = 0.01, .weight_decay = 0.5, .ema_decay = 0.9 });
+    tn_optimizer *opt = tn_adamw_new(r.p, &(tn_adamw_options){ .lr = 0.01, .weight_decay = 0.5,
+                                                               .ema_decay = 0.9 });
     CHECK(tn_optimizer_state_find(opt, "adam.m.l1.w") == NULL);
     CHECK(tn_optimizer_state_find(opt, "adam.m.l2.w") != NULL);
     float l1 = *(float *)tn_variable_data(r.l1.w), l2 = *(float *)tn_variable_data(r.l2.w);
@@ -213,8 +239,10 @@ TEST(train_step, a_false_guard_changes_nothing)
         regression    r = regression_new(ctx, TN_F32), copy = regression_new(ctx, TN_F32);
         tn_optimizer *opt = tn_adamw_new(r.p, &usual), *other = tn_adamw_new(copy.p, &usual);
         tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
-        tn_node      *loss = regression_loss(&r, g, 6, TN_MEAN), *ok = tn_input(g, "ok", TN_BOOL, TN_SCALAR);
-        tn_program   *step = tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .guard = ok, .skip_nonfinite = true });
+        tn_node      *loss = regression_loss(&r, g, 6, TN_MEAN),
+            *ok = tn_input(g, "ok", TN_BOOL, TN_SCALAR);
+        tn_program   *step = tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .guard = ok,
+            .skip_nonfinite = true });
         CHECK_MSG(step, "%s", tn_error(ctx));
         if (!step) return;
         regression_feed(step, TN_F32, 0, 6);
@@ -243,7 +271,8 @@ TEST(train_step, a_nonfinite_micro_batch_is_not_accumulated)
     CHECK(tn_update_step(opt, NULL) == NULL);
     CHECK_CONTAINS(tn_error(ctx), "no program accumulates yet");
     tn_clear_error(ctx);
-    tn_program *step = tn_accumulate_step(g, regression_loss(&r, g, 6, TN_SUM), opt, &(tn_train_step_options){ .skip_nonfinite = true });
+    tn_program *step = tn_accumulate_step(g, regression_loss(&r, g, 6, TN_SUM), opt,
+                                          &(tn_train_step_options){ .skip_nonfinite = true });
     tn_program *update = tn_update_step(opt, &(tn_train_step_options){ .skip_nonfinite = true });
     REQUIRE(step && update);
     regression_feed(step, TN_F32, 0, 6);
@@ -268,8 +297,10 @@ TEST(train_step, averages_stand_in_for_weights)
     tn_optimizer *opt = tn_adamw_new(r.p, &(tn_adamw_options){ .lr = 0.05, .ema_decay = 0.7 });
     train(&r, opt, NULL, 0, 5);
     tn_graph   *g = tn_graph_new(ctx, TN_EVAL), *h = tn_graph_new(ctx, TN_EVAL);
-    tn_node    *loss = regression_loss(&r, g, 6, TN_MEAN), *twin_loss = regression_loss(&twin, h, 6, TN_MEAN);
-    tn_program *eval = tn_compile(g, &loss, 1, NULL), *twin_eval = tn_compile(h, &twin_loss, 1, NULL);
+    tn_node    *loss = regression_loss(&r, g, 6, TN_MEAN),
+        *twin_loss = regression_loss(&twin, h, 6, TN_MEAN);
+    tn_program *eval = tn_compile(g, &loss, 1, NULL),
+        *twin_eval = tn_compile(h, &twin_loss, 1, NULL);
     REQUIRE(eval && twin_eval);
     regression_feed(eval, TN_F32, 0, 6), regression_feed(twin_eval, TN_F32, 0, 6);
     CHECK_INT(tn_run(eval), TN_OK);
@@ -284,7 +315,8 @@ TEST(train_step, averages_stand_in_for_weights)
     CHECK_INT(tn_params_bind(r.p, eval), TN_OK);
     CHECK_INT(tn_run(eval), TN_OK);
     CHECK_NEAR(tn_item(eval, loss), of_weights, 0);
-    tn_program_free(eval), tn_program_free(twin_eval), tn_graph_free(g), tn_graph_free(h), tn_optimizer_free(opt);
+    tn_program_free(eval), tn_program_free(twin_eval), tn_graph_free(g), tn_graph_free(h),
+        tn_optimizer_free(opt);
     opt = tn_sgd_new(r.p, NULL);
     CHECK_INT(tn_optimizer_copy_average(opt, twin.p), TN_ERR_STATE);
     tn_optimizer_free(opt), tn_params_free(r.p), tn_params_free(twin.p), tn_ctx_free(ctx);
@@ -295,10 +327,14 @@ static bool make_and_run(tn_ctx *ctx)
     regression    r = regression_new(ctx, TN_F32);
     tn_optimizer *opt = tn_adamw_new(r.p, &accumulating);
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN), *h = tn_graph_new(ctx, TN_TRAIN);
-    tn_program   *step = tn_train_step_with(g, regression_loss(&r, g, 4, TN_MEAN), opt, &(tn_train_step_options){ .skip_nonfinite = true });
-    tn_program   *part = tn_accumulate_step(h, regression_loss(&r, h, 4, TN_SUM), opt, NULL), *update = tn_update_step(opt, NULL);
-    bool ok = step && part && update && tn_run(step) == TN_OK && tn_run(part) == TN_OK && tn_run(update) == TN_OK;
-    tn_program_free(step), tn_program_free(part), tn_program_free(update), tn_graph_free(g), tn_graph_free(h);
+    tn_program   *step = tn_train_step_with(g, regression_loss(&r, g, 4, TN_MEAN), opt,
+                                            &(tn_train_step_options){ .skip_nonfinite = true });
+    tn_program   *part = tn_accumulate_step(h, regression_loss(&r, h, 4, TN_SUM), opt, NULL),
+        *update = tn_update_step(opt, NULL);
+    bool ok = step && part && update && tn_run(step) == TN_OK && tn_run(part) == TN_OK &&
+        tn_run(update) == TN_OK;
+    tn_program_free(step), tn_program_free(part), tn_program_free(update), tn_graph_free(g),
+        tn_graph_free(h);
     tn_optimizer_free(opt), tn_params_free(r.p);
     return ok;
 }

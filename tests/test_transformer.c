@@ -1,5 +1,6 @@
-/* The Transformer: its whole gradient against differences, packed against padded, causality, positions,
- * decoding with a cache against decoding in full, and beam search against trying everything. */
+/* The Transformer: its whole gradient against differences, packed against padded, causality,
+ * positions, decoding with a cache against decoding in full, and beam search against trying
+ * everything. */
 #include "check.h"
 #include "failing.h"
 #include "libtensor.h"
@@ -281,7 +282,8 @@ TEST(transformer, order_is_in_the_positions)
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
-/* log p(.. | source, prefix) of the next token, by decoding the whole prefix; pad and bos left out. */
+/* log p(.. | source, prefix) of the next token, by decoding the whole prefix; pad and bos left
+ * out. */
 static void next_log_probs(const fixture *f, const int32_t *source, int64_t n_source,
                            const int32_t *prefix, int64_t n, double *out)
 {
@@ -407,7 +409,8 @@ TEST(decoding, beam_is_trying_everything)
     close_fixture(&f);
 }
 
-/* Beam search with prefixes decoded in full, as it is told in a textbook: the reference of the cache. */
+/* Beam search with prefixes decoded in full, as it is told in a textbook: the reference of the
+ * cache. */
 TEST(decoding, beams_keep_their_past)
 {
     enum { K = 3, LIMIT = 6 };

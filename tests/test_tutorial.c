@@ -29,7 +29,8 @@ TEST(tutorial, a_step_is_the_same_rotation_everywhere)
     tn_sinusoidal_table(POSITIONS, D, TN_F64, table);
     for (int k = 1; k < 20; k += 6)
         for (int i = 0; i < D; i += 2) {
-            double s = table[k * D + i], c = table[k * D + i + 1]; /* PE(k) holds sin and cos of k w */
+            /* PE(k) holds sin and cos of k w */
+            double s = table[k * D + i], c = table[k * D + i + 1];
             for (int pos = 0; pos + k < POSITIONS; pos += 13) {
                 const double *at = &table[pos * D + i], *then = &table[(pos + k) * D + i];
                 CHECK_NEAR(then[0], at[0] * c + at[1] * s, 1e-12);
@@ -38,8 +39,9 @@ TEST(tutorial, a_step_is_the_same_rotation_everywhere)
         }
 }
 
-/* Independent components of variance s^2: q . k has mean 0 and variance d_k s^4, which is why scores are
- * divided by sqrt(d_k). 20,000 products; the sample variance's own deviation is about 1 %. */
+/* Independent components of variance s^2: q . k has mean 0 and variance d_k s^4, which is why
+ * scores are divided by sqrt(d_k). 20,000 products; the sample variance's own deviation is about 1
+ * %. */
 TEST(tutorial, the_variance_of_a_dot_product_grows_with_its_length)
 {
     enum { N = 20000, MOST = 64 };

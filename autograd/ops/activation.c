@@ -23,8 +23,9 @@ TN_OP_DEFINE(relu_grad, .doc = "dy where y > 0, else 0: dx of y = relu(x); opera
 TN_SPAN(relu, x < 0 ? 0 : x)
 REF(relu, x < 0 ? 0 : x)
 
-/* Behind dropout, dy = dropout(g) is zero where z = dropout(y) is, and z > 0 where y > 0 is kept: then
- * dx = g / (1 - p) where z > 0. So y is not kept for backward beside z, and no mask is made again. */
+/* Behind dropout, dy = dropout(g) is zero where z = dropout(y) is, and z > 0 where y > 0 is kept:
+ * then dx = g / (1 - p) where z > 0. So y is not kept for backward beside z, and no mask is made
+ * again. */
 static void relu_vjp(tn_vjp *c)
 {
     tn_node        *y = c->out[0], *dy = c->dout[0];
@@ -37,6 +38,7 @@ static void relu_vjp(tn_vjp *c)
     tn_node     *z = tn_apply(&tn_op_dropout, &y, 1, call->attrs); /* shared with the forward one */
     c->din[0] = tn_affine(apply2(&tn_op_relu_grad, z, call->in[0], NULL), 1 / (1 - p), 0);
 }
+
 TN_OP_DEFINE(relu, .doc = "max(x, 0); gradient 0 at 0", ELEMENTWISE(relu, 1), .vjp = relu_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 67 } }, .lo = -9, .hi = 9 }, { .in = { { 0 } } },
                { .in = { { -1, 2 } } }));
@@ -74,6 +76,7 @@ tn_node *tn_hard_tanh(tn_node *x)
 {
     return tn_apply(&tn_op_hard_tanh, &x, 1, &(hard_tanh_attrs){ .lo = -1, .hi = 1 });
 }
+
 tn_node *tn_relu6(tn_node *x)
 {
     return tn_apply(&tn_op_hard_tanh, &x, 1, &(hard_tanh_attrs){ .lo = 0, .hi = 6 });
@@ -100,6 +103,7 @@ static void leaky_relu_vjp(tn_vjp *c) /* with a positive slope the result has th
     tn_node *side = same_sign ? c->out[0] : c->in[0];
     c->din[0] = apply2(&tn_op_leaky_relu_grad, side, c->dout[0], c->attrs);
 }
+
 TN_OP_DEFINE(leaky_relu, .doc = "x where x > 0, else slope x", ELEMENTWISE(leaky_relu, 1),
     TN_ATTRS_OF(leaky_relu), .vjp = leaky_relu_vjp,
     TN_SAMPLES({ .in = { { 2, 3 } }, .attrs = &(leaky_relu_attrs){ 0.1 } },
@@ -130,6 +134,7 @@ static void elu_grad_vjp(tn_vjp *c)
                                    tn_gt(y, tn_scalar_like(y, 0)), 0);
     if (c->want[1]) c->din[1] = apply2(&tn_op_elu_grad, y, g, c->attrs);
 }
+
 TN_OP_DEFINE(elu_grad,
     .doc = "scale dy where y > 0, else rate (y + scale alpha) dy: dx of y = elu(x); operands y, dy",
     ELEMENTWISE(elu_grad, 2), TN_ATTRS_OF(elu), .vjp = elu_grad_vjp,
@@ -170,6 +175,7 @@ tn_node *tn_selu(tn_node *x)
     elu_attrs selu = { .alpha = 1.6732632423543772848, .scale = 1.0507009873554804934, .rate = 1 };
     return tn_apply(&tn_op_elu, &x, 1, &selu);
 }
+
 tn_node *tn_celu(tn_node *x, double alpha)
 {
     return tn_apply(&tn_op_elu, &x, 1,
@@ -218,6 +224,7 @@ static void silu_grad_expand(tn_expansion *c)
     tn_node *x = c->in[0], *s = tn_sigmoid(x);
     c->out[0] = tn_mul(c->in[1], tn_add(s, tn_mul(x, tn_mul(s, tn_affine(s, -1, 1)))));
 }
+
 TN_OP_DEFINE(silu_grad,
     .doc = "dy (s + x s (1 - s)), s = sigmoid(x): dx of silu(x); operands x, dy",
     ELEMENTWISE(silu_grad, 2), .expand = silu_grad_expand,
@@ -257,6 +264,7 @@ static void mish_grad_expand(tn_expansion *c)
     tn_node *dt = tn_mul(tn_affine(tn_square(t), -1, 1), tn_sigmoid(x));
     c->out[0] = tn_mul(c->in[1], tn_add(t, tn_mul(x, dt)));
 }
+
 TN_OP_DEFINE(mish_grad,
     .doc = "dy (t + x (1 - t^2) sigmoid(x)), t = tanh(softplus(x)): dx of mish(x); operands x, dy",
     ELEMENTWISE(mish_grad, 2), .expand = mish_grad_expand,
@@ -285,6 +293,7 @@ static void gelu_grad_expand(tn_expansion *c)
     tn_node *pdf = tn_scale(tn_exp(tn_scale(tn_square(x), -0.5)), INV_SQRT_2PI);
     c->out[0] = tn_mul(c->in[1], tn_add(cdf, tn_mul(x, pdf)));
 }
+
 TN_OP_DEFINE(gelu_grad, .doc = "dy (Phi(x) + x phi(x)): dx of gelu(x); operands x, dy",
     ELEMENTWISE(gelu_grad, 2), .expand = gelu_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 },
@@ -308,6 +317,7 @@ static double gelu_tanh_slope_ref(double x)
     double t = tanh(0.5 * (GELU_A * x + GELU_B * x * x * x));
     return 0.5 * (1 + t) + 0.25 * x * (1 - t * t) * (GELU_A + 3 * GELU_B * x * x);
 }
+
 REF(gelu_tanh_grad, y * gelu_tanh_slope_ref(x))
 static void gelu_tanh_grad_expand(tn_expansion *c)
 {
@@ -316,6 +326,7 @@ static void gelu_tanh_grad_expand(tn_expansion *c)
     tn_node *ds = tn_mul(tn_mul(s, tn_affine(s, -1, 1)), tn_affine(z, 3 * GELU_B, GELU_A));
     c->out[0] = tn_mul(c->in[1], tn_add(s, tn_mul(x, ds)));
 }
+
 TN_OP_DEFINE(gelu_tanh_grad, .doc = "dy times the derivative of gelu_tanh at x; operands x, dy",
     ELEMENTWISE(gelu_tanh_grad, 2), .expand = gelu_tanh_grad_expand,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } }, .lo = -3, .hi = 3 },

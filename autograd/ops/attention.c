@@ -16,7 +16,8 @@ static tn_status infer_offsets(tn_infer *c, int i, const char *name)
 {
     if (i < 0) return TN_OK;
     if (c->in[i].dtype != TN_I32)
-        return tn_infer_fail(c, TN_ERR_DTYPE, "%s must be i32, not %s", name, tn_dtype_name(c->in[i].dtype));
+        return tn_infer_fail(c, TN_ERR_DTYPE, "%s must be i32, not %s", name,
+                             tn_dtype_name(c->in[i].dtype));
     if (c->in[i].shape.rank != 1 || c->in[i].shape.dim[0] < 1)
         return tn_infer_fail(c, TN_ERR_SHAPE, "%s must be [segments + 1]", name);
     return TN_OK;
@@ -34,7 +35,8 @@ static tn_status infer_mask(tn_infer *c, int i, tn_dtype dtype, const tn__attent
     for (int d = 0; d < 4; d++)
         if (m->rank != 4 || (m->dim[d] != 1 && m->dim[d] != dims[d])) {
             char text[96];
-            return tn_infer_fail(c, TN_ERR_SHAPE, "%s %s does not broadcast to [%lld,%lld,%lld,%lld]",
+            return tn_infer_fail(c, TN_ERR_SHAPE,
+                                 "%s %s does not broadcast to [%lld,%lld,%lld,%lld]",
                                  name, tn_shape_text(m, text, sizeof text), (long long)dims[0],
                                  (long long)dims[1], (long long)dims[2], (long long)dims[3]);
         }
@@ -61,8 +63,8 @@ static tn_status infer_heads(tn_infer *c, const tn__attention_attrs *a)
         return tn_infer_fail(c, TN_ERR_SHAPE, "head sizes %lld of q and %lld of k differ",
                              (long long)q->dim[rank - 1], (long long)k->dim[rank - 1]);
     if (hk == 0 ? h != 0 : h % hk != 0)
-        return tn_infer_fail(c, TN_ERR_SHAPE, "%lld key heads do not divide %lld heads", (long long)hk,
-                             (long long)h);
+        return tn_infer_fail(c, TN_ERR_SHAPE, "%lld key heads do not divide %lld heads",
+                             (long long)hk, (long long)h);
     return tn_infer_float(c, 0);
 }
 
@@ -88,9 +90,11 @@ static tn_status infer_inputs(tn_infer *c, const tn__attention_attrs *a, const t
     if (a->has_k_lengths) {
         const tn_type *l = &c->in[at->k_lengths];
         if (l->dtype != TN_I32)
-            return tn_infer_fail(c, TN_ERR_DTYPE, "k_lengths must be i32, not %s", tn_dtype_name(l->dtype));
+            return tn_infer_fail(c, TN_ERR_DTYPE, "k_lengths must be i32, not %s",
+                                 tn_dtype_name(l->dtype));
         if (l->shape.rank != 1 || l->shape.dim[0] != s->b)
-            return tn_infer_fail(c, TN_ERR_SHAPE, "k_lengths must be [%lld], one a batch row", (long long)s->b);
+            return tn_infer_fail(c, TN_ERR_SHAPE, "k_lengths must be [%lld], one a batch row",
+                                 (long long)s->b);
     }
     status = infer_mask(c, at->keep, TN_BOOL, s, "keep");
     return status ? status : infer_mask(c, at->bias, c->in[0].dtype, s, "bias");
@@ -122,7 +126,8 @@ static tn_status attention_grad_infer(tn_infer *c)
     const tn__attention_attrs *a = c->attrs;
     const tn__attention_at     at = tn__attention_inputs(a);
     tn__attention_sizes        s;
-    if (c->n_in != at.n_grad) return tn_infer_fail(c, TN_ERR_ARG, "%d inputs, not %d", c->n_in, at.n_grad);
+    if (c->n_in != at.n_grad)
+        return tn_infer_fail(c, TN_ERR_ARG, "%d inputs, not %d", c->n_in, at.n_grad);
     tn_status status = infer_inputs(c, a, &at, &s);
     if (status) return status;
     const tn_shape lse = lse_shape(&s);
@@ -147,17 +152,20 @@ static void attention_cost(const tn_infer *c, tn_cost *cost)
     const tn__attention_at     at = tn__attention_inputs(a);
     const tn__attention_sizes  s = tn__attention_sizes_of(a, &c->in[0].shape, &c->in[1].shape, &c->in[2].shape,
                              a->has_q_offsets ? &c->in[at.q_offsets].shape : NULL);
-    const double n = s.is_packed ? (s.b > 0 ? 1.0 / (double)s.b : 0) : (double)s.b; /* equal segments */
+    /* equal segments */
+    const double n = s.is_packed ? (s.b > 0 ? 1.0 / (double)s.b : 0) : (double)s.b;
     const double products = c->op->n_out == 2 ? 2 : 5;
     cost->flops = products * n * (double)s.h * (double)s.tq * (double)s.tk * (double)(s.dh + s.dv) *
                   (a->causal ? 0.5 : 1);
     for (int i = 0; i < c->n_in; i++)
-        cost->bytes += (double)tn_shape_size(&c->in[i].shape) * (double)tn_dtype_size(c->in[i].dtype);
+        cost->bytes += (double)tn_shape_size(&c->in[i].shape) *
+            (double)tn_dtype_size(c->in[i].dtype);
     for (int i = 0; i < c->n_out; i++)
-        cost->bytes += (double)tn_shape_size(&c->out[i].shape) * (double)tn_dtype_size(c->out[i].dtype);
+        cost->bytes += (double)tn_shape_size(&c->out[i].shape) *
+            (double)tn_dtype_size(c->out[i].dtype);
 }
 
-/* ---- gradients ------------------------------------------------------------------------------------------ */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 static void attention_vjp(tn_vjp *c)
 {
@@ -187,7 +195,7 @@ static void attention_grad_expand(tn_expansion *c)
     tn__attention_grad_compose(c->graph, c->attrs, c->in, c->out);
 }
 
-/* ---- descriptors -------------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 #define A(...) &(const tn__attention_attrs) { .scale = 0.6, .stream = 77, __VA_ARGS__ }
 
@@ -195,7 +203,8 @@ TN_OP_DEFINE(attention,
     .doc = "softmax(q k^T scale + mask) v by head: q [b,tq,h,dh], k [b,tk,hk,dh], v [b,tk,hk,dv] -> "
            "[b,tq,h,dv], and the logarithm of each row's sum [b,h,tq]",
     .arity = 3, .max_arity = 8, .n_out = 2, .flags = TN_PREFIX_STRIDED | TN_CAN_FAIL | TN_RANDOM,
-    ATTENTION_ATTRS_OF, .infer = attention_infer, .run = tn__attention_run, .scratch = tn__attention_run_scratch,
+    ATTENTION_ATTRS_OF, .infer = attention_infer, .run = tn__attention_run,
+    .scratch = tn__attention_run_scratch,
     .vjp = attention_vjp, .expand = attention_expand, .cost = attention_cost,
     TN_SAMPLES(
         { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 } }, .attrs = A(.causal = false) },
@@ -208,7 +217,8 @@ TN_OP_DEFINE(attention,
           .attrs = A(.has_bias = true) },
         { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 2, 1, 3, 1 }, { 2, 1, 1, 4 }, { 2 } },
           .n_in = 6, .dtype = { [3] = TN_BOOL, [5] = TN_I32 }, .int_lo = 0, .int_hi = 5,
-          .attrs = A(.causal = true, .p = 0.5, .has_keep = true, .has_bias = true, .has_k_lengths = true) },
+          .attrs = A(.causal = true, .p = 0.5, .has_keep = true, .has_bias = true,
+                     .has_k_lengths = true) },
         { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 } }, .attrs = A(.p = 0.1),
           .no_grad = { true, true, true } },
         { .in = { { 2, -1, 2, 4 }, { 2, 3, 2, 4 }, { 2, 3, 2, 3 } }, .attrs = A(.causal = false) },

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ---- what may be attended to -------------------------------------------------------------------- */
+/* ---- what may be attended to ----------------------------------------------------------------- */
 
 static tn_node *and_of(tn_node *a, tn_node *b) { return !a ? b : !b ? a : tn_logical_and(a, b); }
 
@@ -15,7 +15,8 @@ static tn_node *positions(tn_graph *g, int64_t n, int axis_after)
     return axis_after ? tn_unsqueeze(p, -1) : p;
 }
 
-/* More keys than queries, where lengths are known when run: the last query stands at the last key. */
+/* More keys than queries, where lengths are known when run: the last query stands at the last
+ * key. */
 static tn_node *cache_offset(tn_node *n_keys, tn_node *n_queries)
 {
     return tn_maximum(tn_sub(n_keys, n_queries), tn_scalar_like(n_keys, 0));
@@ -78,7 +79,7 @@ static tn_node *allowed_packed(tn_graph *g, const tn__attention_attrs *a, tn_nod
     return tn_logical_and(allowed, tn_le(j, tn_unsqueeze(last, 1)));
 }
 
-/* ---- the composition ------------------------------------------------------------------------------ */
+/* ---- the composition ------------------------------------------------------------------------- */
 
 /* q, k, v (and y, dy) as [b, h, rows, size], and the scores [b, h, tq, tk]: -inf where masked. */
 typedef struct parts {
@@ -122,11 +123,13 @@ static parts parts_of(tn_graph *g, const tn__attention_attrs *a, tn_node *const 
     return p;
 }
 
-/* The dropout op with the stream of this attention: weight (b, h, i, j) has the same random number. */
+/* The dropout op with the stream of this attention: weight (b, h, i, j) has the same random
+ * number. */
 static tn_node *drop(const parts *p, tn_node *weights)
 {
     if (p->a->p == 0) return weights;
-    return tn_apply(&tn_op_dropout, &weights, 1, &(tn__dropout){ .p = p->a->p, .stream = p->a->stream });
+    return tn_apply(&tn_op_dropout, &weights, 1,
+                    &(tn__dropout){ .p = p->a->p, .stream = p->a->stream });
 }
 
 /* log(sum(exp(scores))) by row [b, h, tq], and 0 where nothing may be attended to. */
@@ -169,7 +172,7 @@ void tn__attention_grad_compose(tn_graph *g, const tn__attention_attrs *a, tn_no
     if (a->wants_bias) out[3] = tn_sum_to(ds, tn_node_shape(in[at.bias]));
 }
 
-/* ---- public functions --------------------------------------------------------------------------------- */
+/* ---- public functions ------------------------------------------------------------------------ */
 
 enum { MOST_INPUTS = 8 };
 
@@ -181,15 +184,17 @@ typedef struct arguments {
     int                 n;
 } arguments;
 
-/* [b, tk], [tq, tk], [b, tq, tk] or [b, h, tq, tk] as rank 4. Of rank 2, the first dim is the batch if
- * it fits that. */
+/* [b, tk], [tq, tk], [b, tq, tk] or [b, h, tq, tk] as rank 4. Of rank 2, the first dim is the batch
+ * if it fits that. */
 static tn_node *keep_of_rank_4(tn_node *keep, int64_t b)
 {
     const tn_shape s = tn_node_shape(keep);
     switch (s.rank) {
     case 1: return tn_reshape(keep, TN_SHAPE(1, 1, 1, s.dim[0]));
-    case 2: return tn_reshape(keep, s.dim[0] == b || s.dim[0] == 1 ? TN_SHAPE(s.dim[0], 1, 1, s.dim[1])
-                                                                   : TN_SHAPE(1, 1, s.dim[0], s.dim[1]));
+    case 2: return tn_reshape(keep, s.dim[0] == b ||
+                              s.dim[0] == 1 ? TN_SHAPE(s.dim[0], 1, 1, s.dim[1])
+                                                                   : TN_SHAPE(1, 1, s.dim[0],
+                                                                              s.dim[1]));
     case 3: return tn_reshape(keep, TN_SHAPE(s.dim[0], 1, s.dim[1], s.dim[2]));
     default: return keep;
     }
@@ -211,7 +216,8 @@ static tn_graph *graph_of(tn_node *const *x, int n)
     for (int i = 0; i < n; i++)
         if (x[i] && tn_node_graph(x[i])) return tn_node_graph(x[i]);
     if (x[0])
-        tn_fail(tn_node_ctx(x[0]), TN_ERR_ARG, "attention: all inputs are variables, which belong to no "
+        tn_fail(tn_node_ctx(x[0]), TN_ERR_ARG,
+                "attention: all inputs are variables, which belong to no "
                 "graph: give one by tn_read(g, w)");
     return NULL;
 }
@@ -249,7 +255,8 @@ tn_node *tn_attention(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mas
     return tn_apply(&tn_op_attention, r.in, r.n, &r.attrs);
 }
 
-tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mask *mask,
+tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
+                                   const tn_attention_mask *mask,
                                    const tn_attention_options *options, tn_node **weights)
 {
     arguments r = { .n = 0 };

@@ -1,10 +1,11 @@
 /* Running attention: which head, which rows and which mask each task of the kernels
  * (tensor/kernels/attention.h) gets. Memory is linear in the lengths.
  *
- * Every element of an output is made by one task in one order: a task of the forward pass is a chunk
- * of queries of one head; a task of the backward pass is a chunk of keys of one key head, with all
- * queries of the heads that share it. Where batch and heads are too few for that, keys are cut in
- * several chunks, whose parts of dq are added in rising order: the cut depends on shapes alone. */
+ * Every element of an output is made by one task in one order: a task of the forward pass is a
+ * chunk of queries of one head; a task of the backward pass is a chunk of keys of one key head,
+ * with all queries of the heads that share it. Where batch and heads are too few for that, keys are
+ * cut in several chunks, whose parts of dq are added in rising order: the cut depends on shapes
+ * alone. */
 #include "autograd/ops/attention.h"
 #include "tensor/internal.h"
 
@@ -48,7 +49,8 @@ static call call_of(tn_exec *e)
     cuts = cuts < MOST_CHUNKS ? cuts : MOST_CHUNKS;
     cuts = cuts * CHUNK_KEYS <= c.s.tk ? cuts : (c.s.tk + CHUNK_KEYS - 1) / CHUNK_KEYS;
     cuts = cuts > 0 ? cuts : 1;
-    c.chunk_keys = ((c.s.tk + cuts - 1) / cuts + TN_ATTENTION_GRAD_KEYS - 1) / TN_ATTENTION_GRAD_KEYS *
+    c.chunk_keys = ((c.s.tk + cuts - 1) / cuts + TN_ATTENTION_GRAD_KEYS -
+                    1) / TN_ATTENTION_GRAD_KEYS *
                    TN_ATTENTION_GRAD_KEYS;
     c.k_chunks = c.chunk_keys > 0 ? (c.s.tk + c.chunk_keys - 1) / c.chunk_keys : 1;
     return c;
@@ -71,7 +73,8 @@ static tn_status check_offsets(const call *c, const int32_t *o, int64_t rows, co
     for (int64_t s = 0; o && s <= c->s.b; s++) {
         const int64_t least = s ? o[s - 1] : 0;
         if (o[s] < least || o[s] > rows)
-            return tn_fail(c->e->ctx, TN_ERR_INDEX, "attention: %s[%lld] = %d is not in [%lld, %lld]", name,
+            return tn_fail(c->e->ctx, TN_ERR_INDEX,
+                           "attention: %s[%lld] = %d is not in [%lld, %lld]", name,
                            (long long)s, o[s], (long long)least, (long long)rows);
     }
     return TN_OK;
@@ -83,12 +86,14 @@ static tn_status check_data(const call *c)
     if (!status) status = check_offsets(c, c->k_offsets, c->s.tk, "k_offsets");
     for (int64_t b = 0; !status && c->k_lengths && b < c->s.b; b++)
         if (c->k_lengths[b] < 0 || c->k_lengths[b] > c->s.tk)
-            status = tn_fail(c->e->ctx, TN_ERR_INDEX, "attention: k_lengths[%lld] = %d is not in [0, %lld]",
+            status = tn_fail(c->e->ctx, TN_ERR_INDEX,
+                             "attention: k_lengths[%lld] = %d is not in [0, %lld]",
                              (long long)b, c->k_lengths[b], (long long)c->s.tk);
     return status;
 }
 
-/* Element [b, row 0, head, 0] of a tensor with heads, packed or not; *row gets the stride of rows. */
+/* Element [b, row 0, head, 0] of a tensor with heads, packed or not; *row gets the stride of
+ * rows. */
 static char *rows_of(const call *c, const tn_tensor *t, int64_t b, int64_t first_row, int64_t head,
                      int64_t *row)
 {
@@ -102,7 +107,8 @@ static char *rows_of(const call *c, const tn_tensor *t, int64_t b, int64_t first
 static char *stat_of(const call *c, const tn_tensor *t, int64_t b, int64_t first_row, int64_t head)
 {
     const int64_t *s = t->stride;
-    return (char *)t->data + ((c->s.is_packed ? head * s[0] : b * s[0] + head * s[1]) + first_row) * c->size;
+    return (char *)t->data + ((c->s.is_packed ? head * s[0]
+                               : b * s[0] + head * s[1]) + first_row) * c->size;
 }
 
 /* Element [b, head, 0, 0] of a mask; strides of broadcast dims are 0. */
@@ -117,8 +123,10 @@ static const char *mask_of(const tn_tensor *m, int64_t b, int64_t head, int64_t 
 /* Rows of batch row or segment b. */
 static void lengths_of(const call *c, int64_t b, int64_t *q0, int64_t *nq, int64_t *k0, int64_t *nk)
 {
-    *q0 = c->q_offsets ? c->q_offsets[b] : 0, *nq = c->q_offsets ? c->q_offsets[b + 1] - *q0 : c->s.tq;
-    *k0 = c->k_offsets ? c->k_offsets[b] : 0, *nk = c->k_offsets ? c->k_offsets[b + 1] - *k0 : c->s.tk;
+    *q0 = c->q_offsets ? c->q_offsets[b] : 0,
+        *nq = c->q_offsets ? c->q_offsets[b + 1] - *q0 : c->s.tq;
+    *k0 = c->k_offsets ? c->k_offsets[b] : 0,
+        *nk = c->k_offsets ? c->k_offsets[b + 1] - *k0 : c->s.tk;
     if (c->k_lengths) *nk = c->k_lengths[b];
 }
 
@@ -144,7 +152,8 @@ static void set_head(const call *c, tn__attention *a, int64_t b, int64_t head, c
         a->keep = (const uint8_t *)mask_of(&in[c->at.keep], b, head, &a->keep_row, &a->keep_col);
     if (c->at.bias >= 0) a->bias = mask_of(&in[c->at.bias], b, head, &a->bias_row, &a->bias_col);
     a->p = c->attrs->p, a->key = c->key, a->run = c->e->run, a->first_row = c->s.tk;
-    a->first = (uint64_t)((((c->s.is_packed ? 0 : b) * c->s.h + head) * c->s.tq + q0) * c->s.tk + k0);
+    a->first = (uint64_t)((((c->s.is_packed ? 0
+                             : b) * c->s.h + head) * c->s.tq + q0) * c->s.tk + k0);
     a->dlse = NULL, a->soon = NULL, a->n_soon = 0;
 }
 
@@ -154,13 +163,14 @@ static void clear_outside(const call *c, const tn_tensor *t, const int32_t *offs
     const int64_t n = t->shape.dim[0], row = t->shape.dim[1] * t->shape.dim[2] * c->size;
     const int64_t first = c->s.b > 0 ? offsets[0] : n, last = c->s.b > 0 ? offsets[c->s.b] : n;
     for (int64_t i = 0; i < n; i++)
-        if (i < first || i >= last) memset((char *)t->data + i * t->stride[0] * c->size, 0, (size_t)row);
+        if (i < first || i >= last)
+            memset((char *)t->data + i * t->stride[0] * c->size, 0, (size_t)row);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------ */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
-/* One call of a kernel, and the rows that it reads and writes. A worker's next task is most likely the
- * one after its last (tensor/threads.c): its rows are fetched meanwhile. */
+/* One call of a kernel, and the rows that it reads and writes. A worker's next task is most likely
+ * the one after its last (tensor/threads.c): its rows are fetched meanwhile. */
 typedef struct job {
     int64_t             number; /* 0: none yet */
     tn__attention       a;
@@ -171,12 +181,13 @@ typedef struct job {
 
 enum { JOBS = (2 * sizeof(job) + 63) / 64 * 64 }; /* of a worker: this one and the next */
 
-static void add_rows(const call *c, job *j, const void *at, int64_t row, int64_t first, int64_t last,
-                     int64_t n)
+static void add_rows(const call *c, job *j, const void *at, int64_t row, int64_t first,
+                     int64_t last, int64_t n)
 {
     const char *begin = (const char *)at + first * row * c->size;
     if (first < last && n > 0)
-        j->rows[j->n_rows++] = (tn__attention_fetch){ begin, row * c->size, last - first, n * c->size };
+        j->rows[j->n_rows++] = (tn__attention_fetch){ begin, row * c->size, last - first,
+                                                      n * c->size };
 }
 
 typedef void (*set_job)(const call *c, int64_t number, job *j);
@@ -194,19 +205,23 @@ static job *begin_job(const call *c, char *scratch, int64_t number, int64_t n, s
     return now;
 }
 
-static char *scratch_of(const call *c, int worker) { return c->scratch + (size_t)worker * c->per_worker; }
+static char *scratch_of(const call *c, int worker)
+{
+    return c->scratch + (size_t)worker * c->per_worker;
+}
 
 static void clear_jobs(const call *c)
 {
     for (int w = 0; w < tn_ctx_threads(c->e->ctx); w++) memset(scratch_of(c, w), 0, JOBS);
 }
 
-/* ---- forward --------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* Chunks of one head are neighbours, the last (the longest, where causal) first. */
 static void forward_job(const call *c, int64_t number, job *j)
 {
-    const int64_t chunk = c->q_chunks - 1 - number % c->q_chunks, head = number / c->q_chunks % c->s.h;
+    const int64_t chunk = c->q_chunks - 1 - number % c->q_chunks,
+        head = number / c->q_chunks % c->s.h;
     tn__attention *a = &j->a;
     set_head(c, a, number / c->q_chunks / c->s.h, head, &c->e->out[0], &c->e->out[1]);
     j->from = chunk * c->chunk_rows, j->n_rows = 0;
@@ -233,7 +248,8 @@ static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
 
 static tn__attention largest(const call *c)
 {
-    return (tn__attention){ .tq = c->s.tq, .tk = c->s.tk, .dh = c->s.dh, .dv = c->s.dv, .p = c->attrs->p };
+    return (tn__attention){ .tq = c->s.tq, .tk = c->s.tk, .dh = c->s.dh, .dv = c->s.dv,
+                            .p = c->attrs->p };
 }
 
 static size_t forward_per_worker(const call *c)
@@ -266,7 +282,8 @@ tn_status tn__attention_run(tn_exec *e)
     bind(&c, forward_per_worker(&c));
     tn_status status = check_data(&c);
     if (status) return status;
-    if (c.s.is_packed) clear_outside(&c, &e->out[0], c.q_offsets), clear_lse_outside(&c, &e->out[1]);
+    if (c.s.is_packed)
+        clear_outside(&c, &e->out[0], c.q_offsets), clear_lse_outside(&c, &e->out[1]);
     int64_t longest = c.s.is_packed ? 0 : c.s.tq;
     for (int64_t b = 0; c.s.is_packed && b < c.s.b; b++) {
         const int64_t n = c.q_offsets[b + 1] - c.q_offsets[b];
@@ -280,7 +297,7 @@ tn_status tn__attention_run(tn_exec *e)
     return TN_OK;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* dq of a chunk of keys: the output itself where there is only one. */
 static tn_tensor dq_of(const call *c, int64_t chunk)
@@ -344,7 +361,8 @@ static void backward_task(void *arg, int64_t task, int worker)
         const int64_t        number = task * c->group + g;
         const job           *j = begin_job(c, scratch, number, c->n_tasks * c->group, backward_job);
         const tn__attention *a = &j->a;
-        const int64_t        n = j->end - j->to, dk_row = a->dk_row * c->size, dv_row = a->dv_row * c->size;
+        const int64_t        n = j->end - j->to, dk_row = a->dk_row * c->size,
+            dv_row = a->dv_row * c->size;
         (c->is_f32 ? k->attention_grad_f32
                    : k->attention_grad_f64)(a, j->from, j->to, g > 0, scratch + JOBS);
         clear_rows((char *)a->dk + j->to * dk_row, dk_row, n, a->dh * c->size);
@@ -359,7 +377,8 @@ static void add_task(void *arg, int64_t task, int worker)
 {
     const call      *c = arg;
     const tn_tensor *dq = &c->e->out[0];
-    const int64_t    n = tn_shape_size(&dq->shape), row = c->s.h * c->s.dh, rows = row ? n / row : 0;
+    const int64_t    n = tn_shape_size(&dq->shape), row = c->s.h * c->s.dh,
+        rows = row ? n / row : 0;
     const int64_t    end = (task + 1) * ADD_ROWS < rows ? (task + 1) * ADD_ROWS : rows;
     (void)worker;
     for (int64_t r = task * ADD_ROWS; r < end; r++) {
@@ -370,15 +389,17 @@ static void add_task(void *arg, int64_t task, int worker)
         for (int64_t part = 1; part < c->k_chunks; part++) {
             const char *p = c->parts + (part * n + r * row) * c->size;
             if (c->is_f32)
-                for (int64_t i = 0; i < row; i++) ((float *)(void *)to)[i] += ((const float *)(const void *)p)[i];
+                for (int64_t i = 0; i < row; i++)
+                    ((float *)(void *)to)[i] += ((const float *)(const void *)p)[i];
             else
-                for (int64_t i = 0; i < row; i++) ((double *)(void *)to)[i] += ((const double *)(const void *)p)[i];
+                for (int64_t i = 0; i < row; i++)
+                    ((double *)(void *)to)[i] += ((const double *)(const void *)p)[i];
         }
     }
 }
 
-/* The gradient of the bias: a task has a part of it for itself, ROWS_OF_BIAS rows of one head, and goes
- * through the batch rows, heads and queries that it was broadcast to in their order. */
+/* The gradient of the bias: a task has a part of it for itself, ROWS_OF_BIAS rows of one head, and
+ * goes through the batch rows, heads and queries that it was broadcast to in their order. */
 enum { ROWS_OF_BIAS = 64 };
 
 static void bias_task(void *arg, int64_t task, int worker)
@@ -387,13 +408,15 @@ static void bias_task(void *arg, int64_t task, int worker)
     const tn_tensor  *d = &c->e->out[3];
     const int64_t    *dim = d->shape.dim;
     const int64_t     chunks = dim[2] == 1 ? 1 : (dim[2] + ROWS_OF_BIAS - 1) / ROWS_OF_BIAS;
-    const int64_t     chunk = task % chunks, bh = task / chunks % dim[1], bb = task / chunks / dim[1];
+    const int64_t     chunk = task % chunks, bh = task / chunks % dim[1],
+        bb = task / chunks / dim[1];
     const int64_t     i0 = dim[2] == 1 ? 0 : chunk * ROWS_OF_BIAS;
     const int64_t     i1 = dim[2] == 1 || c->s.tq - i0 < ROWS_OF_BIAS ? c->s.tq : i0 + ROWS_OF_BIAS;
     const tn_kernels *k = tn__ctx_kernels(c->e->ctx);
     int64_t           row, col;
     char             *data = (char *)(uintptr_t)mask_of(d, bb, bh, &row, &col);
-    clear_rows(data + i0 * row * c->size, row * c->size, dim[2] == 1 ? 1 : i1 - i0, dim[3] * c->size);
+    clear_rows(data + i0 * row * c->size, row * c->size, dim[2] == 1 ? 1 : i1 - i0,
+               dim[3] * c->size);
     for (int64_t b = bb; b < (dim[0] == 1 ? c->s.b : bb + 1); b++)
         for (int64_t head = bh; head < (dim[1] == 1 ? c->s.h : bh + 1); head++) {
             tn__attention a;
@@ -413,7 +436,8 @@ size_t tn__attention_grad_run_scratch(const tn_exec *e)
 {
     tn_exec    copy = *e;
     const call c = call_of(&copy);
-    const size_t parts = c.k_chunks > 1 ? (size_t)(c.k_chunks * tn_shape_size(&e->in[0].shape) * c.size) : 0;
+    const size_t parts = c.k_chunks > 1
+        ? (size_t)(c.k_chunks * tn_shape_size(&e->in[0].shape) * c.size) : 0;
     return backward_per_worker(&c) * (size_t)tn_ctx_threads(e->ctx) + parts;
 }
 

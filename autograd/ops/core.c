@@ -49,7 +49,8 @@ tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape shape)
     char *kept = tn__graph_alloc(g, strlen(name) + 1);
     if (!kept || !tn__grow(g->ctx, &g->inputs, g->n_inputs, &g->cap_inputs, sizeof *g->inputs))
         return NULL;
-    input_attrs a = { .index = g->n_inputs, .name = strcpy(kept, name), .dtype = dtype, .shape = shape };
+    input_attrs a = { .index = g->n_inputs, .name = strcpy(kept, name), .dtype = dtype,
+                      .shape = shape };
     tn_node    *x = tn_apply_in(g, &tn_op_input, NULL, 0, &a, NULL);
     if (x) g->inputs[g->n_inputs++] = x;
     return x;
@@ -62,7 +63,8 @@ tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *da
         tn_fail(g->ctx, TN_ERR_ARG, "tn_constant: no data");
         return NULL;
     }
-    bool is_sane = shape.rank >= 0 && shape.rank <= TN_MAX_RANK && tn_shape_size(&shape) <= (int64_t)1 << 46;
+    bool is_sane = shape.rank >= 0 && shape.rank <= TN_MAX_RANK &&
+        tn_shape_size(&shape) <= (int64_t)1 << 46;
     for (int d = 0; is_sane && d < shape.rank; d++) is_sane = shape.dim[d] >= 0;
     if (!is_sane) return tn_full(g, dtype, shape, 0); /* refuses it, with the numbers */
     constant_attrs a = { .dtype = dtype, .shape = shape };
@@ -80,7 +82,7 @@ tn_node *tn_full(tn_graph *g, tn_dtype dtype, tn_shape shape, double value)
     return tn_apply_in(g, &tn_op_full, NULL, 0, &(full_attrs){ value, dtype, shape }, NULL);
 }
 
-/* ---- variables ------------------------------------------------------------------------------------ */
+/* ---- variables ------------------------------------------------------------------------------- */
 
 static tn_status read_infer(tn_infer *c)
 {
@@ -121,7 +123,7 @@ tn_node *tn_assign(tn_node *variable, tn_node *value)
     return tn_apply(&tn_op_assign, &value, 1, &(assign_attrs){ variable });
 }
 
-/* ---- names for values, and gradients steered --------------------------------------------------------- */
+/* ---- names for values, and gradients steered ------------------------------------------------- */
 
 static bool same_view(const void *attrs, const tn_layout *in, tn_layout *out, int index)
 {
@@ -161,14 +163,16 @@ static void custom_grad_vjp(tn_vjp *c)
 }
 
 TN_OP_DEFINE(custom_grad, .doc = "y, with a gradient rule of its own", .arity = 1, .max_arity = -1,
-             .infer = first_infer, .view = same_view, .vjp = custom_grad_vjp, TN_ATTRS_OF(custom_grad));
+             .infer = first_infer, .view = same_view, .vjp = custom_grad_vjp,
+             TN_ATTRS_OF(custom_grad));
 
 tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rule, void *user)
 {
     enum { MOST = 63 };
     if (!y) return NULL;
     if (n < 0 || n > MOST || !rule) {
-        tn_fail(tn_node_ctx(y), TN_ERR_ARG, "tn_custom_grad: %s", rule ? "0 to 63 inputs" : "no rule");
+        tn_fail(tn_node_ctx(y), TN_ERR_ARG, "tn_custom_grad: %s",
+                rule ? "0 to 63 inputs" : "no rule");
         return NULL;
     }
     tn_node *in[MOST + 1] = { y };

@@ -6,8 +6,8 @@
 
 /* ---- spans in whole blocks ------------------------------------------------------------------- */
 
-/* The last block: its n elements, and the first of them again up to the block's end: numbers as good
- * as the rest, where what lies in memory might be slow to compute with. */
+/* The last block: its n elements, and the first of them again up to the block's end: numbers as
+ * good as the rest, where what lies in memory might be slow to compute with. */
 static void span_end(const tn_span_args *args, int n_in, size_t size, tn_span_fn blocks)
 {
     double       room[2][SPAN_BLOCK], result[SPAN_BLOCK];

@@ -22,8 +22,8 @@
 
 /* Mathematics: expressions so long that the compiler's second and third copies of them, for the
  * ends of spans, would be most of the library. Here there is one copy, name_blocks_f32_avx2, for
- * whole blocks of 64 elements; tn__span_blocks calls it, and fills up the last block. An element for
- * which `rare` is true gets rare_expr (of x and y).
+ * whole blocks of 64 elements; tn__span_blocks calls it, and fills up the last block. An element
+ * for which `rare` is true gets rare_expr (of x and y).
  *     SPAN_MATH(pow, 2, tn__pow(x, y))   2: operands */
 #define SPAN_MATH(name, n_in, expr)             SPAN_MATH_ATTRS(name, n_in, tn_no_attrs, expr)
 #define SPAN_MATH_ATTRS(name, n_in, Attrs, expr) SPAN_MATH_OF(name, n_in, Attrs, 0, 0, expr)
@@ -73,8 +73,8 @@
 
 enum { SPAN_BLOCK = 64 };
 
-/* A span of n_in operands and a result, all of `size` bytes an element, by a kernel that takes whole
- * blocks. */
+/* A span of n_in operands and a result, all of `size` bytes an element, by a kernel that takes
+ * whole blocks. */
 void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn blocks);
 
 /* The table of an op with kernels for f32, f64, i32 and i64. */
@@ -132,7 +132,8 @@ double tn__ref_at(const tn_ref *r, int k, int64_t i);
 void tn__ref_put(const tn_ref *r, int64_t i, double value);
 
 /* The whole result: value(x, y, z, attrs) of the operands, one element at a time in f64. */
-void tn__ref_each(const tn_ref *r, double (*value)(double x, double y, double z, const void *attrs));
+void tn__ref_each(const tn_ref *r, double (*value)(double x, double y, double z,
+                                                   const void *attrs));
 
 /* REF(hypot, hypot(x, y)): the naive reference hypot_ref. */
 #define REF(op, expr) REF_ATTRS(op, tn_no_attrs, expr)

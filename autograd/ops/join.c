@@ -47,6 +47,7 @@ static bool copy_map(const tn_ref *r, int k, const int64_t *at, int64_t *in)
     memcpy(in, at, sizeof *in * (size_t)r->out_type[k].shape.rank);
     return true;
 }
+
 REF_MOVE(copy)
 
 TN_OP_DEFINE(copy,
@@ -60,7 +61,8 @@ tn_node *tn_contiguous(tn_node *x) { return tn_apply(&tn_op_copy, &x, 1, NULL); 
 
 /* ---- concat ---------------------------------------------------------------------------------- */
 
-static const tn_attr_field concat_fields[] = { CONCAT_ATTRS(TN_ATTR_FIELD) { NULL, TN_ATTR_END, 0 } };
+static const tn_attr_field concat_fields[] = { CONCAT_ATTRS(TN_ATTR_FIELD) { NULL, TN_ATTR_END,
+                                                                             0 } };
 
 static tn_status concat_infer(tn_infer *c)
 {

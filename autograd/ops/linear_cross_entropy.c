@@ -1,10 +1,10 @@
-/* Cross-entropy of logits = x w^T + b, whose logits are made some rows at a time and never all there.
- *
- * In a training graph the same pass makes the gradients, while each chunk's logits are in the cache:
- * the cotangent of the summed loss is one number that multiplies everything, so dx, dw and db are
- * outputs of the op, for a cotangent of 1. Chunks go one after another, each a product over all
- * threads, so dw is one chain of additions whose order the shapes fix. Rows that are ignored are left
- * out before the products. */
+/* Cross-entropy of logits = x w^T + b, whose logits are made some rows at a time and never all
+ * there. *
+ * In a training graph the same pass makes the gradients, while each chunk's logits are in the
+ * cache: the cotangent of the summed loss is one number that multiplies everything, so dx, dw and
+ * db are outputs of the op, for a cotangent of 1. Chunks go one after another, each a product over
+ * all threads, so dw is one chain of additions whose order the shapes fix. Rows that are ignored
+ * are left out before the products. */
 #include "autograd/ops/loss.h"
 #include "tensor/gemm.h"
 
@@ -38,14 +38,16 @@ static tn_status infer(tn_infer *c)
 {
     const linear_cross_entropy_attrs *a = c->attrs;
     const cross_entropy_attrs         loss = loss_of(a);
-    const tn_shape                   *x = &c->in[0].shape, *w = &c->in[1].shape, *t = &c->in[2].shape;
+    const tn_shape                   *x = &c->in[0].shape, *w = &c->in[1].shape,
+        *t = &c->in[2].shape;
     const tn_dtype                    dtype = c->in[0].dtype;
     if (tn_infer_float(c, 0) != TN_OK || tn__infer_cross_entropy(c, &loss, 2) != TN_OK)
         return tn_ctx_status(c->ctx);
     if (c->n_in != 3 + a->has_bias)
         return tn_infer_fail(c, TN_ERR_ARG, "%d inputs do not fit the attributes", c->n_in);
     if (x->rank != 2 || w->rank != 2 || t->rank != 1 || t->dim[0] != x->dim[0])
-        return tn_infer_fail(c, TN_ERR_SHAPE, "x [n, d], w [v, d] or [d, v], and target [n] are needed");
+        return tn_infer_fail(c, TN_ERR_SHAPE,
+                             "x [n, d], w [v, d] or [d, v], and target [n] are needed");
     const int64_t v = w->dim[a->w_rows ? 0 : 1], d = w->dim[a->w_rows ? 1 : 0];
     if (d != x->dim[1])
         return tn_infer_fail(c, TN_ERR_SHAPE, "inner dimensions %lld and %lld differ",
@@ -61,7 +63,7 @@ static tn_status infer(tn_infer *c)
     return TN_OK;
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct job {
     tn_ctx                           *ctx;
@@ -143,7 +145,8 @@ static size_t lay_out(job *j, const tn_exec *e, char *scratch)
     const tn_gemm g[] = { logits_gemm(j, NULL, j->rows), dx_gemm(j, NULL, j->rows),
                           dw_gemm(j, NULL, j->rows, true) };
     size_t gemm = 0;
-    for (int i = 0; i < (at->with_grad ? 3 : 1); i++) gemm = larger(gemm, tn__gemm_scratch(e->ctx, &g[i]));
+    for (int i = 0; i < (at->with_grad ? 3 : 1); i++)
+        gemm = larger(gemm, tn__gemm_scratch(e->ctx, &g[i]));
 #define ROOM(field, bytes)                                                                         \
     do {                                                                                           \
         j->field = (void *)((uintptr_t)scratch + used);                                                      \
@@ -191,7 +194,8 @@ static void bias_task(void *arg, int64_t task, int worker)
     const job    *j = arg;
     const int64_t first = task * COLUMNS, n = j->v - first < COLUMNS ? j->v - first : COLUMNS;
     (void)worker;
-    j->add_rows(j->logits + (size_t)first * j->size, j->m, j->v, n, j->db + (size_t)first * j->size);
+    j->add_rows(j->logits + (size_t)first * j->size, j->m, j->v, n,
+                j->db + (size_t)first * j->size);
 }
 
 /* Rows [first, first + m) of those that count. */
@@ -277,7 +281,7 @@ static void cost(const tn_infer *c, tn_cost *cost)
     cost->flops = logits * ((a->with_grad ? 6.0 : 2.0) * (double)c->in[0].shape.dim[1] + 12);
 }
 
-/* ---- differentiation ------------------------------------------------------------------------------- */
+/* ---- differentiation ------------------------------------------------------------------------- */
 
 /* All logits at once, from ops that can be differentiated again and again. */
 static void expand(tn_expansion *c)
@@ -288,7 +292,8 @@ static void expand(tn_expansion *c)
     tn_node *vd = a->w_rows ? w : tn_transpose(w, 0, 1);
     tn_node *logits = tn_matmul(x, tn_transpose(vd, 0, 1));
     if (a->has_bias) logits = tn_add(logits, c->in[3]);
-    if (!tn_apply_multi(&tn_op_cross_entropy_rows, (tn_node *[]){ logits, target }, 2, &loss, row)) return;
+    if (!tn_apply_multi(&tn_op_cross_entropy_rows, (tn_node *[]){ logits, target }, 2, &loss, row))
+        return;
     c->out[0] = tn_sum_all(row[0]), c->out[1] = tn_sum_all(row[1]);
     tn_node *one = tn_full_like(row[0], 1), *zero = tn_full_like(row[0], 0);
     if (a->has_ignore) {
@@ -299,9 +304,11 @@ static void expand(tn_expansion *c)
     }
     if (!a->with_grad) return;
     tn_node *g = tn_apply(&tn_op_cross_entropy_rows_grad,
-                          (tn_node *[]){ logits, target, row[2], row[3], one, zero, zero }, 7, &loss);
+                          (tn_node *[]){ logits, target, row[2], row[3], one, zero, zero }, 7,
+                          &loss);
     c->out[3] = tn_matmul(g, vd);
-    c->out[4] = a->w_rows ? tn_matmul(tn_transpose(g, 0, 1), x) : tn_matmul(tn_transpose(x, 0, 1), g);
+    c->out[4] = a->w_rows ? tn_matmul(tn_transpose(g, 0, 1), x)
+        : tn_matmul(tn_transpose(x, 0, 1), g);
     if (a->has_bias) c->out[5] = tn_sum_to(g, tn_node_shape(c->in[3]));
 }
 
@@ -349,12 +356,18 @@ TN_OP_DEFINE(linear_cross_entropy,
     .expand = expand, .cost = cost,
     TN_SAMPLES({ .in = { { 3, 4 }, { 5, 4 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, false) },
                { .in = { { 3, 4 }, { 5, 4 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true) },
-               { .in = { { 6, 2 }, { 2, 5 }, { 6 }, { 5 } }, .n_in = 4, CASE(0.1, 1, false, true, true) },
-               { .in = { { 6, 3 }, { 5, 3 }, { 6 }, { 5 } }, .n_in = 4, CASE(0.2, 2, true, true, false) },
+               { .in = { { 6, 2 }, { 2, 5 }, { 6 }, { 5 } }, .n_in = 4,
+                 CASE(0.1, 1, false, true, true) },
+               { .in = { { 6, 3 }, { 5, 3 }, { 6 }, { 5 } }, .n_in = 4,
+                 CASE(0.2, 2, true, true, false) },
                { .in = { { 3, 5 }, { 5, 5 }, { 3 } }, .n_in = 3, CASE(0.1, -1, false, false, true), .lo = -5, .hi = 5 },
-               { .in = { { 3, 4 }, { 5, 3 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true), .fails = TN_ERR_SHAPE, .message = "inner dimensions 4 and 3 differ" },
-               { .in = { { 3, 4 }, { 4, 4 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true), .int_lo = 4, .fails = TN_ERR_INDEX, .message = "target[0] is 4, not in [0, 4)" },
-               { .in = { { 3, 4 }, { 5, 4 }, { 3 }, { 4 } }, .n_in = 4, CASE(0, -1, true, true, true), .fails = TN_ERR_SHAPE, .message = "bias is not [5]" }));
+               { .in = { { 3, 4 }, { 5, 3 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true),
+                 .fails = TN_ERR_SHAPE, .message = "inner dimensions 4 and 3 differ" },
+               { .in = { { 3, 4 }, { 4, 4 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true),
+                 .int_lo = 4, .fails = TN_ERR_INDEX, .message = "target[0] is 4, not in [0, 4)" },
+               { .in = { { 3, 4 }, { 5, 4 }, { 3 }, { 4 } }, .n_in = 4,
+                 CASE(0, -1, true, true, true), .fails = TN_ERR_SHAPE,
+                 .message = "bias is not [5]" }));
 
 tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *b, tn_node *target,
                                   const tn_cross_entropy_options *options, tn_loss_parts *parts)
@@ -366,10 +379,11 @@ tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *
     if (!tn__flatten_rows("linear_cross_entropy", &x, &target)) return tn_ctx_status(ctx);
     tn_graph *g = tn_node_graph(x) ? tn_node_graph(x) : tn_node_graph(target);
     const cross_entropy_attrs loss = tn__cross_entropy_attrs(options, tn_node_dtype(target));
-    const linear_cross_entropy_attrs a = { loss.smoothing, loss.has_ignore, loss.ignore, w_rows, b != NULL,
-                                           g && tn_graph_mode(g) == TN_TRAIN };
+    const linear_cross_entropy_attrs a = { loss.smoothing, loss.has_ignore, loss.ignore, w_rows,
+                                           b != NULL, g && tn_graph_mode(g) == TN_TRAIN };
     tn_node *in[4] = { x, w, target, b };
-    if (!tn_apply_multi(&tn_op_linear_cross_entropy, in, b ? 4 : 3, &a, out)) return tn_ctx_status(ctx);
+    if (!tn_apply_multi(&tn_op_linear_cross_entropy, in, b ? 4 : 3, &a, out))
+        return tn_ctx_status(ctx);
     parts->sum = out[0];
     parts->nll = tn_stop_gradient(loss.smoothing == 0 ? out[0] : out[1]);
     parts->count = tn_stop_gradient(out[2]);

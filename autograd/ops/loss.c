@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ---- targets ---------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 int64_t tn__count_targets(tn_ctx *ctx, const char *name, const tn_tensor *target,
                           const cross_entropy_attrs *a, int64_t n_classes)
@@ -31,7 +31,7 @@ tn_status tn__infer_cross_entropy(tn_infer *c, const cross_entropy_attrs *a, int
     return tn_infer_index(c, target);
 }
 
-/* ---- cross_entropy: rows of logits, or their gradient ---------------------------------------------- */
+/* ---- cross_entropy: rows of logits, or their gradient ---------------------------------------- */
 
 #define CROSS_ENTROPY_FIELDS .attrs = cross_entropy_fields, .attrs_size = sizeof(cross_entropy_attrs)
 
@@ -91,7 +91,8 @@ static tn_status cross_entropy_rows_infer(tn_infer *c)
 static tn_status cross_entropy_rows_run(tn_exec *e)
 {
     const tn_kernels *k = tn__ctx_kernels(e->ctx);
-    job j = { .rows = e->in[0].dtype == TN_F32 ? k->cross_entropy_rows_f32 : k->cross_entropy_rows_f64 };
+    job j = { .rows = e->in[0].dtype == TN_F32 ? k->cross_entropy_rows_f32
+              : k->cross_entropy_rows_f64 };
     j.a.loss = e->out[0].data, j.a.nll = e->out[1].data;
     j.a.shift = e->out[2].data, j.a.log_sum = e->out[3].data;
     return run_rows(e, &j);
@@ -108,8 +109,8 @@ static void cross_entropy_rows_vjp(tn_vjp *c)
         d[k] = c->dout[k] ? c->dout[k] : zero;
     }
     c->din[0] = tn_apply(&tn_op_cross_entropy_rows_grad,
-                         (tn_node *[]){ c->in[0], c->in[1], c->out[2], c->out[3], d[0], d[1], d[3] }, 7,
-                         c->attrs);
+                         (tn_node *[]){ c->in[0], c->in[1], c->out[2], c->out[3], d[0], d[1],
+                                        d[3] }, 7, c->attrs);
 }
 
 /* Target classes as ones in a row of zeros: [n] -> [n, v]. */
@@ -139,7 +140,8 @@ static void cross_entropy_rows_expand(tn_expansion *c)
     const tn_dtype             dtype = tn_node_dtype(c->in[0]);
     tn_node *shift = tn_floor(tn_max(c->in[0], &last_axis, 1, true)), *x = tn_sub(c->in[0], shift);
     tn_node *log_sum = tn_log(tn_sum(tn_exp(x), &last_axis, 1, false));
-    tn_node *ones = ones_at(c->in[1], tn_dim(c->in[0], -1), dtype), *keep = counts(c->graph, c->in[1], a);
+    tn_node *ones = ones_at(c->in[1], tn_dim(c->in[0], -1), dtype),
+        *keep = counts(c->graph, c->in[1], a);
     tn_node *nll = tn_sub(log_sum, tn_sum(tn_mul(x, ones), &last_axis, 1, false));
     tn_node *even = tn_sub(log_sum, tn_mean(x, &last_axis, 1, false));
     tn_node *loss = tn_add(tn_scale(nll, 1 - a->smoothing), tn_scale(even, a->smoothing));
@@ -176,21 +178,27 @@ static void cross_entropy_rows_ref(const tn_ref *r)
 
 TN_OP_DEFINE(cross_entropy_rows,
     .doc = "logits [n, v], target [n] -> loss, nll, shift, log_sum [n]; log p = logits - shift - log_sum",
-    .arity = 2, .n_out = 4, .flags = TN_CAN_FAIL, CROSS_ENTROPY_FIELDS, .infer = cross_entropy_rows_infer,
-    .run = cross_entropy_rows_run, .vjp = cross_entropy_rows_vjp, .expand = cross_entropy_rows_expand,
+    .arity = 2, .n_out = 4, .flags = TN_CAN_FAIL, CROSS_ENTROPY_FIELDS,
+    .infer = cross_entropy_rows_infer,
+    .run = cross_entropy_rows_run, .vjp = cross_entropy_rows_vjp,
+    .expand = cross_entropy_rows_expand,
     .cost = cross_entropy_cost, .ref = cross_entropy_rows_ref,
     TN_SAMPLES({ .in = { { 3, 5 }, { 3 } }, LOSS(0), .int_hi = 5 },
                { .in = { { 4, 3 }, { 4 } }, LOSS(0.1), .int_hi = 3, .lo = -5, .hi = 5 },
                { .in = { { 6, 3 }, { 6 } }, IGNORE(0.1, 1), .int_hi = 3 },
-               { .in = { { 6, 3 }, { 6 } }, .attrs = &(cross_entropy_attrs){ 0, true, -100 }, .dtype = { TN_F32, TN_I64 }, .int_hi = 3 },
+               { .in = { { 6, 3 }, { 6 } }, .attrs = &(cross_entropy_attrs){ 0, true, -100 },
+                 .dtype = { TN_F32, TN_I64 }, .int_hi = 3 },
                { .in = { { 2, 67 }, { 2 } }, LOSS(0.2), .int_hi = 67 },
                { .in = { { 3, 4 }, { 3 } }, LOSS(0), .int_hi = 4, .lo = -1000, .hi = 1000 },
                { .in = { { 3, 1 }, { 3 } }, LOSS(0), .int_hi = 1 },
-               { .in = { { 3, 4 }, { 3 } }, LOSS(0), .int_lo = 4, .int_hi = 5, .fails = TN_ERR_INDEX, .message = "target[0] is 4, not in [0, 4)" },
-               { .in = { { 3, 4 }, { 3 } }, LOSS(0), .int_lo = -1, .int_hi = 0, .fails = TN_ERR_INDEX, .message = "target[0] is -1" },
+               { .in = { { 3, 4 }, { 3 } }, LOSS(0), .int_lo = 4, .int_hi = 5,
+                 .fails = TN_ERR_INDEX, .message = "target[0] is 4, not in [0, 4)" },
+               { .in = { { 3, 4 }, { 3 } }, LOSS(0), .int_lo = -1, .int_hi = 0,
+                 .fails = TN_ERR_INDEX, .message = "target[0] is -1" },
                { .in = { { 3, 4 }, { 2 } }, LOSS(0), .fails = TN_ERR_SHAPE, .message = "[3,4]" },
                { .in = { { 3, 4 }, { 3 } }, LOSS(1.5), .fails = TN_ERR_ARG, .message = "1.5" },
-               { .in = { { 3, 4 }, { 3 } }, .attrs = &(cross_entropy_attrs){ 0, false, 0 }, .fails = TN_ERR_DTYPE, .message = "input 1" }));
+               { .in = { { 3, 4 }, { 3 } }, .attrs = &(cross_entropy_attrs){ 0, false, 0 },
+                 .fails = TN_ERR_DTYPE, .message = "input 1" }));
 
 /* logits, target, shift, log_sum, dloss, dnll, dlog_sum -> dlogits */
 static tn_status cross_entropy_rows_grad_infer(tn_infer *c)
@@ -237,9 +245,10 @@ TN_OP_DEFINE(cross_entropy_rows_grad,
     TN_SAMPLES({ .in = { { 3, 5 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 } }, LOSS(0), .int_hi = 5 },
                { .in = { { 6, 3 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 } }, IGNORE(0.1, 1), .int_hi = 3 },
                { .in = { { 2, 67 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 } }, LOSS(0.2), .int_hi = 67 },
-               { .in = { { 3, 5 }, { 3 }, { 3 }, { 2 }, { 3 }, { 3 }, { 3 } }, LOSS(0), .fails = TN_ERR_SHAPE, .message = "input 3" }));
+               { .in = { { 3, 5 }, { 3 }, { 3 }, { 2 }, { 3 }, { 3 }, { 3 } }, LOSS(0),
+                 .fails = TN_ERR_SHAPE, .message = "input 3" }));
 
-/* ---- building it -------------------------------------------------------------------------------------- */
+/* ---- building it ----------------------------------------------------------------------------- */
 
 cross_entropy_attrs tn__cross_entropy_attrs(const tn_cross_entropy_options *o, tn_dtype target)
 {
@@ -247,7 +256,8 @@ cross_entropy_attrs tn__cross_entropy_attrs(const tn_cross_entropy_options *o, t
     if (!o) return a;
     a.smoothing = o->label_smoothing, a.has_ignore = o->has_ignore;
     a.ignore = o->has_ignore ? o->ignore_index : 0;
-    if (target == TN_I32 && (a.ignore < INT32_MIN || a.ignore > INT32_MAX)) a.has_ignore = false, a.ignore = 0;
+    if (target == TN_I32 && (a.ignore < INT32_MIN || a.ignore > INT32_MAX))
+        a.has_ignore = false, a.ignore = 0;
     return a;
 }
 
@@ -259,7 +269,8 @@ bool tn__flatten_rows(const char *name, tn_node **x, tn_node **target)
     char           text[96];
     if (s.rank > 0) rows.rank--, rows.dim[rows.rank] = 0;
     if (s.rank < 1 || !tn_shape_equal(&rows, &t)) {
-        tn__refuse(name, *x, TN_ERR_SHAPE, "the target is %s, not the shape without its last dimension",
+        tn__refuse(name, *x, TN_ERR_SHAPE,
+                   "the target is %s, not the shape without its last dimension",
                    tn_shape_text(&t, text, sizeof text));
         return false;
     }
@@ -290,7 +301,8 @@ tn_node *tn_cross_entropy(tn_node *logits, tn_node *target, const tn_cross_entro
     case TN_SUM: return tn_sum_all(loss);
     case TN_MEAN: break;
     default:
-        return tn__refuse("cross_entropy", logits, TN_ERR_ARG, "no reduction has the number %d", (int)reduction);
+        return tn__refuse("cross_entropy", logits, TN_ERR_ARG, "no reduction has the number %d",
+                          (int)reduction);
     }
     if (!loss) return NULL;
     tn_node *count = number_that_count(target, &a, loss);
@@ -314,7 +326,7 @@ tn_status tn_cross_entropy_parts(tn_node *logits, tn_node *target,
     return tn_ctx_status(ctx);
 }
 
-/* ---- compositions --------------------------------------------------------------------------------------- */
+/* ---- compositions ---------------------------------------------------------------------------- */
 
 static tn_node *reduce(const char *name, tn_node *loss, tn_reduction reduction)
 {
@@ -331,10 +343,12 @@ tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction)
     return reduce("mse", tn_square(tn_sub(x, y)), reduction);
 }
 
-/* -y log s(x) - (1 - y) log(1 - s(x)) = y softplus(-x) + (1 - y) softplus(x): no term is negative. */
+/* -y log s(x) - (1 - y) log(1 - s(x)) = y softplus(-x) + (1 - y) softplus(x): no term is
+ * negative. */
 tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction)
 {
-    tn_node *no = tn_mul(tn_affine(y, -1, 1), tn_softplus(x)), *yes = tn_mul(y, tn_softplus(tn_neg(x)));
+    tn_node *no = tn_mul(tn_affine(y, -1, 1), tn_softplus(x)),
+        *yes = tn_mul(y, tn_softplus(tn_neg(x)));
     return reduce("bce_with_logits", tn_add(yes, no), reduction);
 }
 

@@ -12,7 +12,8 @@ typedef struct cross_entropy_attrs {
     CROSS_ENTROPY_ATTRS(TN_ATTR_MEMBER)
 } cross_entropy_attrs;
 
-/* Of the options (NULL: the defaults); an ignore_index that a target of this dtype can't have is none. */
+/* Of the options (NULL: the defaults); an ignore_index that a target of this dtype can't have is
+ * none. */
 cross_entropy_attrs tn__cross_entropy_attrs(const tn_cross_entropy_options *o, tn_dtype target);
 
 /* The attributes are sane and in[target] is of integers. */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- matmul: [.., m, k] x [.., k, n] -> [.., m, n] --------------------------------------------------- */
+/* ---- matmul: [.., m, k] x [.., k, n] -> [.., m, n] ------------------------------------------- */
 
 static tn_status matmul_infer(tn_infer *c)
 {
@@ -40,7 +40,8 @@ static void describe(const tn_exec *e, tn_gemm *g)
     *g = (tn_gemm){ .dtype = a->dtype, .alpha = 1, .beta = 0, .a = a->data, .b = b->data, .c = c->data,
                     .m = c->shape.dim[rc - 2], .n = c->shape.dim[rc - 1], .k = a->shape.dim[ra - 1],
                     .a_row = a->stride[ra - 2], .a_col = a->stride[ra - 1],
-                    .b_row = b->stride[rb - 2], .b_col = b->stride[rb - 1], .c_row = c->stride[rc - 2] };
+                    .b_row = b->stride[rb - 2], .b_col = b->stride[rb - 1],
+                    .c_row = c->stride[rc - 2] };
     int  batch = rc - 2;
     bool b_is_plain = true;
     for (int d = 0; d < rb - 2; d++) b_is_plain &= b->shape.dim[d] == 1 || b->stride[d] == 0;
@@ -143,7 +144,8 @@ static void matmul_ref(const tn_ref *r)
                 step[s] *= x->dim[dx];
             }
         }
-        const double *pa = (const double *)r->in[0] + at[0] * m * k, *pb = (const double *)r->in[1] + at[1] * k * n;
+        const double *pa = (const double *)r->in[0] + at[0] * m * k,
+            *pb = (const double *)r->in[1] + at[1] * k * n;
         double *py = (double *)r->out[0] + p * m * n;
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++) {
@@ -159,11 +161,13 @@ TN_OP_DEFINE(matmul, .doc = "y = a b: [.., m, k] x [.., k, n] -> [.., m, n]", .a
              .scratch = matmul_scratch, .vjp = matmul_vjp, .cost = matmul_cost, .ref = matmul_ref,
              TN_SAMPLES({ .in = { { 2, 3 }, { 3, 4 } } }, { .in = { { 3, 2, 4 }, { 4, 5 } } },
                         { .in = { { 2, 1, 3, 2 }, { 3, 2, 2 } } }, { .in = { { 1, 5 }, { 5, 1 } } },
-                        { .in = { { 2, 2, 3 }, { 2, 3, 1 } } }, { .in = { { 7, 19 }, { 19, 33 } }, .no_second = true },
+                        { .in = { { 2, 2, 3 }, { 2, 3, 1 } } },
+                        { .in = { { 7, 19 }, { 19, 33 } }, .no_second = true },
                         { .in = { { 3, -1 }, { -1, 2 } } },
                         { .in = { { 2, 3 }, { 4, 5 } }, .fails = TN_ERR_SHAPE,
                           .message = "inner dimensions 3 and 4 differ" },
-                        { .in = { { 2, 2, 3 }, { 3, 3, 2 } }, .fails = TN_ERR_SHAPE, .message = "broadcast" },
+                        { .in = { { 2, 2, 3 }, { 3, 3, 2 } }, .fails = TN_ERR_SHAPE,
+                          .message = "broadcast" },
                         { .in = { { 3 }, { 3, 2 } }, .fails = TN_ERR_SHAPE, .message = "rank 1" },
                         { .in = { { 2, 2 }, { 2, 2 } }, .dtype = { TN_F32, TN_I64 }, .fails = TN_ERR_DTYPE,
                           .message = "i64" }));
@@ -185,7 +189,7 @@ tn_node *tn_outer(tn_node *a, tn_node *b)
     return tn_mul(tn_unsqueeze(a, 1), tn_unsqueeze(b, 0));
 }
 
-/* ---- einsum: by permutes, broadcast products and matmul ------------------------------------------------- */
+/* ---- einsum: by permutes, broadcast products and matmul -------------------------------------- */
 
 enum { MAX_LABELS = 4 * TN_MAX_RANK };
 
@@ -202,37 +206,43 @@ static tn_status einsum_fail(tn_ctx *ctx, const char *equation, const char *why)
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 /* Dimensions under ".." get the labels '0'.., right-aligned over all operands. */
-static tn_status parse_term(tn_ctx *ctx, const char *equation, const char *begin, const char *end, int rank,
-                            int ellipsis, char *out)
+static tn_status parse_term(tn_ctx *ctx, const char *equation, const char *begin, const char *end,
+                            int rank, int ellipsis, char *out)
 {
     int letters = 0, at = 0;
     for (const char *p = begin; p < end; p++) letters += is_letter(*p);
     for (const char *p = begin; p < end; p++) {
         if (*p == ' ') continue;
         if (is_letter(*p)) {
-            if (at == TN_MAX_RANK) return einsum_fail(ctx, equation, "more than 8 letters in a term");
+            if (at == TN_MAX_RANK)
+                return einsum_fail(ctx, equation, "more than 8 letters in a term");
             out[at++] = *p;
         } else if (p[0] == '.' && p + 1 < end && p[1] == '.') {
             int n = rank >= 0 ? rank - letters : ellipsis;
-            if (n < 0 || at + n > TN_MAX_RANK) return einsum_fail(ctx, equation, "more letters than dimensions");
+            if (n < 0 || at + n > TN_MAX_RANK)
+                return einsum_fail(ctx, equation, "more letters than dimensions");
             for (int i = 0; i < n; i++) out[at++] = (char)('0' + ellipsis - n + i);
             while (p + 1 < end && p[1] == '.') p++;
         } else {
-            return einsum_fail(ctx, equation, "a character that is not a letter, '..', ',' or '->'");
+            return einsum_fail(ctx, equation,
+                               "a character that is not a letter, '..', ',' or '->'");
         }
     }
     out[at] = 0;
-    if (rank >= 0 && at != rank) return einsum_fail(ctx, equation, "letters and dimensions of an operand differ in number");
+    if (rank >= 0 && at != rank)
+        return einsum_fail(ctx, equation, "letters and dimensions of an operand differ in number");
     return TN_OK;
 }
 
 static tn_status parse_equation(tn_ctx *ctx, const char *equation, tn_node *const *x, int n, terms *t)
 {
-    const char *arrow = strstr(equation, "->"), *end = arrow ? arrow : equation + strlen(equation), *p = equation;
+    const char *arrow = strstr(equation, "->"), *end = arrow ? arrow : equation + strlen(equation),
+        *p = equation;
     int         ellipsis = 0;
     for (int i = 0; i < n; i++) { /* the widest ".." first */
         const char *comma = memchr(p, ',', (size_t)(end - p)), *stop = comma ? comma : end;
-        if (!comma != (i == n - 1)) return einsum_fail(ctx, equation, "terms and operands differ in number");
+        if (!comma != (i == n - 1))
+            return einsum_fail(ctx, equation, "terms and operands differ in number");
         int  letters = 0;
         bool dots = false;
         for (const char *q = p; q < stop; q++) letters += is_letter(*q), dots |= *q == '.';
@@ -248,7 +258,8 @@ static tn_status parse_equation(tn_ctx *ctx, const char *equation, tn_node *cons
         p = comma ? comma + 1 : end;
     }
     char *out = t->labels[n];
-    if (arrow) return parse_term(ctx, equation, arrow + 2, equation + strlen(equation), -1, ellipsis, out);
+    if (arrow)
+        return parse_term(ctx, equation, arrow + 2, equation + strlen(equation), -1, ellipsis, out);
     int at = 0; /* implicit: ellipsis, then the letters that occur once, in alphabetical order */
     for (int i = 0; i < ellipsis; i++) out[at++] = (char)('0' + i);
     for (char c = 'A'; c <= 'z'; c++) {
@@ -271,8 +282,8 @@ static tn_node *take_diagonals(tn_node *x, char *labels)
         if (!twin) continue;
         int j = (int)(twin - labels), r = tn_rank(x);
         if (tn_dim(x, i) != tn_dim(x, j)) {
-            tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "einsum: label %c has dimensions %lld and %lld", labels[i],
-                    (long long)tn_dim(x, i), (long long)tn_dim(x, j));
+            tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "einsum: label %c has dimensions %lld and %lld",
+                    labels[i], (long long)tn_dim(x, i), (long long)tn_dim(x, j));
             return NULL;
         }
         /* put i and j last, flatten, and take every (d + 1)-th element */
@@ -313,7 +324,8 @@ static int64_t label_dim(tn_node *x, const char *labels, char c)
 /* x and y contracted to the labels that are still needed: [batch.., m, k] x [batch.., k, n]. */
 static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly, const char *needed, char *lout)
 {
-    char batch[2 * TN_MAX_RANK + 1] = "", m[TN_MAX_RANK + 1] = "", n[TN_MAX_RANK + 1] = "", k[TN_MAX_RANK + 1] = "";
+    char batch[2 * TN_MAX_RANK + 1] = "", m[TN_MAX_RANK + 1] = "", n[TN_MAX_RANK + 1] = "",
+        k[TN_MAX_RANK + 1] = "";
     for (const char *c = lx; *c; c++) {
         char *to = !appears(ly, *c) ? m : appears(needed, *c) ? batch : k;
         to[strlen(to) + 1] = 0, to[strlen(to)] = *c;
@@ -329,7 +341,8 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
     for (const char *c = k; *c; c++) {
         int64_t a = label_dim(x, lx, *c), b = label_dim(y, ly, *c);
         if (a != b && a != 1 && b != 1) {
-            tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "einsum: label %c has dimensions %lld and %lld", *c, (long long)a, (long long)b);
+            tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "einsum: label %c has dimensions %lld and %lld",
+                    *c, (long long)a, (long long)b);
             return NULL;
         }
         if (a != b) { /* broadcast inside the sum */
@@ -344,7 +357,9 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
     tn_shape sx = { 0 }, sy = { 0 }, so = { 0 };
     int      nb = (int)strlen(batch);
     if (nb + 2 > TN_MAX_RANK) {
-        if (x) tn_fail(tn_node_ctx(x), TN_ERR_UNSUPPORTED, "einsum: more than 6 labels shared by two operands and the result");
+        if (x)
+            tn_fail(tn_node_ctx(x), TN_ERR_UNSUPPORTED,
+                    "einsum: more than 6 labels shared by two operands and the result");
         return NULL;
     }
     for (int i = 0; i < nb; i++) {
@@ -389,7 +404,8 @@ tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
         bool known = false;
         for (int i = 0; i < n; i++) known |= appears(t.labels[i], *c);
         if (!known || appears(c + 1, *c)) {
-            einsum_fail(ctx, equation, known ? "a label stands twice in the result" : "a label of the result is in no operand");
+            einsum_fail(ctx, equation, known ? "a label stands twice in the result"
+                        : "a label of the result is in no operand");
             return NULL;
         }
     }
@@ -408,8 +424,8 @@ tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
             strcpy(labels, t.labels[i]);
         } else {
             char out[MAX_LABELS];
-            y = contract(sum_unneeded(y, labels, strcat(strcpy(alone, needed), t.labels[i])), labels, xi,
-                         t.labels[i], needed, out);
+            y = contract(sum_unneeded(y, labels, strcat(strcpy(alone, needed), t.labels[i])),
+                         labels, xi, t.labels[i], needed, out);
             strcpy(labels, out);
             if (!y) return NULL;
         }

@@ -1,9 +1,9 @@
 /* Layer and RMS normalisation over the last dimension, and the sum that a variance is made of. A
- * norm's forward op also gives each row's mean and reciprocal standard deviation, which the backward op
- * takes: x is read once in each direction.
+ * norm's forward op also gives each row's mean and reciprocal standard deviation, which the
+ * backward op takes: x is read once in each direction.
  *
- * dgamma and dbeta are sums over rows: rows are cut into blocks by a rule that knows only the shape,
- * each block is summed by itself, and the blocks' sums are added in order. */
+ * dgamma and dbeta are sums over rows: rows are cut into blocks by a rule that knows only the
+ * shape, each block is summed by itself, and the blocks' sums are added in order. */
 #include "autograd/ops/build.h"
 #include "tensor/kernels/norm.h"
 
@@ -15,7 +15,7 @@ TN_ATTRS(norm, NORM_ATTRS)
 
 enum { TASK = 16384, MOST_BLOCKS = 64, LEAST_BLOCK = 8192, COLUMNS = 1024 };
 
-/* ---- inference ---------------------------------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------------------------------- */
 
 static tn_shape rows_of(const tn_shape *x) /* [.., d] -> [..] */
 {
@@ -43,7 +43,8 @@ static tn_status infer_norm(tn_infer *c, int n_stats)
     const norm_attrs *a = c->attrs;
     const tn_type    *x = &c->in[0];
     int               i = 1;
-    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK)
+        return tn_ctx_status(c->ctx);
     if (!(a->eps >= 0 && a->eps < INFINITY))
         return tn_infer_fail(c, TN_ERR_ARG, "eps is %g, not a number from 0", a->eps);
     if (c->n_in != 1 + a->has_gamma + a->has_beta)
@@ -61,14 +62,17 @@ static tn_status infer_grad(tn_infer *c, int n_stats)
     const norm_attrs *a = c->attrs;
     const tn_type    *x = &c->in[0];
     int               k = 1;
-    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK)
+        return tn_ctx_status(c->ctx);
     if (c->n_in != 2 + n_stats + a->has_gamma)
         return tn_infer_fail(c, TN_ERR_ARG, "%d inputs do not fit the attributes", c->n_in);
     const tn_shape rows = rows_of(&x->shape);
     for (int i = 1; i < 2 + n_stats; i++)
-        if (c->in[i].dtype != x->dtype || !tn_shape_equal(&c->in[i].shape, i == 1 ? &x->shape : &rows))
+        if (c->in[i].dtype != x->dtype || !tn_shape_equal(&c->in[i].shape,
+                                                          i == 1 ? &x->shape : &rows))
             return tn_infer_fail(c, TN_ERR_SHAPE, "x and its statistics do not fit dy");
-    if (a->has_gamma && infer_vector(c, c->n_in - 1, "gamma", x) != TN_OK) return tn_ctx_status(c->ctx);
+    if (a->has_gamma && infer_vector(c, c->n_in - 1, "gamma", x) != TN_OK)
+        return tn_ctx_status(c->ctx);
     const tn_shape vector = { 1, { x->shape.dim[x->shape.rank - 1] } };
     c->out[0] = *x;
     if (a->has_gamma) c->out[k++] = (tn_type){ x->dtype, vector };
@@ -83,7 +87,7 @@ static int count_gradients(const void *attrs, int n_in)
     return 1 + a->has_gamma + a->has_beta;
 }
 
-/* ---- running --------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct job {
     tn__norm  norm;
@@ -161,13 +165,15 @@ static void block_task(void *arg, int64_t block, int worker)
 static void sum_task(void *arg, int64_t task, int worker)
 {
     const job    *j = arg;
-    const int64_t n = j->norm.n, first = task * COLUMNS, left = n - first, count = left < COLUMNS ? left : COLUMNS;
+    const int64_t n = j->norm.n, first = task * COLUMNS, left = n - first,
+        count = left < COLUMNS ? left : COLUMNS;
     (void)worker;
     for (int v = 0, at = 0; v < 2; v++) {
         if (!j->sum[v]) continue;
         char *sum = j->sum[v] + (size_t)first * j->size;
         memset(sum, 0, (size_t)count * j->size);
-        j->add_rows(j->parts + (size_t)(at++ * n + first) * j->size, j->n_blocks, j->n_vectors * n, count, sum);
+        j->add_rows(j->parts + (size_t)(at++ * n + first) * j->size, j->n_blocks, j->n_vectors * n,
+                    count, sum);
     }
 }
 
@@ -205,7 +211,7 @@ static void grad_cost(const tn_infer *c, tn_cost *cost)
     cost->flops = 16.0 * (double)tn_shape_size(&c->in[0].shape);
 }
 
-/* ---- compositions ---------------------------------------------------------------------------------- */
+/* ---- compositions ---------------------------------------------------------------------------- */
 
 static const int last_axis = -1;
 
@@ -266,17 +272,19 @@ static void vjp_norm(tn_vjp *c, const tn_op *grad, bool rms)
         if (a->has_gamma) c->din[1] = out[k++];
         if (a->has_beta) c->din[c->n_in - 1] = out[k];
     }
-    if (dmean || drstd) c->din[0] = plus(c->din[0], grad_of_statistics(x, mean, rstd, dmean, drstd));
+    if (dmean || drstd)
+        c->din[0] = plus(c->din[0], grad_of_statistics(x, mean, rstd, dmean, drstd));
 }
 
-/* ---- references ------------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 static void ref_norm(const tn_ref *r, bool rms)
 {
     const norm_attrs *a = r->attrs;
     const tn_shape   *s = &r->in_type[0].shape;
     const int64_t     n = s->dim[s->rank - 1], rows = count_rows(s);
-    const double     *gamma = a->has_gamma ? r->in[1] : NULL, *beta = a->has_beta ? r->in[r->n_in - 1] : NULL;
+    const double     *gamma = a->has_gamma ? r->in[1] : NULL,
+        *beta = a->has_beta ? r->in[r->n_in - 1] : NULL;
     for (int64_t i = 0; i < rows; i++) {
         const double *x = (const double *)r->in[0] + i * n;
         double       *y = (double *)r->out[0] + i * n, mean = 0, var = 0;
@@ -290,7 +298,7 @@ static void ref_norm(const tn_ref *r, bool rms)
     }
 }
 
-/* ---- layer_norm --------------------------------------------------------------------------------------- */
+/* ---- layer_norm ------------------------------------------------------------------------------ */
 
 #define ALL  .attrs = &(norm_attrs){ 1e-5, true, true }
 #define NONE .attrs = &(norm_attrs){ 1e-5, false, false }
@@ -316,14 +324,17 @@ TN_OP_DEFINE(layer_norm,
     .ref = layer_norm_ref, .ref_tolerance = 1e-11,
     TN_SAMPLES({ .in = { { 2, 5 }, { 5 }, { 5 } }, .n_in = 3, ALL },
                { .in = { { 3, 2, 4 } }, .n_in = 1, NONE, .lo = 3, .hi = 5 },
-               { .in = { { 3, 4 }, { 4 } }, .n_in = 2, .attrs = &(norm_attrs){ 1e-3, true, false } },
+               { .in = { { 3, 4 }, { 4 } }, .n_in = 2,
+                 .attrs = &(norm_attrs){ 1e-3, true, false } },
                { .in = { { 3, 4 }, { 4 } }, .n_in = 2, .attrs = &(norm_attrs){ 0, false, true } },
                { .in = { { 2, 67 }, { 67 }, { 67 } }, .n_in = 3, ALL },
                { .in = { { 130 } }, .n_in = 1, NONE },
                { .in = { { 3, 1 } }, .n_in = 1, NONE }, /* y = 0 */
-               { .in = { { 2, 3 }, { 4 }, { 4 } }, .n_in = 3, ALL, .fails = TN_ERR_SHAPE, .message = "gamma is [4], not [3]" },
+               { .in = { { 2, 3 }, { 4 }, { 4 } }, .n_in = 3, ALL, .fails = TN_ERR_SHAPE,
+                 .message = "gamma is [4], not [3]" },
                { .in = { { 0 } }, .n_in = 1, NONE, .fails = TN_ERR_SHAPE, .message = "rank 0" },
-               { .in = { { 2 } }, .n_in = 1, .attrs = &(norm_attrs){ -1, false, false }, .fails = TN_ERR_ARG, .message = "eps is -1" }));
+               { .in = { { 2 } }, .n_in = 1, .attrs = &(norm_attrs){ -1, false, false },
+                 .fails = TN_ERR_ARG, .message = "eps is -1" }));
 
 static tn_status layer_norm_grad_infer(tn_infer *c) { return infer_grad(c, 2); }
 static tn_status layer_norm_grad_run(tn_exec *e) { return run_grad(e, false); }
@@ -335,9 +346,12 @@ TN_OP_DEFINE(layer_norm_grad, .doc = "dy, x, mean, rstd, gamma -> dx, dgamma, db
     .expand = layer_norm_grad_expand, .cost = grad_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 }, { 2 }, { 2 }, { 5 } }, .n_in = 5, ALL },
                { .in = { { 3, 2, 4 }, { 3, 2, 4 }, { 3, 2 }, { 3, 2 } }, .n_in = 4, NONE },
-               { .in = { { 5, 67 }, { 5, 67 }, { 5 }, { 5 }, { 67 } }, .n_in = 5, ALL, .no_second = true }, /* slow */
-               { .in = { { 3, 4 }, { 3, 4 }, { 3 }, { 3 } }, .n_in = 4, .attrs = &(norm_attrs){ 0, false, true } },
-               { .in = { { 3, 4 }, { 3, 4 }, { 3 }, { 4 } }, .n_in = 4, NONE, .fails = TN_ERR_SHAPE, .message = "do not fit dy" }));
+               { .in = { { 5, 67 }, { 5, 67 }, { 5 }, { 5 }, { 67 } }, .n_in = 5, ALL,
+                 .no_second = true }, /* slow */
+               { .in = { { 3, 4 }, { 3, 4 }, { 3 }, { 3 } }, .n_in = 4,
+                 .attrs = &(norm_attrs){ 0, false, true } },
+               { .in = { { 3, 4 }, { 3, 4 }, { 3 }, { 4 } }, .n_in = 4, NONE, .fails = TN_ERR_SHAPE,
+                 .message = "do not fit dy" }));
 
 tn_node *tn_layer_norm(tn_node *x, tn_node *gamma, tn_node *beta, double eps)
 {
@@ -348,7 +362,7 @@ tn_node *tn_layer_norm(tn_node *x, tn_node *gamma, tn_node *beta, double eps)
     return tn_apply(&tn_op_layer_norm, in, n, &(norm_attrs){ eps, gamma != NULL, beta != NULL });
 }
 
-/* ---- rms_norm ------------------------------------------------------------------------------------------- */
+/* ---- rms_norm -------------------------------------------------------------------------------- */
 
 static tn_status rms_norm_infer(tn_infer *c) { return infer_norm(c, 1); }
 static tn_status rms_norm_run(tn_exec *e) { return run_norm(e, true); }
@@ -365,7 +379,8 @@ static void rms_norm_expand(tn_expansion *c)
 
 #define GAMMA .attrs = &(norm_attrs){ 1e-6, true, false }
 
-TN_OP_DEFINE(rms_norm, .doc = "x [.., d], gamma [d] -> x rstd gamma, rstd [..] = (mean(x^2) + eps)^-1/2",
+TN_OP_DEFINE(rms_norm,
+             .doc = "x [.., d], gamma [d] -> x rstd gamma, rstd [..] = (mean(x^2) + eps)^-1/2",
     .arity = 1, .max_arity = 3, .n_out = 2, TN_ATTRS_OF(norm), .infer = rms_norm_infer,
     .run = rms_norm_run, .vjp = rms_norm_vjp, .expand = rms_norm_expand, .cost = norm_cost,
     .ref = rms_norm_ref, .ref_tolerance = 1e-11,
@@ -373,7 +388,8 @@ TN_OP_DEFINE(rms_norm, .doc = "x [.., d], gamma [d] -> x rstd gamma, rstd [..] =
                { .in = { { 3, 2, 4 } }, .n_in = 1, NONE, .lo = 3, .hi = 5 },
                { .in = { { 2, 67 }, { 67 } }, .n_in = 2, GAMMA },
                { .in = { { 130 } }, .n_in = 1, NONE },
-               { .in = { { 2, 3 }, { 2 } }, .n_in = 2, GAMMA, .fails = TN_ERR_SHAPE, .message = "gamma is [2], not [3]" }));
+               { .in = { { 2, 3 }, { 2 } }, .n_in = 2, GAMMA, .fails = TN_ERR_SHAPE,
+                 .message = "gamma is [2], not [3]" }));
 
 static tn_status rms_norm_grad_infer(tn_infer *c) { return infer_grad(c, 1); }
 static tn_status rms_norm_grad_run(tn_exec *e) { return run_grad(e, true); }
@@ -385,7 +401,8 @@ TN_OP_DEFINE(rms_norm_grad, .doc = "dy, x, rstd, gamma -> dx, dgamma of rms_norm
     .expand = rms_norm_grad_expand, .cost = grad_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 }, { 2 }, { 5 } }, .n_in = 4, GAMMA },
                { .in = { { 3, 2, 4 }, { 3, 2, 4 }, { 3, 2 } }, .n_in = 3, NONE },
-               { .in = { { 5, 67 }, { 5, 67 }, { 5 }, { 67 } }, .n_in = 4, GAMMA, .no_second = true })); /* slow */
+               { .in = { { 5, 67 }, { 5, 67 }, { 5 }, { 67 } }, .n_in = 4, GAMMA,
+                 .no_second = true })); /* slow */
 
 tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps)
 {
@@ -393,11 +410,12 @@ tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps)
                     &(norm_attrs){ eps, gamma != NULL, false });
 }
 
-/* ---- deviation: what a variance is made of, in one reading of x ------------------------------------------ */
+/* ---- deviation: what a variance is made of, in one reading of x ------------------------------ */
 
 static tn_status deviation_infer(tn_infer *c)
 {
-    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK)
+        return tn_ctx_status(c->ctx);
     c->out[0] = (tn_type){ c->in[0].dtype, rows_of(&c->in[0].shape) };
     return TN_OK;
 }
@@ -439,7 +457,8 @@ static void deviation_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(deviation, .doc = "x [.., d] -> [..], the sum of (x - mean)^2 over d", .arity = 1,
-    .infer = deviation_infer, .run = deviation_run, .vjp = deviation_vjp, .expand = deviation_expand,
+    .infer = deviation_infer, .run = deviation_run, .vjp = deviation_vjp,
+    .expand = deviation_expand,
     .cost = norm_cost, .ref = deviation_ref, .ref_tolerance = 1e-11,
     TN_SAMPLES({ .in = { { 2, 5 } } }, { .in = { { 3, 2, 4 } }, .lo = 3, .hi = 5 }, { .in = { { 130 } } },
                { .in = { { 3, 1 } } },

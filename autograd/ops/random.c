@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* ---- dropout ------------------------------------------------------------------------------------ */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
 TN_ATTRS(dropout, DROPOUT_ATTRS)
 
@@ -41,9 +41,11 @@ TN_OP_DEFINE(dropout, .doc = "0 with probability p, else x / (1 - p)", .arity = 
                { .in = { { 67 } }, DROP(0.1) },
                { .in = { { 3, 130 } }, DROP(0.9) },
                { .in = { { 3 } }, DROP(0) },
-               { .in = { { 3 } }, DROP(1), .fails = TN_ERR_ARG, .message = "p is 1, not in [0, 1)" },
+               { .in = { { 3 } }, DROP(1), .fails = TN_ERR_ARG,
+                 .message = "p is 1, not in [0, 1)" },
                { .in = { { 3 } }, DROP(-0.1), .fails = TN_ERR_ARG, .message = "-0.1" },
-               { .in = { { 3 } }, DROP(0.1), .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));
+               { .in = { { 3 } }, DROP(0.1), .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE,
+                 .message = "i32" }));
 
 tn_node *tn_dropout(tn_node *x, double p)
 {
@@ -53,7 +55,7 @@ tn_node *tn_dropout(tn_node *x, double p)
     return none ? x : tn_apply(&tn_op_dropout, &x, 1, &(dropout_attrs){ .p = p });
 }
 
-/* ---- numbers from nothing ------------------------------------------------------------------------- */
+/* ---- numbers from nothing -------------------------------------------------------------------- */
 
 /* Uniform: a, b are lo, hi. Normal: mean, standard deviation. */
 #define RANDOM_ATTRS(F)                                                                            \
@@ -160,5 +162,6 @@ tn_node *tn_random_uniform_node(tn_graph *g, tn_dtype dtype, tn_shape shape, dou
 tn_node *tn_random_normal_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double mean, double std)
 {
     return tn_apply_in(g, &tn_op_random_normal, NULL, 0,
-                       &(random_attrs){ .dtype = dtype, .shape = shape, .a = mean, .b = std }, NULL);
+                       &(random_attrs){ .dtype = dtype, .shape = shape, .a = mean, .b = std },
+                       NULL);
 }

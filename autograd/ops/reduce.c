@@ -341,7 +341,8 @@ tn_node *tn_var(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddo
     for (int i = 0; i < list.rank; i++) is_last &= list.dim[i] == tn_rank(x) - list.rank + i;
     if (is_last && list.rank > 0) {
         tn_shape rows = { .rank = 0 }, kept = tn__kept_shape(x, &list);
-        while (rows.rank < tn_rank(x) - list.rank) rows.dim[rows.rank] = tn_dim(x, rows.rank), rows.rank++;
+        while (rows.rank < tn_rank(x) - list.rank)
+            rows.dim[rows.rank] = tn_dim(x, rows.rank), rows.rank++;
         rows.dim[rows.rank++] = n;
         tn_node *row = tn_reshape(x, rows);
         tn_node *y = tn_scale(tn_apply(&tn_op_deviation, &row, 1, NULL), scale);

@@ -1,5 +1,5 @@
-/* Softmax and its logarithm along an axis. The last axis is rows in memory; another one is a slab of
- * [n, inner] whose columns are taken some at a time. A row of -inf alone gives zeros (of the
+/* Softmax and its logarithm along an axis. The last axis is rows in memory; another one is a slab
+ * of [n, inner] whose columns are taken some at a time. A row of -inf alone gives zeros (of the
  * logarithm: -inf), not NaN. */
 #include "autograd/ops/build.h"
 
@@ -13,8 +13,8 @@ TN_ATTRS(softmax, SOFTMAX_ATTRS)
 /* Elements of a task: enough to be worth a thread's while. */
 enum { TASK = 16384, TILE_BYTES = 512 * 1024 };
 
-/* [outer, n, inner], the softmax along n. A task is `step` rows, or `step` tiles: `width` columns of
- * one slab [n, inner], brought together in the worker's room. */
+/* [outer, n, inner], the softmax along n. A task is `step` rows, or `step` tiles: `width` columns
+ * of one slab [n, inner], brought together in the worker's room. */
 typedef struct job {
     const tn_kernels *k;
     const char       *in[2];
@@ -47,7 +47,8 @@ static void run_tile(const job *j, int64_t tile, void *room)
     const int64_t at = (tile / tiles * j->n * j->inner + first) * (j->is_f32 ? 4 : 8);
     if (j->is_grad)
         (j->is_f32 ? j->k->softmax_grad_columns_f32 : j->k->softmax_grad_columns_f64)(
-            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far, room);
+            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far,
+            room);
     else
         (j->is_f32 ? j->k->softmax_columns_f32 : j->k->softmax_columns_f64)(
             j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far, room);
@@ -118,7 +119,8 @@ static tn_status run_along(tn_exec *e, bool is_grad, bool is_log)
 static tn_status softmax_infer(tn_infer *c)
 {
     int axis;
-    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK) return tn_ctx_status(c->ctx);
+    if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK)
+        return tn_ctx_status(c->ctx);
     if (tn_infer_axis(c, ((const softmax_attrs *)c->attrs)->axis, c->in[0].shape.rank, &axis) != TN_OK)
         return tn_ctx_status(c->ctx);
     for (int i = 1; i < c->n_in; i++)
@@ -140,7 +142,7 @@ static tn_node *apply(const tn_op *op, tn_node *const *x, int n, int axis)
     return tn_apply(op, x, n, &(softmax_attrs){ .axis = known < 0 ? axis : known });
 }
 
-/* ---- references: [outer, n, inner] in f64 ------------------------------------------------------- */
+/* ---- references: [outer, n, inner] in f64 ---------------------------------------------------- */
 
 static void ref_along(const tn_ref *r, bool is_log)
 {
@@ -165,7 +167,7 @@ static void ref_along(const tn_ref *r, bool is_log)
 static void softmax_ref(const tn_ref *r) { ref_along(r, false); }
 static void log_softmax_ref(const tn_ref *r) { ref_along(r, true); }
 
-/* ---- softmax ------------------------------------------------------------------------------------ */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 #define AXIS(n) .attrs = &(softmax_attrs){ n }
 
@@ -199,7 +201,8 @@ TN_OP_DEFINE(softmax, .doc = "e^x / sum(e^x) along an axis; a row of -inf gives 
                { .in = { { 4, 1 } }, AXIS(1) },
                { .in = { { 2, 3 } }, AXIS(2), .fails = TN_ERR_ARG, .message = "axis 2" },
                { .in = { { 0 } }, AXIS(-1), .fails = TN_ERR_SHAPE, .message = "rank 0" },
-               { .in = { { 3 } }, AXIS(0), .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));
+               { .in = { { 3 } }, AXIS(0), .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE,
+                 .message = "i32" }));
 
 tn_node *tn_softmax(tn_node *x, int axis) { return apply(&tn_op_softmax, &x, 1, axis); }
 
@@ -220,16 +223,18 @@ TN_OP_DEFINE(softmax_grad, .doc = "dy, y -> dx = y (dy - sum(dy y)) along an axi
                { .in = { { 3, 4, 2 }, { 3, 4, 2 } }, AXIS(1) },
                { .in = { { 2, 67 }, { 2, 67 } }, AXIS(1) },
                { .in = { { 3, 67 }, { 3, 67 } }, AXIS(0) },
-               { .in = { { 2, 3 }, { 3, 2 } }, AXIS(0), .fails = TN_ERR_SHAPE, .message = "one type" }));
+               { .in = { { 2, 3 }, { 3, 2 } }, AXIS(0), .fails = TN_ERR_SHAPE,
+                 .message = "one type" }));
 
-/* ---- log_softmax ----------------------------------------------------------------------------------- */
+/* ---- log_softmax ----------------------------------------------------------------------------- */
 
 static tn_status log_softmax_run(tn_exec *e) { return run_along(e, false, true); }
 
 static void log_softmax_vjp(tn_vjp *c)
 {
     const softmax_attrs *a = c->attrs;
-    c->din[0] = apply(&tn_op_log_softmax_grad, (tn_node *[]){ c->dout[0], c->out[0] }, 2, (int)a->axis);
+    c->din[0] = apply(&tn_op_log_softmax_grad, (tn_node *[]){ c->dout[0], c->out[0] }, 2,
+                      (int)a->axis);
 }
 
 static void log_softmax_expand(tn_expansion *c)
@@ -263,7 +268,8 @@ static void log_softmax_grad_expand(tn_expansion *c)
 }
 
 TN_OP_DEFINE(log_softmax_grad, .doc = "dy, y -> dx = dy - e^y sum(dy) along an axis", .arity = 2,
-    .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = log_softmax_grad_run,
+    .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer,
+    .run = log_softmax_grad_run,
     .scratch = softmax_grad_scratch,
     .expand = log_softmax_grad_expand, .cost = softmax_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 } }, AXIS(1) },

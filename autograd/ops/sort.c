@@ -124,8 +124,8 @@ static bool any_larger(const float *a, int64_t n, float x)
     return any;
 }
 
-/* The k largest of a line of floats, of which best has k, in order and no NaN, from before `from`. Most
- * blocks hold none, and most of the others one. */
+/* The k largest of a line of floats, of which best has k, in order and no NaN, from before `from`.
+ * Most blocks hold none, and most of the others one. */
 static void pick_larger(const float *x, int64_t from, int64_t n, int64_t k, sort_item *best)
 {
     float least = x[best[k - 1].position];
@@ -296,6 +296,7 @@ static size_t sort_scratch(const tn_exec *e)
 {
     return scratch_of(e, ((const sort_attrs *)e->attrs)->axis);
 }
+
 static void   sort_vjp(tn_vjp *c) { vjp_of_sort(c, ((const sort_attrs *)c->attrs)->axis); }
 
 static void sort_ref(const tn_ref *r)
@@ -367,6 +368,7 @@ static size_t topk_scratch(const tn_exec *e)
 {
     return scratch_of(e, ((const topk_attrs *)e->attrs)->axis);
 }
+
 static void   topk_vjp(tn_vjp *c) { vjp_of_sort(c, ((const topk_attrs *)c->attrs)->axis); }
 
 static void topk_ref(const tn_ref *r)

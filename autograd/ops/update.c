@@ -1,6 +1,7 @@
-/* What an optimizer does to a parameter, as ops: elementwise, all of a parameter's state in one pass,
- * so that a compiled update reads and writes each number once, in place. They are state transitions
- * and not functions to differentiate. Scalars that change from step to step are operands of rank 0. */
+/* What an optimizer does to a parameter, as ops: elementwise, all of a parameter's state in one
+ * pass, so that a compiled update reads and writes each number once, in place. They are state
+ * transitions and not functions to differentiate. Scalars that change from step to step are
+ * operands of rank 0. */
 #include "autograd/ops/update.h"
 
 #include "autograd/ops/elementwise.h"
@@ -45,8 +46,8 @@ SPAN(sum_squares)
 
 /* ---- inference and cost ---------------------------------------------------------------------- */
 
-/* The first n_full inputs have one shape and dtype, which every output has too; the rest are scalars
- * of that dtype. */
+/* The first n_full inputs have one shape and dtype, which every output has too; the rest are
+ * scalars of that dtype. */
 static tn_status update_infer(tn_infer *c, int n_full)
 {
     tn_status s = tn_infer_float(c, 0);
@@ -57,7 +58,8 @@ static tn_status update_infer(tn_infer *c, int n_full)
         else if (i < n_full && !tn_shape_equal(&c->in[i].shape, &c->in[0].shape))
             s = tn_infer_fail(c, TN_ERR_SHAPE, "input %d has not the parameter's shape", i);
         else if (i >= n_full && c->in[i].shape.rank != 0)
-            s = tn_infer_fail(c, TN_ERR_SHAPE, "input %d has rank %d, not 0", i, c->in[i].shape.rank);
+            s = tn_infer_fail(c, TN_ERR_SHAPE, "input %d has rank %d, not 0", i,
+                              c->in[i].shape.rank);
     }
     for (int i = 0; s == TN_OK && i < c->n_out; i++) c->out[i] = c->in[0];
     return s;
@@ -70,7 +72,8 @@ static void update_cost(const tn_infer *c, tn_cost *cost, int n_full, double flo
     cost->bytes = (n_full + c->n_out) * n * (double)tn_dtype_size(c->in[0].dtype);
 }
 
-/* RULES(op, inputs of full size, flops an element): its inference and cost. UPDATE: its common lines. */
+/* RULES(op, inputs of full size, flops an element): its inference and cost. UPDATE: its common
+ * lines. */
 #define RULES(op, n_full, flops)                                                                   \
     static tn_status op##_infer(tn_infer *c) { return update_infer(c, n_full); }                   \
     static void op##_cost(const tn_infer *c, tn_cost *cost) { update_cost(c, cost, n_full, flops); }
@@ -83,7 +86,8 @@ static double *ref_out(const tn_ref *r, int k) { return (double *)r->out[k]; }
 /* ---- Adam ------------------------------------------------------------------------------------ */
 
 /* Kingma & Ba 2015, algorithm 1, with the bias corrections in rate = lr / (1 - b1^t) and
- * root = 1 / sqrt(1 - b2^t); decoupled decay, lr times the weight decay, as Loshchilov & Hutter 2019. */
+ * root = 1 / sqrt(1 - b2^t); decoupled decay, lr times the weight decay, as Loshchilov & Hutter
+ * 2019. */
 RULES(adam_update, 4, 14)
 
 static void adam_update_ref(const tn_ref *r)
@@ -93,32 +97,39 @@ static void adam_update_ref(const tn_ref *r)
     double scale = tn__ref_at(r, 4, 0), rate = tn__ref_at(r, 5, 0), root = tn__ref_at(r, 6, 0);
     double decay = tn__ref_at(r, 7, 0);
     for (int64_t i = 0; i < n; i++) {
-        double w = tn__ref_at(r, 0, i), g = scale * tn__ref_at(r, 3, i) + (a->decoupled ? 0 : decay * w);
+        double w = tn__ref_at(r, 0, i), g = scale * tn__ref_at(r, 3,
+                                                               i) + (a->decoupled ? 0 : decay * w);
         double m = a->beta1 * tn__ref_at(r, 1, i) + (1 - a->beta1) * g;
         double v = a->beta2 * tn__ref_at(r, 2, i) + (1 - a->beta2) * g * g;
-        ref_out(r, 0)[i] = (a->decoupled ? w - decay * w : w) - rate * m / (sqrt(v) * root + a->eps);
+        ref_out(r, 0)[i] = (a->decoupled ? w - decay * w
+                            : w) - rate * m / (sqrt(v) * root + a->eps);
         ref_out(r, 1)[i] = m;
         ref_out(r, 2)[i] = v;
     }
 }
 
-TN_OP_DEFINE(adam_update, .doc = "w, m, v, dw, scale, rate, root, decay -> w, m, v: one step of Adam or AdamW",
+TN_OP_DEFINE(adam_update,
+             .doc = "w, m, v, dw, scale, rate, root, decay -> w, m, v: one step of Adam or AdamW",
     UPDATE(adam_update, 8, 3), TN_ATTRS_OF(adam_update),
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 }, { 2, 3 }, { 2, 3 } }, .lo = 0.1, .hi = 1,
                  .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true } },
                { .in = { { 67 }, { 67 }, { 67 }, { 67 } }, .lo = 0.01, .hi = 2,
                  .attrs = &(adam_update_attrs){ 0.8, 0.95, 1e-3, false } },
-               { .in = { { -1 }, { -1 }, { -1 }, { -1 } }, .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true } },
-               { .in = { { 3 }, { 3 }, { 4 }, { 3 } }, .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true },
+               { .in = { { -1 }, { -1 }, { -1 }, { -1 } },
+                 .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true } },
+               { .in = { { 3 }, { 3 }, { 4 }, { 3 } },
+                 .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true },
                  .fails = TN_ERR_SHAPE, .message = "input 2" },
-               { .in = { { 3 }, { 3 }, { 3 }, { 3 }, { 3 } }, .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true },
+               { .in = { { 3 }, { 3 }, { 3 }, { 3 }, { 3 } },
+                 .attrs = &(adam_update_attrs){ 0.9, 0.999, 1e-8, true },
                  .fails = TN_ERR_SHAPE, .message = "rank 1" }));
 
 void tn__adam_update(const tn__adam *adam, tn_node *w, tn_node *m, tn_node *v, tn_node *dw,
                      tn_node *scale, tn_node *rate, tn_node *root, tn_node *decay, tn_node *out[3])
 {
     adam_update_attrs a = { adam->beta1, adam->beta2, adam->eps, adam->decoupled };
-    tn_apply_multi(&tn_op_adam_update, (tn_node *[]){ w, m, v, dw, scale, rate, root, decay }, 8, &a, out);
+    tn_apply_multi(&tn_op_adam_update, (tn_node *[]){ w, m, v, dw, scale, rate, root, decay }, 8,
+                   &a, out);
 }
 
 /* ---- gradient descent ------------------------------------------------------------------------ */
@@ -140,7 +151,8 @@ TN_OP_DEFINE(sgd_update, .doc = "w, dw, scale, rate, decay -> w - rate (scale dw
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
                { .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 },
                { .in = { { -1, 3 }, { -1, 3 } } },
-               { .in = { { 2 }, { 2 } }, .dtype = { TN_F32, TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));
+               { .in = { { 2 }, { 2 } }, .dtype = { TN_F32, TN_I32 }, .fails = TN_ERR_DTYPE,
+                 .message = "i32" }));
 
 tn_node *tn__sgd_update(tn_node *w, tn_node *dw, tn_node *scale, tn_node *rate, tn_node *decay)
 {
@@ -162,10 +174,13 @@ static void momentum_update_ref(const tn_ref *r)
     }
 }
 
-TN_OP_DEFINE(momentum_update, .doc = "w, u, dw, scale, rate, decay -> w, u: one step with momentum (Nesterov's)",
+TN_OP_DEFINE(momentum_update,
+             .doc = "w, u, dw, scale, rate, decay -> w, u: one step with momentum (Nesterov's)",
     UPDATE(momentum_update, 6, 2), TN_ATTRS_OF(momentum_update),
-    TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 }, { 2, 3 } }, .attrs = &(momentum_update_attrs){ 0.9, false } },
-               { .in = { { 67 }, { 67 }, { 67 } }, .lo = -9, .hi = 9, .attrs = &(momentum_update_attrs){ 0.5, true } },
+    TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 }, { 2, 3 } },
+                 .attrs = &(momentum_update_attrs){ 0.9, false } },
+               { .in = { { 67 }, { 67 }, { 67 } }, .lo = -9, .hi = 9,
+                 .attrs = &(momentum_update_attrs){ 0.5, true } },
                { .in = { { -1 }, { -1 }, { -1 } }, .attrs = &(momentum_update_attrs){ 0.9, true } },
                { .in = { { 3 }, { 3 }, { 2, 3 } }, .attrs = &(momentum_update_attrs){ 0.9, true },
                  .fails = TN_ERR_SHAPE, .message = "input 2" }));
@@ -174,7 +189,8 @@ void tn__momentum_update(double momentum, bool nesterov, tn_node *w, tn_node *u,
                          tn_node *scale, tn_node *rate, tn_node *decay, tn_node *out[2])
 {
     momentum_update_attrs a = { momentum, nesterov };
-    tn_apply_multi(&tn_op_momentum_update, (tn_node *[]){ w, u, dw, scale, rate, decay }, 6, &a, out);
+    tn_apply_multi(&tn_op_momentum_update, (tn_node *[]){ w, u, dw, scale, rate, decay }, 6, &a,
+                   out);
 }
 
 /* ---- clearing -------------------------------------------------------------------------------- */
@@ -209,7 +225,8 @@ static void square_block(void *arg, int64_t task, int worker)
     while (block >= blocks_of(&e->in[k])) block -= blocks_of(&e->in[k++]);
     const tn_tensor *x = &e->in[k];
     int64_t          first = block * SQUARE_BLOCK, n = tn_shape_size(&x->shape) - first;
-    tn_span_args     a = { .n = n < SQUARE_BLOCK ? n : SQUARE_BLOCK, .out = { (double *)e->scratch + task } };
+    tn_span_args     a = { .n = n < SQUARE_BLOCK ? n : SQUARE_BLOCK,
+                           .out = { (double *)e->scratch + task } };
     a.in[0] = (const char *)x->data + first * (int64_t)tn_dtype_size(x->dtype);
     sum_squares_span.fn[x->dtype][tn_ctx_cpu(e->ctx)](&a);
 }
@@ -259,12 +276,17 @@ static void sum_squares_ref(const tn_ref *r)
     ref_out(r, 0)[0] = sum;
 }
 
-TN_OP_DEFINE(sum_squares, .doc = "the sum of the squares of all inputs' elements, in f64: the global norm's",
+TN_OP_DEFINE(sum_squares,
+             .doc = "the sum of the squares of all inputs' elements, in f64: the global norm's",
     .arity = 1, .max_arity = -1, .flags = TN_NOT_DIFFERENTIABLE, .infer = sum_squares_infer,
     .run = sum_squares_run, .scratch = sum_squares_scratch, .cost = sum_squares_cost, .ref = sum_squares_ref,
     TN_SAMPLES({ .in = { { 2, 3 } }, .n_in = 1 },
                { .in = { { 67 }, { -1 }, { 4, 5, 2 } }, .n_in = 3 },
                { .in = { { 130 }, { 0 } }, .n_in = 2, .lo = -100, .hi = 100 },
-               { .in = { { 3 }, { 3 } }, .n_in = 2, .dtype = { TN_F32, TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));
+               { .in = { { 3 }, { 3 } }, .n_in = 2, .dtype = { TN_F32, TN_I32 },
+                 .fails = TN_ERR_DTYPE, .message = "i32" }));
 
-tn_node *tn__sum_squares(tn_node *const *x, int n) { return tn_apply(&tn_op_sum_squares, x, n, NULL); }
+tn_node *tn__sum_squares(tn_node *const *x, int n)
+{
+    return tn_apply(&tn_op_sum_squares, x, n, NULL);
+}

@@ -18,7 +18,8 @@ void tn__adam_update(const tn__adam *adam, tn_node *w, tn_node *m, tn_node *v, t
 /* w - rate (scale dw + decay w) */
 tn_node *tn__sgd_update(tn_node *w, tn_node *dw, tn_node *scale, tn_node *rate, tn_node *decay);
 
-/* out: w, u. g = scale dw + decay w, u = momentum u + g, w = w - rate (nesterov ? g + momentum u : u) */
+/* out: w, u. g = scale dw + decay w, u = momentum u + g, w = w - rate (nesterov ? g + momentum u :
+ * u) */
 void tn__momentum_update(double momentum, bool nesterov, tn_node *w, tn_node *u, tn_node *dw,
                          tn_node *scale, tn_node *rate, tn_node *decay, tn_node *out[2]);
 

@@ -1,6 +1,6 @@
-/* The kernels of optimizer updates, compiled per dtype: R is the type, M(name) the kernel's name. No
- * guard: update.c includes it once for f32 and once for f64. An output may be its input's memory; a
- * scalar operand's block holds one number throughout. */
+/* The kernels of optimizer updates, compiled per dtype: R is the type, M(name) the kernel's name.
+ * No guard: update.c includes it once for f32 and once for f64. An output may be its input's
+ * memory; a scalar operand's block holds one number throughout. */
 
 /* w, m, v, dw, then scale, rate, root, decay -> w, m, v. See update.c for the formula. */
 TN_INLINE void M(adam_update)(const tn_span_args *args)
@@ -61,7 +61,8 @@ TN_INLINE void M(clear)(const tn_span_args *args)
     for (int64_t i = 0; i < args->n; i++) out[i] = 0;
 }
 
-/* in[0]'s sum of squares to *out[0], a double: in SQUARE_LANES running sums, whatever the vector width */
+/* in[0]'s sum of squares to *out[0], a double: in SQUARE_LANES running sums, whatever the vector
+ * width */
 TN_INLINE void M(sum_squares)(const tn_span_args *args)
 {
     const R *x = (const R *)args->in[0];

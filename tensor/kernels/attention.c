@@ -1,6 +1,6 @@
-/* Attention of one head: softmax(q k^T scale + mask) v by blocks with an online softmax (Milakov and
- * Gimelshein 2018; Dao et al. 2022), and its gradients from the weights made again. Memory is linear
- * in the length. See attention.h for the layout.
+/* Attention of one head: softmax(q k^T scale + mask) v by blocks with an online softmax (Milakov
+ * and Gimelshein 2018; Dao et al. 2022), and its gradients from the weights made again. Memory is
+ * linear in the length. See attention.h for the layout.
  *
  * Scores are kept in units of log 2: log2(e) is multiplied into q with the scale. */
 #include "tensor/kernels/attention.h"
@@ -38,11 +38,12 @@ typedef word ireg __attribute__((vector_size(TN__BITS / 8)));
 #  define LOG2E ((T)1.4426950408889634)
 #  define LN2   ((T)0.69314718055994531)
 
-/* ---- forward ---------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* What a panel of queries works on. */
 typedef struct TN_R(panel) {
-    int64_t i0, n, width, end; /* rows; lanes; one past the last key that one of them may attend to */
+    /* rows; lanes; one past the last key that one of them may attend to */
+    int64_t i0, n, width, end;
     T      *qt;                /* [dh][width] queries, turned, times scale log2(e) */
     T      *o;                 /* [n][dv_pad] sums of weights times values */
     T      *m, *l, *rescale;   /* [width]: maximum and sum so far; 2^(old - new maximum) */
@@ -59,7 +60,8 @@ typedef struct TN_R(forward) {
     TN_R(fetcher) *fetcher;
 } TN_R(forward);
 
-/* By lanes, of `rows` rows and of m. Several maxima at once, since each waits for the one before. */
+/* By lanes, of `rows` rows and of m. Several maxima at once, since each waits for the one
+ * before. */
 TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
 {
     vec     m1 = m, m2 = m, m3 = m;
@@ -74,7 +76,8 @@ TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
     return v_max(v_max(m, m1), v_max(m2, m3));
 }
 
-/* n rows of one vec of lanes become 2^(s - from), those that are not kept 0; adds them all to sum. */
+/* n rows of one vec of lanes become 2^(s - from), those that are not kept 0; adds them all to
+ * sum. */
 TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const word *kept, int bit, vec sum)
 {
     vec e[TN_R(at_once)];
@@ -94,15 +97,17 @@ TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, c
     vec     sum = TN_R(all)(0);
     int64_t j = 0;
     for (; j + N <= rows; j += N)
-        sum = TN_R(exponentials)(s + j * row, row, N, from, drops ? kept + j / 32 * row : NULL, j & 31, sum);
+        sum = TN_R(exponentials)(s + j * row, row, N, from, drops ? kept + j / 32 * row : NULL,
+                                 j & 31, sum);
     for (; j < rows; j++)
-        sum = TN_R(exponentials)(s + j * row, row, 1, from, drops ? kept + j / 32 * row : NULL, j & 31, sum);
+        sum = TN_R(exponentials)(s + j * row, row, 1, from, drops ? kept + j / 32 * row : NULL,
+                                 j & 31, sum);
     return sum;
 }
 
-/* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed. Rows
- * that no lane of a vec may attend to become 0, and so do weights that dropout drops: those kept are
- * divided by 1 - p at the end. */
+/* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed.
+ * Rows that no lane of a vec may attend to become 0, and so do weights that dropout drops: those
+ * kept are divided by 1 - p at the end. */
 static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
 {
     const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308);
@@ -113,7 +118,8 @@ static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
         const vec     old = v_load(p->m + l), m = TN_R(largest)(b->s + l, b->width, rows, old);
         const vec     from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
         const vec     sum = kept ? TN_R(exponentials_of)(b->s + l, b->width, rows, from, kept, true)
-                                 : TN_R(exponentials_of)(b->s + l, b->width, rows, from, NULL, false);
+                                 : TN_R(exponentials_of)(b->s + l, b->width, rows, from, NULL,
+                                                         false);
         for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, TN_R(all)(0));
         const vec rescale = TN_R(v_exp2)(v_sub(old, from));
         v_store(p->m + l, m);
@@ -171,7 +177,8 @@ static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n,
     p.m = TN_R(carve)(scratch, width);
     p.l = TN_R(carve)(scratch, width);
     p.rescale = TN_R(carve)(scratch, width);
-    TN_R(transpose)(p.qt, width, (const T *)a->q + i0 * a->q_row, a->q_row, n, a->dh, (T)a->scale * LOG2E);
+    TN_R(transpose)(p.qt, width, (const T *)a->q + i0 * a->q_row, a->q_row, n, a->dh,
+                    (T)a->scale * LOG2E);
     for (int64_t l = 0; l < width; l++) p.m[l] = -(T)__builtin_inf(), p.l[l] = 0;
     if (a->p > 0) {
         p.kept = TN_R(carve)(scratch, (p.end + 31) / 32 * width);
@@ -200,8 +207,8 @@ static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int
 }
 
 /* A few panels at a time: each block of keys is used for all of them while it is in the caches. */
-static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1, TN_R(fetcher) *fetcher,
-                                 T *scratch)
+static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
+                                 TN_R(fetcher) *fetcher, T *scratch)
 {
     const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
     const bool    copies = i1 - i0 > 2 * rows;
@@ -219,7 +226,8 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
     }
     for (int64_t j0 = 0; j0 < end; j0 += TN_ATTENTION_KEYS) {
         const int64_t nj = end - j0 < TN_ATTENTION_KEYS ? end - j0 : TN_ATTENTION_KEYS;
-        const int64_t after = end - j0 - nj, soon = after < TN_ATTENTION_KEYS ? after : TN_ATTENTION_KEYS;
+        const int64_t after = end - j0 - nj,
+            soon = after < TN_ATTENTION_KEYS ? after : TN_ATTENTION_KEYS;
         T *free = scratch;
         if (after > 0) {
             next[0] = TN_R(rows_soon)(a->k, j0 + nj, a->k_row, soon, a->dh);
@@ -240,7 +248,8 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
 void TN_KR(attention)(const tn__attention *a, int64_t i0, int64_t i1, void *scratch)
 {
     const int64_t rows = TN_ATTENTION_PANELS * TN_ATTENTION_ROWS * v_lanes;
-    const int64_t share = a->diagonal < a->tk ? 2 : 1; /* causal: about half of the products are made */
+    /* causal: about half of the products are made */
+    const int64_t share = a->diagonal < a->tk ? 2 : 1;
     TN_R(fetcher) fetcher = TN_R(fetcher_of)(a->soon, a->n_soon,
                                              (i1 - i0) * a->tk * (a->dh + a->dv) / v_lanes / share);
     for (; i0 < i1; i0 += rows)
@@ -303,13 +312,15 @@ TN_INLINE void TN_R(weights_of)(const TN_R(weights_by) *by, T *s, T *ds, int64_t
     enum { N = TN_R(at_once) };
     int64_t j = 0;
     for (; j + N <= rows; j += N)
-        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, N, drops ? kept + j / 32 * row : NULL, j & 31);
+        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, N,
+                           drops ? kept + j / 32 * row : NULL, j & 31);
     for (; j < rows; j++)
-        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, 1, drops ? kept + j / 32 * row : NULL, j & 31);
+        TN_R(weights_rows)(by, s + j * row, ds + j * row, row, 1,
+                           drops ? kept + j / 32 * row : NULL, j & 31);
 }
 
-static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p, const TN_R(block) *b,
-                               int64_t kept_from)
+static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p,
+                               const TN_R(block) *b, int64_t kept_from)
 {
     const vec   zero = TN_R(all)(0);
     const word *kept = a->p > 0 ? p->kept + (b->j0 - kept_from) / 32 * b->width : NULL;
@@ -325,11 +336,13 @@ static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p
 }
 
 /* Fills w and ds of one block. */
-static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g, const TN_R(grad_panel) *p,
+static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g,
+                              const TN_R(grad_panel) *p,
                               const TN_R(block) *b)
 {
     const int64_t at = b->j0 - g->j0;
-    TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width, .a = g->k.p + at * g->k.row,
+    TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width,
+                        .a = g->k.p + at * g->k.row,
                         .a_row = g->k.row, .b = p->qt, .b_row = b->width, .rows = b->nj,
                         .cols = b->width / v_lanes, .depth = a->dh, .first = b->first,
                         .fetcher = g->fetcher };
@@ -357,7 +370,8 @@ static void TN_R(multiply_by_key)(TN_R(product) x, int64_t n_seen)
 }
 
 /* One block's part of dk, dv and dq. */
-static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g, const TN_R(grad_panel) *p,
+static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g,
+                             const TN_R(grad_panel) *p,
                              const TN_R(block) *b, bool adds_dq)
 {
     const int64_t at = b->j0 - g->j0;
@@ -367,7 +381,8 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g, c
                         .cols = g->dv_pad / v_lanes, .depth = b->n, .first = b->first,
                         .fetcher = g->fetcher };
     TN_R(multiply_by_key)(x, g->seen - b->j0);
-    x.c = g->dk.p + at * g->dk.row, x.c_row = g->dk.row, x.a = p->ds, x.b = p->q.p, x.b_row = p->q.row;
+    x.c = g->dk.p + at * g->dk.row, x.c_row = g->dk.row, x.a = p->ds, x.b = p->q.p,
+        x.b_row = p->q.row;
     x.cols = g->dh_pad / v_lanes;
     TN_R(multiply_by_key)(x, g->seen - b->j0);
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq.p, .c_row = p->dq.row, .a = p->ds,
@@ -387,8 +402,8 @@ static T TN_R(row_delta)(const tn__attention *a, int64_t i)
 }
 
 /* Prepares queries [i0, i0 + n) for keys [j0, j1) of the range. */
-static TN_R(grad_panel) TN_R(grad_panel_of)(const tn__attention *a, const TN_R(grad_keys) *g, int64_t i0,
-                                            int64_t n, int64_t j1, T *scratch)
+static TN_R(grad_panel) TN_R(grad_panel_of)(const tn__attention *a, const TN_R(grad_keys) *g,
+                                            int64_t i0, int64_t n, int64_t j1, T *scratch)
 {
     const int64_t    width = tn__attention_pad(n, sizeof(T));
     const bool       copies = j1 - g->j0 > TN_ATTENTION_GRAD_KEYS; /* used by more than one block */
@@ -419,7 +434,8 @@ static TN_R(grad_keys) TN_R(grad_keys_of)(const tn__attention *a, int64_t j0, in
                                           TN_R(fetcher) *fetcher, T **scratch)
 {
     const int64_t   n = j1 - j0;
-    const bool      copies = a->tq > TN_ATTENTION_GRAD_ROWS * v_lanes; /* used by more than one block */
+    /* used by more than one block */
+    const bool      copies = a->tq > TN_ATTENTION_GRAD_ROWS * v_lanes;
     T              *dk = (T *)a->dk + j0 * a->dk_row, *dv = (T *)a->dv_out + j0 * a->dv_row;
     TN_R(grad_keys) g = { .j0 = j0, .dh_pad = tn__attention_pad(a->dh, sizeof(T)),
                           .dv_pad = tn__attention_pad(a->dv, sizeof(T)), .seen = adds ? j1 : j0,
@@ -434,8 +450,8 @@ static TN_R(grad_keys) TN_R(grad_keys_of)(const tn__attention *a, int64_t j0, in
 }
 
 /* Queries [i0, i0 + n) against keys up to j1 of the range; dq is set, or added to. */
-static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64_t i0, int64_t n, int64_t j1,
-                               bool adds_dq, T *scratch)
+static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64_t i0, int64_t n,
+                               int64_t j1, bool adds_dq, T *scratch)
 {
     const TN_R(grad_panel) p = TN_R(grad_panel_of)(a, g, i0, n, j1, scratch);
     const int64_t          width = tn__attention_pad(n, sizeof(T));
@@ -451,8 +467,8 @@ static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64
 }
 
 /* All queries against a range of keys that stays in the second cache. */
-static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, bool adds_dq,
-                             TN_R(fetcher) *fetcher, T *scratch)
+static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, bool adds,
+                             bool adds_dq, TN_R(fetcher) *fetcher, T *scratch)
 {
     const int64_t   rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
     TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, j1, adds, fetcher, &scratch);
@@ -480,8 +496,8 @@ static void TN_R(grad_range)(const tn__attention *a, int64_t j0, int64_t j1, boo
     TN_R(clear_rows)(a->dv_out, g.seen, a->dv_row, j1 - g.seen, a->dv);
 }
 
-/* The parts of keys [j0, j1) in the gradients. dq of all queries is set; rows [j0, j1) of dk and dv are
- * set, or with `adds` added to. */
+/* The parts of keys [j0, j1) in the gradients. dq of all queries is set; rows [j0, j1) of dk and dv
+ * are set, or with `adds` added to. */
 void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, bool adds, void *scratch)
 {
     const int64_t share = a->diagonal < a->tk ? 2 : 1, products = 3 * a->dh + 2 * a->dv;
@@ -496,23 +512,26 @@ void TN_KR(attention_grad)(const tn__attention *a, int64_t j0, int64_t j1, bool 
 }
 
 /* Adds ds of queries [i0, i1) to the gradient of the bias: ds of (i, j) to dbias[i row + j col]. */
-void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, void *dbias, int64_t row,
-                                int64_t col, void *space)
+void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, void *dbias,
+                                int64_t row, int64_t col, void *space)
 {
     const int64_t rows = TN_ATTENTION_GRAD_ROWS * v_lanes;
     TN_R(fetcher) fetcher = { 0 };
     for (int64_t j0 = 0; j0 < a->tk; j0 += TN_ATTENTION_GRAD_RANGE) {
         T              *scratch = (T *)space;
-        const int64_t   most = a->tk - j0 < TN_ATTENTION_GRAD_RANGE ? a->tk : j0 + TN_ATTENTION_GRAD_RANGE;
+        const int64_t   most = a->tk - j0 < TN_ATTENTION_GRAD_RANGE ? a->tk
+            : j0 + TN_ATTENTION_GRAD_RANGE;
         TN_R(grad_keys) g = TN_R(grad_keys_of)(a, j0, most, false, &fetcher, &scratch);
         for (int64_t i = i0; i < i1; i += rows) {
-            const int64_t n = i1 - i < rows ? i1 - i : rows, width = tn__attention_pad(n, sizeof(T));
+            const int64_t n = i1 - i < rows ? i1 - i : rows,
+                width = tn__attention_pad(n, sizeof(T));
             const int64_t before = TN_R(keys_before)(a, i + n), end = before < most ? before : most;
             if (end <= j0) continue;
             TN_R(grad_panel) p = TN_R(grad_panel_of)(a, &g, i, n, end, scratch);
             p.scale = 1;
             for (int64_t j = j0; j < end; j += TN_ATTENTION_GRAD_KEYS) {
-                const int64_t     nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j : TN_ATTENTION_GRAD_KEYS;
+                const int64_t     nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j
+                    : TN_ATTENTION_GRAD_KEYS;
                 const TN_R(block) b = { p.w, width, i, n, j, nj, i + a->diagonal - j };
                 TN_R(grad_scores)(a, &g, &p, &b);
                 for (int64_t e = 0; e < nj; e++)

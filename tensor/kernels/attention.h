@@ -5,9 +5,9 @@
  *   backward  blocks of TN_ATTENTION_GRAD_ROWS queries and TN_ATTENTION_GRAD_KEYS keys
  *
  * A block of scores is held with the keys as its rows and the queries as lanes, so maxima, sums and
- * exponentials of the softmax never cross lanes, and a query's result depends on no other query. The
- * sizes are the same on every level: the place where the online softmax is rescaled is part of the
- * result. */
+ * exponentials of the softmax never cross lanes, and a query's result depends on no other query.
+ * The sizes are the same on every level: the place where the online softmax is rescaled is part of
+ * the result. */
 #ifndef TN_KERNELS_ATTENTION_H
 #define TN_KERNELS_ATTENTION_H
 
@@ -68,7 +68,8 @@ TN_INLINE size_t tn__attention_scratch(const tn__attention *a, int64_t size)
     const int64_t rows = TN_ATTENTION_ROWS * 64 / size, keys = TN_ATTENTION_KEYS;
     const int64_t dh = tn__attention_pad(a->dh, size), dv = tn__attention_pad(a->dv, size);
     const int64_t panel = rows * (dh + dv + 3 + (a->p > 0 ? a->tk / 32 + 1 : 0));
-    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys * (dh + dv)));
+    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys *
+                            (dh + dv)));
 }
 
 TN_INLINE size_t tn__attention_grad_scratch(const tn__attention *a, int64_t size)
@@ -77,7 +78,8 @@ TN_INLINE size_t tn__attention_grad_scratch(const tn__attention *a, int64_t size
     const int64_t dh = tn__attention_pad(a->dh, size), dv = tn__attention_pad(a->dv, size);
     const int64_t range = a->tk < TN_ATTENTION_GRAD_RANGE ? a->tk : TN_ATTENTION_GRAD_RANGE;
     const int64_t words = keys / 32 + (a->p > 0 ? range / 32 + 1 : 0);
-    return (size_t)(size * (2 * range * (dh + dv) + rows * (3 * dh + 2 * dv + 2 * keys + 2 + words)));
+    return (size_t)(size * (2 * range * (dh + dv) + rows *
+                            (3 * dh + 2 * dv + 2 * keys + 2 + words)));
 }
 
 #endif

@@ -1,6 +1,6 @@
-/* What attention may see: masks, bias and dropout on one block of scores. A mask is a bit per score,
- * 32 keys to a word, a word per query lane: so causal, key padding and dropout are applied alike, with
- * one test a vector. Included by attention.c once per dtype. */
+/* What attention may see: masks, bias and dropout on one block of scores. A mask is a bit per
+ * score, 32 keys to a word, a word per query lane: so causal, key padding and dropout are applied
+ * alike, with one test a vector. Included by attention.c once per dtype. */
 
 /* A block of scores: keys [j0, j0 + nj) by queries [i0, i0 + n), query i0 + l in lane l. */
 typedef struct TN_R(block) {
@@ -37,10 +37,12 @@ TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
 {
 #if defined __AVX512F__
 #  define BITS(b) 1u << (b), 2u << (b), 4u << (b), 8u << (b)
-    static const word one_bit[] = { BITS(0), BITS(4), BITS(8), BITS(12), BITS(16), BITS(20), BITS(24), BITS(28) };
+    static const word one_bit[] = { BITS(0), BITS(4), BITS(8), BITS(12), BITS(16), BITS(20),
+                                    BITS(24), BITS(28) };
 #  undef BITS
     const __m512i w = _mm512_loadu_si512(words), v = (__m512i)x.r[0];
-    const __m512i narrow = _mm512_set1_epi32((int)one_bit[bit]), wide = _mm512_set1_epi64((long long)one_bit[bit]);
+    const __m512i narrow = _mm512_set1_epi32((int)one_bit[bit]),
+        wide = _mm512_set1_epi64((long long)one_bit[bit]);
     if (sizeof(T) == 4) x.r[0] = (reg)_mm512_maskz_mov_epi32(_mm512_test_epi32_mask(w, narrow), v);
     else x.r[0] = (reg)_mm512_maskz_mov_epi64(_mm512_test_epi64_mask(w, wide), v);
     return x;
@@ -49,7 +51,7 @@ TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
 #endif
 }
 
-/* ---- masks ------------------------------------------------------------------------------------- */
+/* ---- masks ----------------------------------------------------------------------------------- */
 
 /* Bit b is set if p[b step] is not 0, b < n <= 32. */
 TN_INLINE uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step, int64_t n)
@@ -57,7 +59,8 @@ TN_INLINE uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step, int64_t n
     uint32_t bits = 0;
 #if defined __SSE2__
     if (step == 1 && n == 32) {
-        const __m128i zero = _mm_setzero_si128(), lo = _mm_loadu_si128((const __m128i *)(const void *)p),
+        const __m128i zero = _mm_setzero_si128(),
+            lo = _mm_loadu_si128((const __m128i *)(const void *)p),
                       hi = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
         return ~((uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, zero)) |
                  (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, zero)) << 16);
@@ -116,14 +119,15 @@ static void TN_R(apply_bias)(const tn__attention *a, const TN_R(block) *b)
             b->s[j * b->width + l] += (T)1.4426950408889634 * bias[l * a->bias_row];
 }
 
-/* ---- dropout ------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
 /* The 128 keep bits of one group of the random sequence; threshold < 65536. */
 TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint32_t bits[4])
 {
 #if defined __AVX512BW__
     const __m512i t = _mm512_set1_epi16((short)threshold);
-    for (int i = 0; i < 4; i++) bits[i] = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t);
+    for (int i = 0; i < 4; i++)
+        bits[i] = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t);
 #elif defined __SSE2__
     const __m128i t = _mm_set1_epi16((short)threshold), zero = _mm_setzero_si128();
     for (int i = 0; i < 4; i++) { /* h >= t if t - h saturates to 0 */
@@ -166,9 +170,9 @@ static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint
     for (int i = 0; i < n; i++) TN_R(kept_bits)(w + i * TN_GROUP_WORDS, threshold, k->bits + 4 * i);
 }
 
-/* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row are
- * neighbours in the random sequence, and where rows are as long as the part of them that is wanted, so
- * are those of the next row: a window runs on through the rows then. */
+/* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row
+ * are neighbours in the random sequence, and where rows are as long as the part of them that is
+ * wanted, so are those of the next row: a window runs on through the rows then. */
 static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, int64_t width,
                                 int64_t j0, int64_t nj, word *words)
 {
@@ -177,13 +181,15 @@ static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, i
     const uint64_t      start = a->first + (uint64_t)(i0 * a->first_row + j0);
     for (int64_t l = 0; l < n; l++) {
         const uint64_t row = start + (uint64_t)(l * a->first_row);
-        const uint64_t end = (is_dense ? start + (uint64_t)((n - 1) * a->first_row) : row) + (uint64_t)nj;
+        const uint64_t end = (is_dense ? start + (uint64_t)((n - 1) * a->first_row)
+                              : row) + (uint64_t)nj;
         for (int64_t j = 0; j < nj; j += 32) {
             const uint64_t e = row + (uint64_t)j, last = e + 31 < end ? e + 31 : end - 1;
             if (e < k.first || last >= k.first + k.n) TN_R(make_window)(a, &k, e, end - 1);
             const uint64_t  at = e - k.first;
             const uint32_t *bits = k.bits + at / 32;
-            words[j / 32 * width + l] = (word)(uint32_t)((bits[0] | (uint64_t)bits[1] << 32) >> at % 32);
+            words[j / 32 * width + l] =
+                (word)(uint32_t)((bits[0] | (uint64_t)bits[1] << 32) >> at % 32);
         }
     }
     for (int64_t j = 0; j < nj; j += 32)

@@ -1,7 +1,7 @@
-/* Products of blocks that are in the caches, for attention.c, which includes this once per dtype. A tile
- * of C is held in registers while the sum runs: each element is one chain of fused multiply-adds in
- * rising order, whatever the tile. Meanwhile the rows of the next block or head are fetched: they lie far
- * apart, where no hardware looks ahead, and the last cache is slow. */
+/* Products of blocks that are in the caches, for attention.c, which includes this once per dtype. A
+ * tile of C is held in registers while the sum runs: each element is one chain of fused
+ * multiply-adds in rising order, whatever the tile. Meanwhile the rows of the next block or head
+ * are fetched: they lie far apart, where no hardware looks ahead, and the last cache is slow. */
 
 /* Rows and vecs of the largest tile, and how many steps of the sum are unrolled: a step of many
  * multiply-adds needs none. */
@@ -38,7 +38,8 @@
 #  define STAY(v) __asm__("" : "+v"(v))
 #endif
 
-/* Keeps loads from being moved up, where they would take the registers of accumulators: gcc does. */
+/* Keeps loads from being moved up, where they would take the registers of accumulators: gcc
+ * does. */
 #undef IN_ORDER
 #define IN_ORDER() __asm__ volatile("" ::: "memory")
 
@@ -46,11 +47,11 @@
 #undef HIDE
 #define HIDE(p) __asm__("" : "+r"(p))
 
-/* ---- fetching --------------------------------------------------------------------------------- */
+/* ---- fetching -------------------------------------------------------------------------------- */
 
-/* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair of
- * each. A tile takes one in so many of its steps, since more at once would stand in the way of what it
- * loads itself. */
+/* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair
+ * of each. A tile takes one in so many of its steps, since more at once would stand in the way of
+ * what it loads itself. */
 enum { TN_R(fetch_bytes) = 128 };
 
 typedef struct TN_R(fetcher) {
@@ -72,7 +73,8 @@ static TN_R(fetcher) TN_R(fetcher_of)(const tn__attention_fetch *soon, int n, in
 static tn__attention_fetch TN_R(rows_soon)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
 {
     const int64_t size = sizeof(T);
-    return (tn__attention_fetch){ (const char *)base + first * row * size, row * size, n, depth * size };
+    return (tn__attention_fetch){ (const char *)base + first * row * size, row * size, n,
+                                  depth * size };
 }
 
 /* What a tile of so many steps is to fetch: n pairs from *at on, *row bytes apart. */
@@ -92,7 +94,7 @@ TN_INLINE int64_t TN_R(fetches)(TN_R(fetcher) *f, int64_t steps, const char **at
     return n;
 }
 
-/* ---- tiles -------------------------------------------------------------------------------------- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
 TN_INLINE vec TN_R(all)(T x)
 {
@@ -203,18 +205,19 @@ static const TN_R(tile_fn) TN_R(tiles)[2][NV][MR] = {
 #undef TURNED
 };
 
-/* ---- products ----------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
-/* The three shapes of product: what are the rows of C, and what is summed over? Where masks are causal,
- * scores of keys past `first` + the query are known to be masked, and their weights to be 0. */
+/* The three shapes of product: what are the rows of C, and what is summed over? Where masks are
+ * causal, scores of keys past `first` + the query are known to be masked, and their weights to be
+ * 0. */
 typedef enum TN_R(kind) {
     TN_R(SCORES),    /* keys by queries as lanes: lanes from row - first on */
     TN_R(BY_KEY),    /* a row a key, a sum over queries: from row - first on */
     TN_R(BY_QUERY)   /* a row a query, a sum over keys: to first + row */
 } TN_R(kind);
 
-/* C = A B, or C += A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k; of a
- * product BY_QUERY at k a_row + r. */
+/* C = A B, or C += A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k;
+ * of a product BY_QUERY at k a_row + r. */
 typedef struct TN_R(product) {
     TN_R(kind) kind;
     T         *c;
@@ -229,12 +232,13 @@ typedef struct TN_R(product) {
 } TN_R(product);
 
 /* Rows [r, r + n) and vecs [x, x + nv) of C, summed over [k0, k1). */
-TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, int64_t r, int64_t n, int64_t x, int nv, int64_t k0,
-                              int64_t k1)
+TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, int64_t r, int64_t n, int64_t x, int nv,
+                              int64_t k0, int64_t k1)
 {
     const bool       turned = p->kind == TN_R(BY_QUERY);
     TN_R(tile_args) t = { .a = p->a + (turned ? k0 * p->a_row + r : r * p->a_row + k0),
-                          .b = p->b + k0 * p->b_row + x * v_lanes, .c = p->c + r * p->c_row + x * v_lanes,
+                          .b = p->b + k0 * p->b_row + x * v_lanes,
+                          .c = p->c + r * p->c_row + x * v_lanes,
                           .a_row = p->a_row, .b_row = p->b_row, .c_row = p->c_row,
                           .depth = k1 > k0 ? k1 - k0 : 0, .adds = p->adds };
     t.n_fetches = TN_R(fetches)(p->fetcher, t.depth / DEEP, &t.fetch, &t.fetch_row);

@@ -1,7 +1,7 @@
 /* Parts of attention that know no mask and no softmax: transposing and padding of rows, and 2^x.
  * Included by attention.c once per dtype. */
 
-/* ---- moving ----------------------------------------------------------------------------------- */
+/* ---- moving ---------------------------------------------------------------------------------- */
 
 /* Pieces of 16 bytes of the rows at[0], at[step], .. side by side in a register. */
 TN_INLINE reg TN_R(pieces)(const T *p, const int64_t *at, int step)
@@ -66,8 +66,8 @@ TN_INLINE void TN_R(columns)(reg *out, const T *p, const int64_t *at)
     }
 }
 
-/* dst[d, i] = scale src[i, d]. dst has rows of `width` elements, whole vecs; those past n repeat the
- * last row of src. */
+/* dst[d, i] = scale src[i, d]. dst has rows of `width` elements, whole vecs; those past n repeat
+ * the last row of src. */
 static void TN_R(transpose)(T *dst, int64_t width, const T *src, int64_t row, int64_t n,
                             int64_t depth, T scale)
 {
@@ -86,7 +86,8 @@ static void TN_R(transpose)(T *dst, int64_t width, const T *src, int64_t row, in
     }
 }
 
-/* The next n elements of scratch, which starts on a 64-byte boundary; n is rounded up to whole vecs. */
+/* The next n elements of scratch, which starts on a 64-byte boundary; n is rounded up to whole
+ * vecs. */
 TN_INLINE void *TN_R(carve)(T **scratch, int64_t n)
 {
     T *p = *scratch;
@@ -94,8 +95,9 @@ TN_INLINE void *TN_R(carve)(T **scratch, int64_t n)
     return p;
 }
 
-/* Rows of whole vecs: where they lie, or a padded copy side by side. Rows of a projection that are read
- * by many blocks are copied: at their distance they fight for the same lines of the first cache. */
+/* Rows of whole vecs: where they lie, or a padded copy side by side. Rows of a projection that are
+ * read by many blocks are copied: at their distance they fight for the same lines of the first
+ * cache. */
 typedef struct TN_R(rows) {
     T      *p;
     int64_t row;
@@ -117,8 +119,8 @@ static TN_R(rows) TN_R(rows_for)(const T *at, int64_t row, int64_t n, int64_t de
 }
 
 /* To be read. */
-static TN_R(rows) TN_R(rows_of)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth,
-                                bool copies, T **scratch)
+static TN_R(rows) TN_R(rows_of)(const void *base, int64_t first, int64_t row, int64_t n,
+                                int64_t depth, bool copies, T **scratch)
 {
     const T         *at = (const T *)base + first * row;
     const TN_R(rows) x = TN_R(rows_for)(at, row, n, depth, copies, scratch);
@@ -137,21 +139,24 @@ static void TN_R(put_rows)(TN_R(rows) x, void *base, int64_t first, int64_t row,
 
 static void TN_R(clear_rows)(void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
 {
-    for (int64_t i = 0; i < n; i++) memset((T *)base + (first + i) * row, 0, (size_t)depth * sizeof(T));
+    for (int64_t i = 0; i < n; i++)
+        memset((T *)base + (first + i) * row, 0, (size_t)depth * sizeof(T));
 }
 
 /* Vecs whose exponentials are made together. */
 enum { TN_R(at_once) = TN__BITS == 512 ? 4 : 2 };
 
-/* ---- 2^x --------------------------------------------------------------------------------------- */
+/* ---- 2^x ------------------------------------------------------------------------------------- */
 
 /* 2^x for x <= 0 (and NaN); 0 where it would not be a normal number, so for -inf. x = n + f with an
- * integer n and |f| <= 1/2; 2^f by a polynomial whose error is 2^-28 (f32) and 2^-55 (f64) relative,
- * 1 at 0 (Remez). Adding `magic` leaves n + bias in the low bits. */
-TN_INLINE void TN_R(exp2_of)(vec *v, const int n) /* several at once: each waits for its own steps */
+ * integer n and |f| <= 1/2; 2^f by a polynomial whose error is 2^-28 (f32) and 2^-55 (f64)
+ * relative, 1 at 0 (Remez). Adding `magic` leaves n + bias in the low bits. */
+/* several at once: each waits for its own steps */
+TN_INLINE void TN_R(exp2_of)(vec *v, const int n)
 {
     static const T c32[] = { (T)0.693147242069244, (T)0.240226522088051, (T)0.0555031038820744,
-                             (T)0.00961769279092550, (T)0.00134066597092897, (T)1.55947185703553e-4 };
+                             (T)0.00961769279092550, (T)0.00134066597092897,
+                             (T)1.55947185703553e-4 };
     static const T c64[] = { (T)0.69314718055994573,     (T)0.24022650695910097,
                              (T)0.055504108664790372,    (T)0.0096181291076069854,
                              (T)0.0013333558153444181,   (T)0.00015403530441601037,

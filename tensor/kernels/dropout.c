@@ -49,7 +49,8 @@ static void TN_R(drop_group)(const uint32_t *w, const T *x, T *y, uint32_t thres
     for (int i = 0; i < TN_GROUP_HALVES; i += 16) {
         const __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)(w + i / 2));
         int16_t       keep[16];
-        _mm256_storeu_si256((__m256i *)(void *)keep, _mm256_cmpeq_epi16(_mm256_max_epu16(h, least), h));
+        _mm256_storeu_si256((__m256i *)(void *)keep,
+                            _mm256_cmpeq_epi16(_mm256_max_epu16(h, least), h));
         for (int k = 0; k < 16; k += v_lanes) {
             vec v = v_mul(v_load(x + i + k), c);
             for (int r = 0; r < 2; r++) {

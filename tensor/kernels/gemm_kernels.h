@@ -32,7 +32,8 @@ typedef struct tn__gemm_block {
     int64_t     next_m, next_k; /* strides, come into L2 meanwhile */
 } tn__gemm_block;
 
-/* Few rows of C = A B, B as it lies: kernels/gemm_stream.h. a is packed by stream_pack, or one row. */
+/* Few rows of C = A B, B as it lies: kernels/gemm_stream.h. a is packed by stream_pack, or one
+ * row. */
 enum {
     TN__GEMM_STREAM_DEPTH = 8, /* rows of B that are in registers */
     TN__GEMM_STREAM_GAP = 16,  /* elements between rows of sums */
@@ -62,8 +63,8 @@ struct tn__gemm_kernels {
 
     void (*block)(const tn__gemm_block *block);
 
-    void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m, int64_t k,
-                        double scale);
+    void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
+                        int64_t k, double scale);
     void (*stream)(const tn__gemm_stream *stream);
 };
 

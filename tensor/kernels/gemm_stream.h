@@ -1,10 +1,10 @@
-/* The product of few rows with a matrix that is read once, as it lies: B streams past in whole rows, so
- * that the machine's own look-ahead works, while the rows of C stay in L1. Included by gemm_tile.h.
- *
- * A unit takes DEPTH rows of B, a vector or two wide, into registers and adds them to each row of C in
- * turn: a load and a store of C for DEPTH multiply-adds, each element still one chain in rising order of
- * k. Rows of C lie close together in a buffer, a line more than they are wide apart: at the distance
- * that they have in C, stores would stand in the way of loads 4 KiB from them.
+/* The product of few rows with a matrix that is read once, as it lies: B streams past in whole
+ * rows, so that the machine's own look-ahead works, while the rows of C stay in L1. Included by
+ * gemm_tile.h. *
+ * A unit takes DEPTH rows of B, a vector or two wide, into registers and adds them to each row of C
+ * in turn: a load and a store of C for DEPTH multiply-adds, each element still one chain in rising
+ * order of k. Rows of C lie close together in a buffer, a line more than they are wide apart: at
+ * the distance that they have in C, stores would stand in the way of loads 4 KiB from them.
  *
  * Where B lies by columns, some of them at a time are turned into a buffer in L1 first. */
 
@@ -21,8 +21,8 @@ enum {
 };
 
 /* a [k / DEPTH][m][DEPTH], and what is left of k as [k % DEPTH][m]. */
-static void NAME(stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m, int64_t k,
-                              double scale)
+static void NAME(stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
+                              int64_t k, double scale)
 {
     const T *from = a, by = (T)scale;
     T       *to = dst;
@@ -34,7 +34,8 @@ static void NAME(stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a
     }
 }
 
-/* What a unit gets: `left` is how many elements of its vector are there, where that is not whole. */
+/* What a unit gets: `left` is how many elements of its vector are there, where that is not
+ * whole. */
 typedef struct NAME(stream_args) {
     const T *a, *b;
     T       *c;
@@ -75,17 +76,27 @@ static void NAME(stream_whole)(const NAME(stream_args) *u)
 {
     NAME(stream_unit)(u, STREAM_DEPTH, STREAM_NV, false);
 }
-static void NAME(stream_one)(const NAME(stream_args) *u) { NAME(stream_unit)(u, STREAM_DEPTH, 1, false); }
-static void NAME(stream_part)(const NAME(stream_args) *u) { NAME(stream_unit)(u, STREAM_DEPTH, 1, true); }
+
+static void NAME(stream_one)(const NAME(stream_args) *u)
+{
+    NAME(stream_unit)(u, STREAM_DEPTH, 1, false);
+}
+
+static void NAME(stream_part)(const NAME(stream_args) *u)
+{
+    NAME(stream_unit)(u, STREAM_DEPTH, 1, true);
+}
+
 static void NAME(stream_row)(const NAME(stream_args) *u) { NAME(stream_unit)(u, 1, 1, false); }
 static void NAME(stream_row_part)(const NAME(stream_args) *u) { NAME(stream_unit)(u, 1, 1, true); }
 
 /* Rows [p, p + depth) of n columns of B, which lie at b, into sums. */
-static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t c_row, int64_t p, int depth,
-                              const T *b, int64_t b_row, int64_t n, bool fetches)
+static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t c_row, int64_t p,
+                              int depth, const T *b, int64_t b_row, int64_t n, bool fetches)
 {
     NAME(stream_args) u = { .a = (const T *)g->a + p * g->m, .b = b, .c = sums, .m = g->m, .b_row = b_row,
-                            .c_row = c_row, .ahead = fetches ? depth * b_row : 0, .starts = p == 0 };
+                            .c_row = c_row, .ahead = fetches ? depth * b_row : 0,
+                            .starts = p == 0 };
     int64_t l = 0;
     for (; depth > 1 && l + STREAM_NV * LANES <= n; l += STREAM_NV * LANES) {
         NAME(stream_whole)(&u);
@@ -118,8 +129,8 @@ static void NAME(stream_by_rows)(const tn__gemm_stream *g)
             const int64_t n = g->n - j < g->block ? g->n - j : g->block;
             for (int64_t p = p0, depth; p < p1; p += depth) {
                 depth = p1 - p < STREAM_DEPTH ? 1 : STREAM_DEPTH;
-                NAME(stream_rows)(g, sums, row, p, (int)depth, (const T *)g->b + p * g->b_row + j, g->b_row, n,
-                                  p + 2 * depth <= g->k);
+                NAME(stream_rows)(g, sums, row, p, (int)depth, (const T *)g->b + p * g->b_row + j,
+                                  g->b_row, n, p + 2 * depth <= g->k);
             }
         }
     }
@@ -151,7 +162,8 @@ static void NAME(stream_by_cols)(const tn__gemm_stream *g)
             NAME(pack_lines)(turned, b + j * b_col + p0, b_col, n, STREAM_COLS, p1 - p0, 1);
             for (int64_t p = p0, depth; p < p1; p += depth) {
                 depth = p1 - p < STREAM_DEPTH ? 1 : STREAM_DEPTH;
-                NAME(stream_fetch)(b + next_j * b_col + next_p, b_col, left < STREAM_COLS ? left : STREAM_COLS,
+                NAME(stream_fetch)(b + next_j * b_col + next_p, b_col,
+                                   left < STREAM_COLS ? left : STREAM_COLS,
                                    g->k - next_p < STREAM_TURN ? g->k - next_p : STREAM_TURN,
                                    (p - p0) / STREAM_DEPTH, STREAM_TURN / STREAM_DEPTH);
                 NAME(stream_rows)(g, sums, row, p, (int)depth, turned + (p - p0) * STREAM_COLS,

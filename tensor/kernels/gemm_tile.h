@@ -47,8 +47,8 @@ enum { IN_LINE = 64 / (int)sizeof(T) }; /* elements in a cache line */
 /* What a tile gets: k steps of A[i, p] = a[i a_row + p a_step] (one of the two is 1) and of B's row
  * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
  * next_c are where the tile after this one begins: they are fetched into L1 meanwhile, row by row;
- * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`. One
- * at a time: a burst of them would keep the loads of the tile waiting. */
+ * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`.
+ * One at a time: a burst of them would keep the loads of the tile waiting. */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
     const T *a, *b, *next_a;
@@ -67,7 +67,8 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
                           const bool by_rows)
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LINE = IN_LINE / LANES };
-    const int     deep = nv == 1 ? 1 : 2; /* steps in a turn of the loop; edges are not worth the code */
+    /* steps in a turn of the loop; edges are not worth the code */
+    const int     deep = nv == 1 ? 1 : 2;
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
@@ -342,7 +343,8 @@ static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, 
 {
     for (int64_t p = 0; p < k; p++)
         for (int s = 0; s < n; s++, __builtin_prefetch(a + i[s] + (p + SOON) * step))
-            NAME(copy)(dst + i[s] * k + p * (i[s + 1] - i[s]), a + i[s] + p * step, i[s + 1] - i[s], by);
+            NAME(copy)(dst + i[s] * k + p * (i[s + 1] - i[s]), a + i[s] + p * step, i[s + 1] - i[s],
+                       by);
 }
 
 /* Strips [s, end) of the n of A, in the form that tn__gemm_block says. */
@@ -355,7 +357,8 @@ static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, 
     for (int q = 0; q <= end - s; q++) i[q] = tn__gemm_strip(g->m, n, s + q);
     if (by_rows) {
         const int64_t row = tn__gemm_a_row(g->k, sizeof(T)), last = i[end - s];
-        NAME(pack_rows)(dst + i[0] * row, a + i[0] * g->a_row, g->a_row, g->k, row, last - i[0], by);
+        NAME(pack_rows)(dst + i[0] * row, a + i[0] * g->a_row, g->a_row, g->k, row, last - i[0],
+                        by);
     } else if (g->a_row == 1) {
         NAME(pack_cols)(dst, a, g->a_col, i, (int)(end - s), g->k, by);
     } else {
@@ -437,12 +440,14 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
 }
 
 /* The next block of A comes with every other of the n strips. It comes late, or what this block
- * streams through L2 would push it out again: in the last half of the panels, or as many as it takes. */
+ * streams through L2 would push it out again: in the last half of the panels, or as many as it
+ * takes. */
 static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *next_j)
 {
     const int64_t panels = (g->n + g->width - 1) / g->width, each = n / 2;
     NAME(ahead)   next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, each);
-    const int64_t fit = each * (g->k / 2 - MR), lines = next.rows * next.cols; /* a tile's k / 2 loops */
+    /* a tile's k / 2 loops */
+    const int64_t fit = each * (g->k / 2 - MR), lines = next.rows * next.cols;
     const int64_t take = fit > 0 ? (lines + fit - 1) / fit : panels, half = (panels + 1) / 2;
     const int64_t in = take < half ? half : take < panels ? take : panels;
     next.n = each * in;
@@ -469,9 +474,11 @@ static void NAME(block)(const tn__gemm_block *g)
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
                          g->width, g->b_scale);
             ahead = NAME(ahead_of)(b + slab * g->b_col, g->b_col, g->b_row,
-                                   next_n < slab ? next_n : slab, g->k, next_n > 0 ? panels * ((n + 1) / 2) : 0);
+                                   next_n < slab ? next_n : slab, g->k,
+                                   next_n > 0 ? panels * ((n + 1) / 2) : 0);
         } else if (g->has_packed_b) {
-            ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k, (n + 1) / 2);
+            ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k,
+                                   (n + 1) / 2);
         } else if (!g->b_packed) {
             ahead = NAME(ahead_of)((const T *)g->b + j + w, 1, g->b_row, w, g->k,
                                    j + w < g->n ? (n + 1) / 2 : 0);

@@ -24,9 +24,10 @@
     X(random_normal_f64, void, (const struct tn__draw *d))                                         \
     X(random_bernoulli, void, (const struct tn__draw *d))
 
-/* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of `width`
- * neighbouring columns, with room for n rows of width rounded up to 64 bytes (grad: twice that); log:
- * the logarithm of it; is_far: written past the caches. Outputs may be the first input's memory. */
+/* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of
+ * `width` neighbouring columns, with room for n rows of width rounded up to 64 bytes (grad: twice
+ * that); log: the logarithm of it; is_far: written past the caches. Outputs may be the first
+ * input's memory. */
 enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 #define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
 #define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
@@ -77,7 +78,8 @@ struct tn_span_args;
     X(norm_grad_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))            \
     X(deviation_rows_##t, void, (const struct tn__norm *a, int64_t begin, int64_t end))
 
-/* loss.c: rows [begin, end) of tensor/kernels/loss.h; sum[j] += x[0][j] + x[1][j] + .. in this order */
+/* loss.c: rows [begin, end) of tensor/kernels/loss.h; sum[j] += x[0][j] + x[1][j] + .. in this
+ * order */
 #define TN_KERNELS_LOSS(X) TN_KERNELS_LOSS_(X, f32) TN_KERNELS_LOSS_(X, f64)
 #define TN_KERNELS_LOSS_(X, t)                                                                     \
     X(cross_entropy_rows_##t, void, (const struct tn__cross_entropy *a, int64_t begin, int64_t end)) \

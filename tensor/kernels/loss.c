@@ -25,8 +25,8 @@ static bool TN_R(ignored)(const tn__cross_entropy *a, int64_t target)
 /* What is subtracted before exp: the maximum, rounded down; 0 of a row of -inf alone. */
 TN_INLINE T TN_R(shift_of)(T max) { return max == (T)-INFINITY ? 0 : tn__floor(max); }
 
-/* Probabilities so small are 0 in gradients: what they would be multiplied by makes subnormal numbers
- * of them, at a hundred times the cost of others. */
+/* Probabilities so small are 0 in gradients: what they would be multiplied by makes subnormal
+ * numbers of them, at a hundred times the cost of others. */
 static const T TN_R(least) = sizeof(T) == 4 ? (T)0x1p-80 : (T)0x1p-900;
 
 /* loss and nll of row r, from l = log sum e^(x - shift). */
@@ -71,8 +71,10 @@ void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t b
             for (int64_t i = 0; i < n; i++) to[i] = 0;
             continue;
         }
-        const T   e = (T)a->smoothing, dloss = ((const T *)a->dloss)[r], dnll = ((const T *)a->dnll)[r];
-        const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]), u = v_set(-(dloss * (e / (T)n)));
+        const T   e = (T)a->smoothing, dloss = ((const T *)a->dloss)[r],
+            dnll = ((const T *)a->dnll)[r];
+        const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]),
+            u = v_set(-(dloss * (e / (T)n)));
         const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
         int64_t   i = 0;
         for (; i < n; i += v_lanes) {
@@ -90,11 +92,12 @@ void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t b
 static void TN_R(row_add)(T *x, const T *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i += v_lanes)
-        v_store_part(x + i, n - i, v_add(v_load_part(x + i, n - i, 0), v_load_part(b + i, n - i, 0)));
+        v_store_part(x + i, n - i, v_add(v_load_part(x + i, n - i, 0),
+                                         v_load_part(b + i, n - i, 0)));
 }
 
-/* Forward and, with_grad, backward in one go, for dloss = 1: the logits (in dlogits) are overwritten
- * by their gradient p - (1 - e) onehot(target) - e / n. No row is ignored. */
+/* Forward and, with_grad, backward in one go, for dloss = 1: the logits (in dlogits) are
+ * overwritten by their gradient p - (1 - e) onehot(target) - e / n. No row is ignored. */
 void TN_KR(cross_entropy_step_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
 {
     const int64_t n = a->n;
@@ -113,7 +116,8 @@ void TN_KR(cross_entropy_step_rows)(const struct tn__cross_entropy *a, int64_t b
         int64_t   i = 0;
         for (; i + v_lanes <= n; i += v_lanes)
             v_store(x + i, v_fma(v_drop_below(v_load(x + i), TN_R(least)), c, u));
-        v_store_part(x + i, n - i, v_fma(v_drop_below(v_load_part(x + i, n - i, 0), TN_R(least)), c, u));
+        v_store_part(x + i, n - i, v_fma(v_drop_below(v_load_part(x + i, n - i, 0), TN_R(least)), c,
+                                         u));
         x[target] -= 1 - e;
     }
 }
@@ -128,7 +132,8 @@ void TN_KR(add_rows)(const void *x_, int64_t rows, int64_t stride, int64_t n, vo
         vec s[4];
         for (int k = 0; k < 4; k++) s[k] = v_load(sum + j + k * v_lanes);
         for (int64_t r = 0; r < rows; r++)
-            for (int k = 0; k < 4; k++) s[k] = v_add(s[k], v_load(x + r * stride + j + k * v_lanes));
+            for (int k = 0; k < 4; k++)
+                s[k] = v_add(s[k], v_load(x + r * stride + j + k * v_lanes));
         for (int k = 0; k < 4; k++) v_store(sum + j + k * v_lanes, s[k]);
     }
     for (; j < n; j += v_lanes) {

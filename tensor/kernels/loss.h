@@ -14,7 +14,8 @@ typedef struct tn__cross_entropy {
     tn_dtype    target_dtype;           /* i32 or i64 */
     const void *logits;
     void       *loss, *nll;             /* [rows] */
-    void       *shift, *log_sum;        /* log p = (logits - shift) - log_sum; shift is a whole number,
+    void       *shift, *log_sum;
+        /* log p = (logits - shift) - log_sum; shift is a whole number,
                                            so that it is constant under differentiation */
     const void *dloss, *dnll, *dlog_sum;
     void       *dlogits;

@@ -39,7 +39,8 @@ static T TN_R(row_square)(const T *x, int64_t n, T mean, tn__queue *queue)
 }
 
 /* y = (x - mean) rstd gamma + beta from element i, of which `left` are in the row. Called with left
- * constant but for the last block, and with constant flags, so that no choice is left in the loop. */
+ * constant but for the last block, and with constant flags, so that no choice is left in the
+ * loop. */
 TN_INLINE void TN_R(norm_block)(const T *x, const T *gamma, const T *beta, T *y, int64_t i,
                                 int64_t left, vec mean, vec rstd, bool has_gamma, bool has_beta)
 {
@@ -122,7 +123,8 @@ TN_INLINE void TN_R(grad_sums)(const TN_R(grad_row) *a, int64_t i, int64_t left,
     const vec dy = v_load_part(a->dy + i, left, 0);
     const vec h = v_mul(v_sub(v_load_part(a->x + i, left, fill), a->mean), a->rstd);
     const vec g = has_gamma ? v_mul(dy, v_load_part(a->gamma + i, left, 0)) : dy;
-    if (a->dgamma) v_store_part(a->dgamma + i, left, v_fma(dy, h, v_load_part(a->dgamma + i, left, 0)));
+    if (a->dgamma)
+        v_store_part(a->dgamma + i, left, v_fma(dy, h, v_load_part(a->dgamma + i, left, 0)));
     if (a->dbeta) v_store_part(a->dbeta + i, left, v_add(dy, v_load_part(a->dbeta + i, left, 0)));
     sum[0] = v_add(sum[0], g);
     sum[1] = v_fma(g, h, sum[1]);
@@ -138,8 +140,8 @@ TN_INLINE void TN_R(grad_block)(const TN_R(grad_row) *a, int64_t i, int64_t left
     v_store_part(a->dx + i, left, v_mul(a->rstd, v_fma(h, c2, v_sub(g, c1))));
 }
 
-TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms, bool has_gamma,
-                                   tn__queue *queue)
+TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms,
+                                   bool has_gamma, tn__queue *queue)
 {
     vec     sum[2] = { v_set(0), v_set(0) };
     int64_t i = 0;

@@ -15,7 +15,8 @@ typedef struct tn__norm {
     const void *dy;                /* backward: reads x, gamma, mean, rstd and dy, */
     void       *dx;                /* writes dx, */
     bool        is_far;            /* y or dx is written past the caches */
-    void       *dgamma, *dbeta;    /* and sums over its rows into these [n], each NULL if not wanted */
+    /* and sums over its rows into these [n], each NULL if not wanted */
+    void       *dgamma, *dbeta;
 } tn__norm;
 
 #endif

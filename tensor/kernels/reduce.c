@@ -111,8 +111,8 @@ void TN_KR(reduce_rows)(int kind, const void *x, int64_t stride, int64_t rows, i
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
-/* `rows` more rows into out[0..n), after what is in from[0], from[step], ..: out itself, or (step 0)
- * the neutral element again and again. Loops stay loops, for the size of the code. */
+/* `rows` more rows into out[0..n), after what is in from[0], from[step], ..: out itself, or (step
+ * 0) the neutral element again and again. Loops stay loops, for the size of the code. */
 TN_INLINE void TN_R(add_rows)(tn__reduce_kind kind, const T *x, int64_t stride, int rows, int64_t n,
                               const T *from, int64_t step, T *out)
 {

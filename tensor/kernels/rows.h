@@ -50,7 +50,8 @@ TN_UNUSED static T TN_R(row_dot)(const T *x, const T *y, int64_t n, tn__queue *q
     return v_sum(v_add(v_add(a, b), v_add(c, d)));
 }
 
-/* Sum of e^(x - shift), with some lines of the queue meanwhile; where y is not NULL, y = e^(x - shift) too (y may be x). */
+/* Sum of e^(x - shift), with some lines of the queue meanwhile; where y is not NULL, y = e^(x -
+ * shift) too (y may be x). */
 TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift, tn__queue *queue)
 {
     const vec m = v_set(shift);
@@ -72,7 +73,7 @@ TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift, tn__queue
     return v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
 }
 
-/* ---- more rows than the caches hold: see tensor/stream.h ------------------------------------------- */
+/* ---- more rows than the caches hold: see tensor/stream.h ------------------------------------- */
 
 enum { TN_R(room_size) = 8192 / sizeof(T) };
 
@@ -90,7 +91,10 @@ TN_INLINE void TN_R(far_begin)(TN_R(far_rows) *f, bool is_far, int64_t n)
 }
 
 /* Where to make y. */
-TN_INLINE T *TN_R(row_begin)(TN_R(far_rows) *f, T *y) { return tn__streams && f->is_far ? f->room[f->which] : y; }
+TN_INLINE T *TN_R(row_begin)(TN_R(far_rows) *f, T *y)
+{
+    return tn__streams && f->is_far ? f->room[f->which] : y;
+}
 
 /* It is made, of these rows: those two further on are asked for next. */
 TN_UNUSED static void TN_R(row_end)(TN_R(far_rows) *f, T *y, int64_t n, const T *x0, const T *x1)

@@ -1,6 +1,6 @@
-/* Vectors for the kernels. A `vec` is a block of 64 bytes, 16 lanes of f32 or 8 of f64, whatever the
- * registers are (one zmm, two ymm, four xmm or NEON ones): so a reduction written with it has the
- * same lanes, the same tree and the same bits on every level with fused multiply-add.
+/* Vectors for the kernels. A `vec` is a block of 64 bytes, 16 lanes of f32 or 8 of f64, whatever
+ * the registers are (one zmm, two ymm, four xmm or NEON ones): so a reduction written with it has
+ * the same lanes, the same tree and the same bits on every level with fused multiply-add.
  *
  * A kernel file is a template. It includes this header, and then itself once per dtype:
  *
@@ -16,8 +16,8 @@
  *     #endif
  *
  * In the template T is the element type, and vec and v_* belong to it. Loads and stores need no
- * alignment. The tail of a row is a block too: v_load_part fills its missing lanes with a value that
- * changes nothing (0 for a sum, -inf for a maximum). */
+ * alignment. The tail of a row is a block too: v_load_part fills its missing lanes with a value
+ * that changes nothing (0 for a sum, -inf for a maximum). */
 #ifndef TN_KERNELS_SIMD_H
 #define TN_KERNELS_SIMD_H
 

@@ -89,18 +89,19 @@ TN_INLINE reg TN_R(reg_sqrt)(reg a)
 TN_INLINE reg TN_R(reg_where_from)(reg x, T least, reg y)
 {
 #if defined __AVX512F__
-    return (reg)TN__MM(maskz_mov)(TN_CAT(TN__MM(cmp), mask)(x, TN_R(reg_set)(least), _CMP_NLT_UQ), y);
+    return (reg)TN__MM(maskz_mov)(TN_CAT(TN__MM(cmp), mask)(x, TN_R(reg_set)(least), _CMP_NLT_UQ),
+                                  y);
 #else
     return (reg)((bits)y & ~(bits)(x < TN_R(reg_set)(least)));
 #endif
 }
 
-/* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than e^88.3
- * (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as tn__exp.
- *
- * x = n ln 2 + r, |r| <= ln(2) / 2: adding `round` leaves n and the exponent's bias in the low bits,
- * ln 2 is in two parts so short that n times the first is exact, and e^r = 1 + r + r^2 q(r) with a
- * minimax q (error 5e-9 in f32, 2e-17 in f64). NaN stays NaN. */
+/* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than
+ * e^88.3 (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as
+ * tn__exp. *
+ * x = n ln 2 + r, |r| <= ln(2) / 2: adding `round` leaves n and the exponent's bias in the low
+ * bits, ln 2 is in two parts so short that n times the first is exact, and e^r = 1 + r + r^2 q(r)
+ * with a minimax q (error 5e-9 in f32, 2e-17 in f64). NaN stays NaN. */
 TN_INLINE reg TN_R(reg_exp)(reg x0)
 {
     static const T q32[] = { (T)0x1.6bbc16p-10, (T)0x1.12424p-7, (T)0x1.555754p-5, (T)0x1.555486p-3,
@@ -157,7 +158,8 @@ TN_INLINE __mmask16 TN_R(mask_of)(int64_t n) { return (__mmask16)((1u << n) - 1)
 TN_INLINE __m256i TN_R(mask_of)(int64_t n)
 {
     static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
-    const int64_t        words = (n < 0 ? 0 : n > reg_lanes ? reg_lanes : n) * (int64_t)sizeof(T) / 4;
+    const int64_t        words = (n < 0 ? 0 : n > reg_lanes ? reg_lanes
+                                  : n) * (int64_t)sizeof(T) / 4;
     return _mm256_loadu_si256((const __m256i *)(const void *)(on + 8 - words));
 }
 
@@ -311,7 +313,8 @@ TN_INLINE quad TN_R(quad_min)(quad a, quad b)
 /* Lanes half a vector apart are combined until one is left. */
 TN_INLINE T v_sum(vec a)
 {
-    quad q = (TN_R(quad_of)(a, 0) + TN_R(quad_of)(a, 2)) + (TN_R(quad_of)(a, 1) + TN_R(quad_of)(a, 3));
+    quad q = (TN_R(quad_of)(a, 0) + TN_R(quad_of)(a, 2)) + (TN_R(quad_of)(a, 1) + TN_R(quad_of)(a,
+                                                                                                3));
     enum { half = v_lanes / 8 }; /* of the lanes of a quad */
     return half == 1 ? q[0] + q[1] : (q[0] + q[half]) + (q[1] + q[2 * half - 1]);
 }
@@ -325,7 +328,8 @@ TN_INLINE T v_hmax(vec a)
                             TN_R(quad_max)(TN_R(quad_of)(a, 1), TN_R(quad_of)(a, 3)));
     enum { half = v_lanes / 8 };
     return half == 1 ? TN_R(larger)(q[0], q[1])
-                     : TN_R(larger)(TN_R(larger)(q[0], q[half]), TN_R(larger)(q[1], q[2 * half - 1]));
+                     : TN_R(larger)(TN_R(larger)(q[0], q[half]),
+                                    TN_R(larger)(q[1], q[2 * half - 1]));
 }
 
 TN_INLINE T v_hmin(vec a)

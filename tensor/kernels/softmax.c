@@ -38,7 +38,8 @@ static void TN_R(softmax_row)(const T *x, const T *unused, T *y, int64_t n, tn__
 static void TN_R(log_softmax_row)(const T *x, const T *unused, T *y, int64_t n, tn__queue *queue)
 {
     (void)unused;
-    T       shift = TN_R(shift_of)(TN_R(row_max)(x, n)), sum = TN_R(row_exp)(x, NULL, n, shift, queue);
+    T       shift = TN_R(shift_of)(TN_R(row_max)(x, n)),
+        sum = TN_R(row_exp)(x, NULL, n, shift, queue);
     vec     m = v_set(shift), l = v_set(sum == 0 ? 0 : tn__log(sum));
     int64_t i = 0;
     for (; i + v_lanes <= n; i += v_lanes) v_store(y + i, v_sub(v_sub(v_load(x + i), m), l));
@@ -90,14 +91,15 @@ void TN_KR(softmax_rows)(const void *x, void *y, int64_t rows, int64_t n, bool l
 void TN_KR(softmax_grad_rows)(const void *dy, const void *y, void *dx, int64_t rows, int64_t n,
                               bool log, bool is_far)
 {
-    TN_R(each_row)(log ? TN_R(log_softmax_grad_row) : TN_R(softmax_grad_row), dy, y, dx, rows, n, is_far);
+    TN_R(each_row)(log ? TN_R(log_softmax_grad_row) : TN_R(softmax_grad_row), dy, y, dx, rows, n,
+                   is_far);
 }
 
 /* ---- columns: elements of one softmax lie `stride` apart ----------------------------------- */
 
 /* width <= TN_SOFTMAX_COLUMNS columns at once. Memory is read along its rows, once, into room
- * [n, width], where the passes are: rows that lie a power of two apart would throw each other out of
- * the cache. Each column's sum is one chain down the column. */
+ * [n, width], where the passes are: rows that lie a power of two apart would throw each other out
+ * of the cache. Each column's sum is one chain down the column. */
 
 enum { TN_R(rows_ahead) = 6 };
 
@@ -172,7 +174,8 @@ void TN_KR(softmax_grad_columns)(const void *dy_, const void *y_, void *dx_, int
     _Alignas(TN_LINE) T line[TN_SOFTMAX_COLUMNS];
     for (int64_t c = 0; c < row; c += v_lanes) v_store(s + c, v_set(0));
     for (int64_t i = 0; i < n; i++) {
-        TN_R(next_row)(dy + i * stride, stride, width), TN_R(next_row)(y + i * stride, stride, width);
+        TN_R(next_row)(dy + i * stride, stride, width),
+            TN_R(next_row)(y + i * stride, stride, width);
         for (int64_t c = 0; c < row; c += v_lanes) {
             vec vg = v_load_part(dy + i * stride + c, width - c, 0);
             vec vp = v_load_part(y + i * stride + c, width - c, 0);
