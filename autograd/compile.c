@@ -2,8 +2,7 @@
  *   collect   which calls the outputs need
  *   share     common subexpressions: equal ops of equal inputs and attributes are one call
  *   lower     calls become items over values; views become layouts, copies are put in where a
- * kernel
- *             needs its input contiguous
+ *             kernel needs its input contiguous
  *   recompute gradients read copies of what chosen scopes computed (recompute.c)
  *   nest      parts of concatenations are written where they belong (nest.c)
  *   fuse      items become steps (fuse.c)

@@ -1,6 +1,7 @@
 /* Is a step's time affine in the number of tokens (at a fixed length) and in the number of layers?
  * Five points of each, measured in turns, medians; the line that fits them best, its R^2 and what
- * is left. *
+ * is left.
+ *
  *     bench_affine --size small --threads 2 --rounds 7 */
 #include "models.h"
 #include "peak.h"

@@ -2,7 +2,8 @@
  * copies, embeddings, losses, the optimizer. Each on data that fits the caches and on data that
  * does not: milliseconds, GB/s of the bytes that must move (every input read once, every output
  * written once), and how much longer that is than the machine's own bandwidth allows, measured in
- * turns. *
+ * turns.
+ *
  *     bench_ops --threads 2 [--only softmax] [--mib 1024] [--json]
  *
  * bench/peers/torch_ops.py runs the same operations in PyTorch. */

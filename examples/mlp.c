@@ -1,6 +1,7 @@
 /* A network that reads digits: the whole of a small training program. The digits are drawn here, so
  * it runs anywhere: a seven-segment figure, shifted, scaled in brightness and covered with noise,
- * 28 x 28. *
+ * 28 x 28.
+ *
  *     build/examples/mlp [steps]
  */
 #include "libtensor.h"

@@ -2,8 +2,8 @@
  * grammar makes up, in about two minutes; then it translates sentences that it was never shown.
  *
  *     transformer_train
- *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60 --save
- * run */
+ *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60
+ *         --save run */
 #include "cli.h"
 #include "grammar.h"
 #include "training.h"

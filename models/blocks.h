@@ -3,7 +3,7 @@
  * (post-norm, as in Vaswani et al. 2017).
  *
  *     tn_encoder_layer l = tn_encoder_layer_new(p, "0", &(tn_block_options){ .d_model = 512,
- * .n_heads = 8 });
+ *                                                                            .n_heads = 8 });
  *     x = tn_encoder_layer_apply(&l, x, &mask);
  */
 #ifndef TN_MODELS_BLOCKS_H

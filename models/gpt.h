@@ -1,8 +1,8 @@
 /* A decoder-only language model, as GPT-2 is one (Radford et al. 2019): pre-norm blocks with causal
  * attention, learned positions, GELU, and the embedding as the output's matrix.
  *
- *     tn_gpt *m = tn_gpt_new(p, &(tn_gpt_config){ .vocab = 8000, .d_model = 384, .n_heads = 6,
- * .n_layers = 6 });
+ *     tn_gpt *m = tn_gpt_new(p, &(tn_gpt_config){ .vocab = 8000, .d_model = 384,
+ *                                                 .n_heads = 6, .n_layers = 6 });
  *     tn_gpt_loss(m, &tokens, next, NULL, &loss);
  */
 #ifndef TN_MODELS_GPT_H

@@ -1,5 +1,6 @@
 /* Multi-head attention as a layer: projections around tn_attention, and the cache that decoding
- * keeps. *
+ * keeps.
+ *
  *     tn_attention_layer self = tn_attention_new(p, "self", d_model, n_heads, NULL);
  *     y = tn_attention_apply(&self, x, x, &(tn_attention_mask){ .causal = true });
  */
@@ -66,9 +67,8 @@ TN_API tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name,
 /* Causal self-attention of t new positions x [b, t, d] to all before them and themselves. Their
  * keys and values are written into the cache in place (tn_write_rows).
  *   position: i32 scalar, of the first of them: how many the cache holds; the caller advances it
- *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL: its
- * own.
- *             Then the cache is re-ordered, and assigns must be among the program's outputs.
+ *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL:
+ *             its own. Then the cache is re-ordered, and assigns must be among the program's outputs.
  *   assigns:  two nodes with parents; may be NULL without */
 TN_API tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
                                     const tn_attention_cache *cache, tn_node *position,

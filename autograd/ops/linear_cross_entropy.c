@@ -1,5 +1,6 @@
 /* Cross-entropy of logits = x w^T + b, whose logits are made some rows at a time and never all
- * there. *
+ * there.
+ *
  * In a training graph the same pass makes the gradients, while each chunk's logits are in the
  * cache: the cotangent of the summed loss is one number that multiplies everything, so dx, dw and
  * db are outputs of the op, for a cotangent of 1. Chunks go one after another, each a product over

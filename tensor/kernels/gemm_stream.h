@@ -1,6 +1,7 @@
 /* The product of few rows with a matrix that is read once, as it lies: B streams past in whole
  * rows, so that the machine's own look-ahead works, while the rows of C stay in L1. Included by
- * gemm_tile.h. *
+ * gemm_tile.h.
+ *
  * A unit takes DEPTH rows of B, a vector or two wide, into registers and adds them to each row of C
  * in turn: a load and a store of C for DEPTH multiply-adds, each element still one chain in rising
  * order of k. Rows of C lie close together in a buffer, a line more than they are wide apart: at

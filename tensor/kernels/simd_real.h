@@ -98,7 +98,8 @@ TN_INLINE reg TN_R(reg_where_from)(reg x, T least, reg y)
 
 /* e^x to about an ulp; 0 below the normal numbers, and of 2^127.. (2^1023..) no more is made than
  * e^88.3 (e^709.4): it is meant for x <= 0, as softmax has it, where it is twice as fast as
- * tn__exp. *
+ * tn__exp.
+ *
  * x = n ln 2 + r, |r| <= ln(2) / 2: adding `round` leaves n and the exponent's bias in the low
  * bits, ln 2 is in two parts so short that n times the first is exact, and e^r = 1 + r + r^2 q(r)
  * with a minimax q (error 5e-9 in f32, 2e-17 in f64). NaN stays NaN. */
