@@ -12,6 +12,7 @@
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "nn/checkpoint.h"
+#include "nn/import.h"
 #include "nn/optimizer.h"
 #include "nn/params.h"
 #include "nn/program_cache.h"

@@ -9,6 +9,7 @@
 #define TN_MODELS_TRANSFORMER_H
 
 #include "models/blocks.h"
+#include "nn/import.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -72,6 +73,11 @@ typedef struct tn_transformer {
 /* Makes the parameters in a set, which outlives the model. NULL: TN_ERR_ARG, TN_ERR_MEMORY. */
 TN_API tn_transformer *tn_transformer_new(tn_params *p, const tn_transformer_config *config);
 TN_API void            tn_transformer_free(tn_transformer *m); /* NULL is fine */
+
+/* The map for tn_import from a PyTorch module of the parts `embedding` (or `source` and `target`),
+ * `transformer` (nn.Transformer with norm_first; of norms behind the sums, PyTorch has one more at
+ * the end), and `output` (a Linear without bias) where it is not the embedding. *n: how many. */
+TN_API const tn_import_rule *tn_transformer_rules(int *n);
 
 /* Token ids in a graph, as batches have them (data/batches.h). */
 typedef struct tn_sequence {

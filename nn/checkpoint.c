@@ -3,6 +3,7 @@
 #include "nn/checkpoint.h"
 
 #include "autograd/internal.h"
+#include "nn/internal.h"
 
 #include <string.h>
 
@@ -44,11 +45,6 @@ tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_opti
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-static bool is_real(tn_dtype d)
-{
-    return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16;
-}
-
 static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at,
                              const char *name, const tn_node *v)
 {
@@ -59,30 +55,10 @@ static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors
         return tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s here", path, name,
                        tn_shape_text(&in.shape, a, sizeof a),
                        tn_shape_text(&want.shape, b, sizeof b));
-    if (in.dtype != want.dtype && !(is_real(in.dtype) && is_real(want.dtype)))
+    if (in.dtype != want.dtype && !(tn__is_real(in.dtype) && tn__is_real(want.dtype)))
         return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name,
                        tn_dtype_name(in.dtype), tn_dtype_name(want.dtype));
     return TN_OK;
-}
-
-/* Reads tensor `at` as the variable's dtype into memory of its own. */
-static void *read_as(tn_ctx *ctx, tn_safetensors *f, int at, const tn_node *v)
-{
-    tn_type in = tn_safetensors_type(f, at);
-    int64_t n = tn_shape_size(&in.shape);
-    size_t  bytes = (size_t)n * tn_dtype_size(in.dtype);
-    void   *raw = tn_alloc(ctx, bytes + 1);
-    if (!raw) return NULL;
-    if (tn_safetensors_read(f, at, raw, bytes) != TN_OK) {
-        tn_free(ctx, raw);
-        return NULL;
-    }
-    tn_dtype d = tn_node_dtype(v);
-    if (in.dtype == d) return raw;
-    void *out = tn_alloc(ctx, tn_variable_bytes(v) + 1);
-    for (int64_t i = 0; out && i < n; i++) tn__store(d, out, i, tn__load(in.dtype, raw, i));
-    tn_free(ctx, raw);
-    return out;
 }
 
 tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
@@ -98,8 +74,8 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
         s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)),
                         name_at(p, opt, i), variable_at(p, opt, i));
     for (int i = 0; s == TN_OK && i < n; i++) {
-        values[i] = read_as(ctx, f, tn_safetensors_find(f, name_at(p, opt, i)),
-                            variable_at(p, opt, i));
+        values[i] = tn__safetensors_read_as(f, tn_safetensors_find(f, name_at(p, opt, i)),
+                                            tn_node_dtype(variable_at(p, opt, i)));
         if (!values[i]) s = tn_ctx_status(ctx);
     }
     for (int i = 0; s == TN_OK && i < n; i++) {
@@ -140,7 +116,8 @@ tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const
 }
 
 /* Adds tensor `name` of one file to sum[0..n). type: what it is in the last one. */
-static tn_status add_tensor(tn_ctx *ctx, const char *path, const char *name, const tn_type *type, double *sum)
+static tn_status add_tensor(tn_ctx *ctx, const char *path, const char *name, const tn_type *type,
+                            double *sum)
 {
     tn_safetensors *f = tn_safetensors_open(ctx, path);
     if (!f) return tn_ctx_status(ctx);
@@ -181,7 +158,7 @@ tn_status tn_checkpoint_average(tn_ctx *ctx, const char *const *paths, int n, co
         void   *data = tn_alloc(ctx, (size_t)size * tn_dtype_size(e->type.dtype) + 1);
         e->data = data;
         if (!sum || !data) s = tn_ctx_status(ctx);
-        bool is_mean = is_real(e->type.dtype); /* counters and flags are the last file's */
+        bool is_mean = tn__is_real(e->type.dtype); /* counters and flags are the last file's */
         for (int i = 0; is_mean && s == TN_OK && i < n; i++)
             s = add_tensor(ctx, paths[i], e->name, &e->type, sum);
         for (int64_t i = 0; is_mean && s == TN_OK && i < size; i++)

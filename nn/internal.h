@@ -1,9 +1,10 @@
-/* What the layers of nn/ and models/ share: opening a layer's names, and refusing one that is
- * NULL. */
+/* What nn/ and models/ share: opening a layer's names, refusing one that is NULL, and reading
+ * tensors of a file as what a variable is. */
 #ifndef TN_NN_INTERNAL_H
 #define TN_NN_INTERNAL_H
 
 #include "nn/params.h"
+#include "nn/safetensors.h"
 
 /* The layer's name, kept by the set; what is made until tn_params_pop stands behind it. NULL: there
  * is no layer, and nothing to pop. */
@@ -11,5 +12,11 @@ const char *tn__open_layer(tn_params *p, const char *name);
 
 /* NULL, and why in the context of x: a layer itself (its struct, not its parameters) is NULL. */
 tn_node *tn__no_layer(const tn_node *x, const char *call);
+
+/* f64, f32, f16 or bf16: what is converted to what a variable is. */
+bool tn__is_real(tn_dtype d);
+
+/* Tensor i as this dtype, in memory of its own, to be freed. NULL: TN_ERR_IO, TN_ERR_MEMORY. */
+void *tn__safetensors_read_as(tn_safetensors *f, int i, tn_dtype dtype);
 
 #endif

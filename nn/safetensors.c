@@ -3,6 +3,7 @@
 #include "nn/safetensors.h"
 
 #include "autograd/internal.h"
+#include "nn/internal.h"
 #include "tensor/file.h"
 
 #include <errno.h>
@@ -76,8 +77,10 @@ static int hex4(const char *p)
     int x = 0;
     for (int i = 0; i < 4; i++) {
         char c = p[i];
-        int  d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' &&
-            c <= 'F' ? c - 'A' + 10 : -1;
+        int  d = -1;
+        if (c >= '0' && c <= '9') d = c - '0';
+        if (c >= 'a' && c <= 'f') d = c - 'a' + 10;
+        if (c >= 'A' && c <= 'F') d = c - 'A' + 10;
         if (d < 0) return -1;
         x = 16 * x + d;
     }
@@ -548,4 +551,27 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
     }
     tn_free(ctx, w.out);
     return s;
+}
+
+bool tn__is_real(tn_dtype d)
+{
+    return d == TN_F32 || d == TN_F64 || d == TN_F16 || d == TN_BF16;
+}
+
+void *tn__safetensors_read_as(tn_safetensors *f, int i, tn_dtype dtype)
+{
+    const tn_type in = tn_safetensors_type(f, i);
+    const int64_t n = tn_shape_size(&in.shape);
+    const size_t  bytes = (size_t)n * tn_dtype_size(in.dtype);
+    void         *raw = tn_alloc(f->ctx, bytes + 1);
+    if (!raw) return NULL;
+    if (tn_safetensors_read(f, i, raw, bytes) != TN_OK) {
+        tn_free(f->ctx, raw);
+        return NULL;
+    }
+    if (in.dtype == dtype) return raw;
+    void *out = tn_alloc(f->ctx, (size_t)n * tn_dtype_size(dtype) + 1);
+    for (int64_t k = 0; out && k < n; k++) tn__store(dtype, out, k, tn__load(in.dtype, raw, k));
+    tn_free(f->ctx, raw);
+    return out;
 }

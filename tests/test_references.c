@@ -1,6 +1,6 @@
 /* Against references that none of us wrote: PyTorch's losses over a hundred steps of the same small
- * encoder-decoder, from the same weights on the same batches. tests/references holds the scripts that
- * made the numbers. */
+ * encoder-decoder, from the same weights on the same batches. tests/references holds the scripts
+ * that made the numbers. */
 #include "check.h"
 #include "libtensor.h"
 #include "references/train.h"
@@ -57,7 +57,8 @@ static void make_ids(int step, int kind, int t, int32_t *ids, int32_t *lengths)
 
 static void feed_batch(tn_program *p, int step)
 {
-    int32_t src[B * TS], tgt[B * TT], in[B * TT] = { 0 }, next[B * TT] = { 0 }, src_lengths[B], tgt_lengths[B];
+    int32_t src[B * TS], tgt[B * TT], in[B * TT] = { 0 }, next[B * TT] = { 0 }, src_lengths[B],
+        tgt_lengths[B];
     make_ids(step, 0, TS, src, src_lengths);
     make_ids(step, 1, TT, tgt, tgt_lengths);
     for (int b = 0; b < B; b++) {
@@ -67,8 +68,10 @@ static void feed_batch(tn_program *p, int step)
         for (int j = 0; j < n - 1; j++) next[b * TT + j] = tgt[b * TT + j];
         next[b * TT + n - 1] = TN_EOS_ID;
     }
-    tn_feed_name(p, "src", src, sizeof src), tn_feed_name(p, "src_lengths", src_lengths, sizeof src_lengths);
-    tn_feed_name(p, "tgt", in, sizeof in), tn_feed_name(p, "tgt_lengths", tgt_lengths, sizeof tgt_lengths);
+    tn_feed_name(p, "src", src, sizeof src),
+        tn_feed_name(p, "src_lengths", src_lengths, sizeof src_lengths);
+    tn_feed_name(p, "tgt", in, sizeof in), tn_feed_name(p, "tgt_lengths", tgt_lengths,
+                                                        sizeof tgt_lengths);
     tn_feed_name(p, "next", next, sizeof next);
 }
 
@@ -77,9 +80,10 @@ static void follow_losses(tn_dtype dtype, const double *want, double tolerance)
     tn_ctx         *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
     tn_params      *p = tn_params_new(ctx, dtype);
     tn_transformer *m = tn_transformer_new(
-        p, &(tn_transformer_config){ .src_vocab = V, .d_model = D, .n_heads = H, .d_ff = FF, .n_encoder = L,
-                                     .n_decoder = L, .dropout = TN_NONE });
-    tn_optimizer *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 1e-3, .beta2 = 0.98, .eps = 1e-9 });
+        p, &(tn_transformer_config){ .src_vocab = V, .d_model = D, .n_heads = H, .d_ff = FF,
+                                     .n_encoder = L, .n_decoder = L, .dropout = TN_NONE });
+    tn_optimizer *opt = tn_adam_new(p, &(tn_adam_options){ .lr = 1e-3, .beta2 = 0.98,
+                                                           .eps = 1e-9 });
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     tn_sequence   source = { .ids = tn_input(g, "src", TN_I32, TN_SHAPE(B, TS)),
                              .lengths = tn_input(g, "src_lengths", TN_I32, TN_SHAPE(B)) };
@@ -100,12 +104,14 @@ static void follow_losses(tn_dtype dtype, const double *want, double tolerance)
             double got = tn_item(step, loss), error = fabs(got - want[i]) / fabs(want[i]);
             if (!(error <= worst)) worst = error;
             if (!(error <= tolerance)) {
-                check_fail(__FILE__, __LINE__, "step %d: expected %.12g, got %.12g, relative tolerance %g", i, want[i],
+                check_fail(__FILE__, __LINE__,
+                           "step %d: expected %.12g, got %.12g, relative tolerance %g", i, want[i],
                            got, tolerance);
                 break;
             }
         }
-        printf("%s: worst relative difference from PyTorch's losses over %d steps: %.2g\n", tn_dtype_name(dtype), STEPS,
+        printf("%s: worst relative difference from PyTorch's losses over %d steps: %.2g\n",
+               tn_dtype_name(dtype), STEPS,
                worst);
     }
     tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt);
@@ -123,7 +129,7 @@ TEST(references, a_hundred_steps_follow_pytorch_in_f32)
     follow_losses(TN_F32, train_losses_f32, 1e-3);
 }
 
-/* ---- op by op ----------------------------------------------------------------------------------- */
+/* ---- op by op -------------------------------------------------------------------------------- */
 
 static tn_node *make_input(tn_graph *g, const reference_input *in, int k)
 {
@@ -143,13 +149,15 @@ static tn_node *make_input(tn_graph *g, const reference_input *in, int k)
 
 static double worst_op;
 
-static void compare(const reference_case *c, const char *what, const double *got, const double *want, int64_t n)
+static void compare(const reference_case *c, const char *what, const double *got,
+                    const double *want, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double error = fabs(got[i] - want[i]) / fmax(1, fabs(want[i]));
         if (error > worst_op && c->tolerance < 1e-9) worst_op = error;
         if (error <= c->tolerance) continue;
-        check_fail(__FILE__, __LINE__, "%s: %s, element %d: expected %.17g, got %.17g, tolerance %g", c->name, what,
+        check_fail(__FILE__, __LINE__,
+                   "%s: %s, element %d: expected %.17g, got %.17g, tolerance %g", c->name, what,
                    (int)i, want[i], got[i], c->tolerance);
         return;
     }
