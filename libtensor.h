@@ -26,6 +26,7 @@
 #include "data/metrics.h"
 #include "models/blocks.h"
 #include "models/decode.h"
+#include "models/generate.h"
 #include "models/gpt.h"
 #include "models/transformer.h"
 
