@@ -71,6 +71,10 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
         slot->is_row = slot->kind == TN__SLOT_GATHER && slot->stride[c->rank - 1] == 1;
         for (int d = 0; d < c->rank - 1; d++) slot->is_row &= slot->stride[d] == 0;
     }
+    for (int i = 0; i < c->n_instr; i++) { /* operands that the op does not have */
+        tn__instr *in = &c->instr[i];
+        for (int k = in->n_in; k < TN_SPAN_MAX_IN; k++) in->in[k] = in->in[in->op->span_in];
+    }
     c->is_far = tn__ctx_streams(ctx, c->n * size), c->stream = tn__ctx_kernels(ctx)->stream;
     assign_registers(c);
     int64_t block = L1_BUDGET / ((c->n_registers + 2) * size);
@@ -164,73 +168,86 @@ static void fill_scalars(const tn__chain_run *r, char *scratch)
     }
 }
 
-static bool is_streamed(const tn__chain_run *r, const tn__slot *slot)
+/* A walk over blocks: where the operands of each are. Of most slots that is found once. */
+typedef struct walk {
+    const tn__chain_run *run;
+    int                  n_moving, n_ahead, n_streamed;
+    int16_t              moving[TN__CHAIN_SLOTS];  /* slots whose place depends on the block, */
+    int16_t              ahead[TN__CHAIN_IN];      /* inputs to be asked for before their block, */
+    int16_t              streamed[TN__CHAIN_OUT];  /* and registers to be written past the caches */
+    const char          *base[TN__CHAIN_SLOTS];    /* of moving slots: element 0 */
+    const char          *at[TN__CHAIN_SLOTS];      /* of all: this block */
+    char                *registers;
+} walk;
+
+static char *room_of(const walk *w, const tn__slot *slot)
 {
-    return slot->kind == TN__SLOT_OUT && r->streamed >> slot->at & 1;
+    return w->registers + (size_t)slot->reg * w->run->chain->register_bytes;
 }
 
-/* Where the block of elements [first, first + n) is, of each slot; the first is in this column. */
-static void find_operands(const tn__chain_run *r, int64_t first, int64_t column, int64_t n,
-                          char *registers, const char **at)
+static void walk_begin(walk *w, const tn__chain_run *r, char *scratch)
 {
     const tn__chain *c = r->chain;
+    w->run = r, w->registers = scratch + FLAG_BYTES;
+    w->n_moving = w->n_ahead = w->n_streamed = 0;
     for (int s = 0; s < c->n_slots; s++) {
         const tn__slot *slot = &c->slot[s];
-        char *room = slot->reg >= 0 ? registers + (size_t)slot->reg * c->register_bytes : NULL;
-        switch (slot->kind) {
-        case TN__SLOT_DIRECT:
-            at[s] = (const char *)r->in[slot->at].data + first * slot->size;
-            break;
-        case TN__SLOT_OUT:
-            at[s] = is_streamed(r, slot) ? room
-                : (char *)r->out[slot->at].data + first * slot->size;
-            break;
-        case TN__SLOT_GATHER:
-            if (slot->is_row && column + n <= c->dim[c->rank - 1])
-                at[s] = (const char *)r->in[slot->at].data + column * slot->size;
-            else
-                at[s] = gather(c, slot, r->in[slot->at].data, first, n, room);
-            break;
-        default: at[s] = room; break;
+        const bool      is_in = slot->kind == TN__SLOT_DIRECT || slot->kind == TN__SLOT_GATHER;
+        const bool      is_out = slot->kind == TN__SLOT_OUT;
+        const bool      is_streamed = is_out && r->streamed >> slot->at & 1;
+        if (slot->kind == TN__SLOT_DIRECT) w->ahead[w->n_ahead++] = (int16_t)s;
+        if (is_streamed) w->streamed[w->n_streamed++] = (int16_t)s;
+        if (is_in || (is_out && !is_streamed)) {
+            w->base[s] = is_in ? r->in[slot->at].data : r->out[slot->at].data;
+            w->moving[w->n_moving++] = (int16_t)s;
+        } else {
+            w->at[s] = room_of(w, slot);
         }
     }
 }
 
-/* Writes this block's outputs past the caches, and asks for the inputs' next blocks meanwhile. */
-static void stream_outputs(const tn__chain_run *r, int64_t first, int64_t n, const char *const *at)
+/* To the block of elements [first, first + n), the first of them in this column. */
+static void walk_to(walk *w, int64_t first, int64_t column, int64_t n)
 {
-    const tn__chain *c = r->chain;
-    const char      *ahead[TN__CHAIN_IN];
-    int              n_ahead = 0;
-    for (int s = 0; s < c->n_slots; s++)
-        if (c->slot[s].kind == TN__SLOT_DIRECT)
-            ahead[n_ahead++] = at[s] + n * c->slot[s].size + LEAD;
-    for (int s = 0; s < c->n_slots; s++) {
+    const tn__chain *c = w->run->chain;
+    for (int m = 0; m < w->n_moving; m++) {
+        const int       s = w->moving[m];
         const tn__slot *slot = &c->slot[s];
-        if (!is_streamed(r, slot)) continue;
-        c->stream((char *)r->out[slot->at].data + first * slot->size, at[s],
-                  (size_t)(n * slot->size),
-                  ahead, n_ahead);
-        n_ahead = 0;
+        if (slot->kind != TN__SLOT_GATHER)
+            w->at[s] = w->base[s] + first * slot->size;
+        else if (slot->is_row && column + n <= c->dim[c->rank - 1])
+            w->at[s] = w->base[s] + column * slot->size;
+        else
+            w->at[s] = gather(c, slot, w->base[s], first, n, room_of(w, slot));
+    }
+}
+
+/* Writes this block's outputs past the caches, and asks for the inputs' next blocks meanwhile. */
+static void stream_outputs(const walk *w, int64_t first, int64_t n)
+{
+    const tn__chain *c = w->run->chain;
+    const char      *ahead[TN__CHAIN_IN];
+    int              n_ahead = w->n_ahead;
+    for (int a = 0; a < n_ahead; a++)
+        ahead[a] = w->at[w->ahead[a]] + n * c->slot[w->ahead[a]].size + LEAD;
+    for (int o = 0; o < w->n_streamed; o++, n_ahead = 0) {
+        const tn__slot *slot = &c->slot[w->streamed[o]];
+        c->stream((char *)w->run->out[slot->at].data + first * slot->size, w->at[w->streamed[o]],
+                  (size_t)(n * slot->size), ahead, n_ahead);
     }
     for (int a = 0; a < n_ahead; a++) tn__prefetch(ahead[a], TN_STREAM_BLOCK); /* all in place */
 }
 
-static void run_block(const tn__chain_run *r, int64_t first, int64_t column, int64_t n, char *scratch)
+static void run_block(const walk *w, tn_span_args *a)
 {
-    const tn__chain *c = r->chain;
-    const char      *at[TN__CHAIN_SLOTS];
-    find_operands(r, first, column, n, scratch + FLAG_BYTES, at);
-    tn_span_args a = { .n = n, .first = first, .seed = r->seed, .run = r->run };
+    const tn__chain *c = w->run->chain;
     for (int i = 0; i < c->n_instr; i++) {
         const tn__instr *in = &c->instr[i];
-        for (int k = 0; k < in->n_in; k++) a.in[k] = at[in->in[k]];
-        for (int k = in->n_in; k < TN_SPAN_MAX_IN; k++) a.in[k] = at[in->in[in->op->span_in]];
-        for (int k = 0; k < in->n_out; k++) a.out[k] = (void *)(uintptr_t)at[in->out[k]];
-        a.attrs = in->attrs;
-        in->fn(&a);
+        for (int k = 0; k < TN_SPAN_MAX_IN; k++) a->in[k] = w->at[in->in[k]];
+        for (int k = 0; k < in->n_out; k++) a->out[k] = (void *)(uintptr_t)w->at[in->out[k]];
+        a->attrs = in->attrs;
+        in->fn(a);
     }
-    if (r->is_far) stream_outputs(r, first, n, at);
 }
 
 void tn__chain_prepare(const tn__chain_run *r, int threads)
@@ -246,11 +263,17 @@ void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker
         fill_scalars(r, scratch);
         scratch[0] = 1;
     }
+    walk w;
+    walk_begin(&w, r, scratch);
+    tn_span_args  a = { .seed = r->seed, .run = r->run };
     const int64_t inner = c->rank ? c->dim[c->rank - 1] : 1;
     for (int64_t column = first % inner; n > 0;) {
         int64_t step = n < c->block ? n : c->block;
         if (c->row && step > c->row - column) step = c->row - column;
-        run_block(r, first, column, step, scratch);
+        walk_to(&w, first, column, step);
+        a.n = step, a.first = first;
+        run_block(&w, &a);
+        if (r->is_far) stream_outputs(&w, first, step);
         first += step, n -= step, column += step;
         if (column >= inner) column = first % inner;
     }

@@ -28,12 +28,17 @@ static void span_end(const tn_span_args *args, int n_in, size_t size, tn_span_fn
 
 void tn__span_blocks(const tn_span_args *args, int n_in, size_t size, tn_span_fn blocks)
 {
+    const int64_t end = args->n % SPAN_BLOCK;
+    if (end == 0) {
+        blocks(args);
+        return;
+    }
     if (args->n >= SPAN_BLOCK) {
         tn_span_args whole = *args;
-        whole.n -= args->n % SPAN_BLOCK;
+        whole.n -= end;
         blocks(&whole);
     }
-    if (args->n % SPAN_BLOCK) span_end(args, n_in, size, blocks);
+    span_end(args, n_in, size, blocks);
 }
 
 /* ---- references ------------------------------------------------------------------------------ */
