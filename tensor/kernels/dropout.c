@@ -9,11 +9,15 @@
 #ifndef TN_REAL
 
 #define TN_REAL f32
+#define TN__P   ps /* for TN__MM of simd.h */
 #include "tensor/kernels/dropout.c"
 #undef TN_REAL
+#undef TN__P
 #define TN_REAL f64
+#define TN__P   pd
 #include "tensor/kernels/dropout.c"
 #undef TN_REAL
+#undef TN__P
 
 #else
 
@@ -25,17 +29,12 @@ static void TN_R(drop_group)(const uint32_t *w, const T *x, T *y, uint32_t thres
     const __m512i least = _mm512_set1_epi16((short)threshold);
     const vec     c = v_set(scale);
     for (int i = 0; i < TN_GROUP_HALVES; i += 32) {
-        const uint32_t keep = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + i / 2), least);
+        __mmask32 keep = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + i / 2), least);
         for (int k = 0; k < 32; k += v_lanes) {
-            vec v = v_mul(v_load(x + i + k), c);
-            if (sizeof(T) == 4) {
-                __m512i bits = _mm512_maskz_mov_epi32((__mmask16)(keep >> k), (__m512i)v.r[0]);
-                memcpy(&v, &bits, sizeof v);
-            } else {
-                __m512i bits = _mm512_maskz_mov_epi64((__mmask8)(keep >> k), (__m512i)v.r[0]);
-                memcpy(&v, &bits, sizeof v);
-            }
+            vec v = v_load(x + i + k);
+            v.r[0] = TN__MM(maskz_mul)(keep, v.r[0], c.r[0]);
             v_store(y + i + k, v);
+            keep = _kshiftri_mask32(keep, v_lanes);
         }
     }
 }

@@ -12,6 +12,12 @@
 #define W0 0x9e3779b9u
 #define W1 0xbb67ae85u
 
+#if defined __GNUC__
+#  define IN_MEMORY(x) __asm__("" : "+m"(x))
+#else
+#  define IN_MEMORY(x)
+#endif
+
 /* ---- words ------------------------------------------------------------------------------- */
 
 #if defined __x86_64__
@@ -58,19 +64,18 @@ typedef __m128i V;
 #  endif
 
 /* w[16 i + j] = word i of block + j, j in [0, 2 LANES): vector a has the even j, b the odd ones. */
-TN_INLINE void blocks(uint64_t block, uint64_t run, uint32_t k0, uint32_t k1, uint32_t *w)
+TN_INLINE void blocks(uint64_t block, uint64_t run, const uint64_t *keys, uint32_t *w)
 {
     const V m0 = SET1(M0), m1 = SET1(M1);
     V       a0 = ADD(SET1(block & 0xffffffff), IOTA2()), b0 = ADD(a0, SET1(1));
     V       a1 = SET1(block >> 32), b1 = a1, a2 = SET1(run & 0xffffffff), b2 = a2;
     V       a3 = SET1(run >> 32), b3 = a3;
     for (int round = 0; round < 10; round++) {
-        V x0 = SET1(k0), x1 = SET1(k1);
+        V x0 = SET1(keys[2 * round]), x1 = SET1(keys[2 * round + 1]);
         V p0 = MUL(a0, m0), p1 = MUL(a2, m1), q0 = MUL(b0, m0), q1 = MUL(b2, m1);
         a0 = XOR3(HIGH(p1), a1, x0), b0 = XOR3(HIGH(q1), b1, x0);
         a2 = XOR3(HIGH(p0), a3, x1), b2 = XOR3(HIGH(q0), b3, x1);
         a1 = p1, b1 = q1, a3 = p0, b3 = q0;
-        k0 += W0, k1 += W1;
     }
     STORE(w, BLEND(a0, LOW_UP(b0)));
     STORE(w + 16, BLEND(a1, LOW_UP(b1)));
@@ -83,7 +88,7 @@ TN_INLINE void blocks(uint64_t block, uint64_t run, uint32_t k0, uint32_t k1, ui
 #  define LANES 8
 
 /* The same in plain C, for compilers to vectorise: NEON's umull fits it. */
-TN_INLINE void blocks(uint64_t block, uint64_t run, uint32_t k0, uint32_t k1, uint32_t *w)
+TN_INLINE void blocks(uint64_t block, uint64_t run, const uint64_t *keys, uint32_t *w)
 {
     uint32_t *c0 = w, *c1 = w + 16, *c2 = w + 32, *c3 = w + 48;
     for (uint32_t j = 0; j < 16; j++) {
@@ -91,12 +96,12 @@ TN_INLINE void blocks(uint64_t block, uint64_t run, uint32_t k0, uint32_t k1, ui
         c2[j] = (uint32_t)run, c3[j] = (uint32_t)(run >> 32);
     }
     for (int round = 0; round < 10; round++) {
+        const uint32_t k0 = (uint32_t)keys[2 * round], k1 = (uint32_t)keys[2 * round + 1];
         for (int j = 0; j < 16; j++) {
             uint64_t p0 = (uint64_t)c0[j] * M0, p1 = (uint64_t)c2[j] * M1;
             c0[j] = (uint32_t)(p1 >> 32) ^ c1[j] ^ k0, c1[j] = (uint32_t)p1;
             c2[j] = (uint32_t)(p0 >> 32) ^ c3[j] ^ k1, c3[j] = (uint32_t)p0;
         }
-        k0 += W0, k1 += W1;
     }
 }
 
@@ -104,10 +109,16 @@ TN_INLINE void blocks(uint64_t block, uint64_t run, uint32_t k0, uint32_t k1, ui
 
 void TN_K(philox_row)(uint64_t key, uint64_t run, uint64_t group, int64_t n, uint32_t *w)
 {
+    /* In memory, from where a word gets into all lanes at no cost: from a scalar register, as
+     * compilers would have it, it takes the unit that the rounds are waiting for. */
+    uint64_t keys[20];
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++, k0 += W0, k1 += W1)
+        keys[2 * round] = k0, keys[2 * round + 1] = k1;
+    IN_MEMORY(keys);
     for (int64_t i = 0; i < n; i++, w += TN_GROUP_WORDS)
         for (uint64_t j = 0; j < 16; j += 2 * LANES)
-            blocks((group + (uint64_t)i) * 16 + j, run, (uint32_t)key, (uint32_t)(key >> 32),
-                   w + j);
+            blocks((group + (uint64_t)i) * 16 + j, run, keys, w + j);
 }
 
 /* ---- draws ------------------------------------------------------------------------------- */
