@@ -147,6 +147,11 @@ def exp_poly(name, degree):
                 lambda r: (expm1(r) - r) / r ** 2, lambda r: r ** 2 / expm1(r))
 
 
+def exp2_poly(name, degree):
+    return Poly(name, '(2^f - 1) / f, |f| <= 1/2', degree, '-0.5001', '0.5001',
+                lambda f: expm1(f * log(2)) / f, lambda f: f / exp(f * log(2)))
+
+
 def log_poly(name, degree):
     return Poly(name, '(log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2)', degree,
                 sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1,
@@ -197,6 +202,7 @@ POLYS = [
     exp_poly('exp_f32', 5),
     exp_poly('exp_f64', 10),
     exp_poly('exp_f32_wide', 6),
+    exp2_poly('exp2_f32', 5),
     log_poly('log_f32', 8),
     log1p_unit_poly('log1p_unit_f32', 8),
     log1p_unit_poly('log1p_unit_f64', 21),
@@ -325,6 +331,8 @@ CONSTANTS = [
     ('sqrt(2 pi)', sqrt(2 * pi), 'ROOT_2PI', (24,), (53,)),
     ('sqrt(8 / pi)', sqrt(8 / pi), 'ROOT_8_PI', (24,), (53,)),
     ('0.044715 sqrt(8 / pi)', CUBE, 'GELU_CUBE', (24,), (53,)),
+    ('sqrt(8 / pi) / log(2)', sqrt(8 / pi) / log(2), 'ROOT_8_PI_LOG2E', (24,), ()),
+    ('0.044715 sqrt(8 / pi) / log(2)', CUBE / log(2), 'GELU_CUBE_LOG2E', (24,), ()),
     ('2/3', mpf(2) / 3, 'TWO_THIRDS TWO_THIRDS_REST', (), (53, 53)),
     ('1 / pi', 1 / pi, 'INV_PI', (), (53,)),
     ('2 / pi', 2 / pi, 'TWO_OVER_PI', (), (53,)),

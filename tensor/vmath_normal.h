@@ -99,26 +99,48 @@ TN_INLINE real FN(gelu_grad)(real x, int fused)
  * that e^-u need be right only where it and 1 / e^-u are normal numbers. */
 #define TN__GELU_FAR PICK(10, 21)
 
-/* e^-u for x between those bounds; z = x^2. */
-TN_INLINE real FN(gelu_exp)(real x, real z, int fused)
+#if TN__MANTISSA == 23
+
+/* e^-u in two factors, of which the second is a power of two or infinity; z = x^2. */
+TN_INLINE pair FN(gelu_exp)(real x, real z, int fused)
+{
+    const real u = x * FMA(z, -K(GELU_CUBE_LOG2E), -K(ROOT_8_PI_LOG2E));
+    const real v = FN(at_least)(FN(at_most)(u, 128), -126);
+    const real t = v + TN__POWER_MAGIC, n = t - TN__POWER_MAGIC;
+    return (pair){ FN(exp2_part)(v - n, fused), FN(exp2_unit)(t) };
+}
+
+TN_INLINE real FN(gelu_tanh)(real x, int fused)
+{
+    const pair e = FN(gelu_exp)(x, x * x, fused);
+    return (x < -TN__GELU_FAR ? -TN__GELU_FAR : x) / FMA(e.hi, e.lo, 1);
+}
+
+#else
+
+/* e^-u for x between those bounds, in one factor. */
+TN_INLINE pair FN(gelu_exp)(real x, real z, int fused)
 {
     const real u = x * FMA(z, -K(GELU_CUBE), -K(ROOT_8_PI));
     const real t = FMA(u, K(LOG2E), TN__EXP_MAGIC), n = t - TN__EXP_MAGIC;
     const real r = FMA(n, -K(LN2_LO), FMA(n, -K(LN2_HI), u)), unit = FN(exp_unit)(FN(bits)(t), 0);
-    return FMA(FMA(r * r, FN(poly_exp)(r, fused), r), unit, unit);
+    return (pair){ FMA(FMA(r * r, FN(poly_exp)(r, fused), r), unit, unit), 1 };
 }
 
 TN_INLINE real FN(gelu_tanh)(real x, int fused)
 {
     const real a = FN(at_least)(x, -TN__GELU_FAR), c = FN(at_most)(a, TN__GELU_FAR);
-    const real y = a / (1 + FN(gelu_exp)(c, c * c, fused));
+    const real y = a / (1 + FN(gelu_exp)(c, c * c, fused).hi);
     return FN(keep_nan)(FN(choose)(FN(mask)(x < -TN__GELU_FAR), -(real)0, y), x);
 }
+
+#endif
 
 TN_INLINE real FN(gelu_tanh_grad)(real x, int fused)
 {
     const real c = FN(at_most)(FN(at_least)(x, -TN__GELU_FAR), TN__GELU_FAR), z = c * c;
-    const real e = FN(gelu_exp)(c, z, fused), s = 1 / (1 + e);
+    const pair p = FN(gelu_exp)(c, z, fused);
+    const real e = p.hi * p.lo, s = 1 / (1 + e);
     return FN(keep_nan)(FMA(c * s * (e * s), FMA(z, 3 * K(GELU_CUBE), K(ROOT_8_PI)), s), x);
 }
 #undef TN__GELU_FAR

@@ -58,6 +58,10 @@
 /* 0.044715 sqrt(8 / pi) */
 #define TN__GELU_CUBE_F32 0.0713548139f
 #define TN__GELU_CUBE_F64 0.071354816272600249
+/* sqrt(8 / pi) / log(2) */
+#define TN__ROOT_8_PI_LOG2E_F32 2.30220819f
+/* 0.044715 sqrt(8 / pi) / log(2) */
+#define TN__GELU_CUBE_LOG2E_F32 0.102943242f
 /* 2/3 */
 #define TN__TWO_THIRDS_F64 0.66666666666666663
 #define TN__TWO_THIRDS_REST_F64 3.7007434154171883e-17
@@ -119,6 +123,18 @@ TN_INLINE double tn__poly_exp_f32_wide(double t, int fused)
     odd = tn__fma_f64(odd, u, 8.3332890305295310e-3, fused);
     odd = tn__fma_f64(odd, u, 0.16666666754202011, fused);
     return tn__fma_f64(odd, t, even, fused);
+}
+
+/* (2^f - 1) / f, |f| <= 1/2; 2^-27.6 */
+TN_INLINE float tn__poly_exp2_f32(float t, int fused)
+{
+    float p = 1.53536501e-4f;
+    p = tn__fma_f32(p, t, 1.33989076e-3f, fused);
+    p = tn__fma_f32(p, t, 9.61854123e-3f, fused);
+    p = tn__fma_f32(p, t, 0.0555034503f, fused);
+    p = tn__fma_f32(p, t, 0.240226462f, fused);
+    p = tn__fma_f32(p, t, 0.693147182f, fused);
+    return p;
 }
 
 /* (log(1 + f) - f + f^2 / 2) / f^3, sqrt(1/2) <= 1 + f <= sqrt(2); 2^-29.9 */

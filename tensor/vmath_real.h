@@ -269,17 +269,28 @@ TN_INLINE real FN(cosh)(real x, int fused)
     return (e.hi + ((real)0.0625 / (e.hi + lo) + lo)) * 2;
 }
 
+#if TN__MANTISSA == 23
+/* 2^f for |f| <= 1/2; and 2^n from t = n + TN__POWER_MAGIC for n from -126 on: of 128 infinity. */
+#define TN__POWER_MAGIC (TN__MAGIC + TN__BIAS)
+TN_INLINE real FN(exp2_part)(real f, int fused) { return FMA(f, FN(poly_exp2)(f, fused), 1); }
+TN_INLINE real FN(exp2_unit)(real t) { return FN(of_bits)(FN(bits)(t) << TN__MANTISSA); }
+#endif
+
+/* In f32 from 0.6 on 1 - 2 / (e^(2 a) + 1), e^(2 a) = 2^(n + f): what 2^f adds to 2^n + 1 is so small
+ * that its own rounding counts for little. */
 TN_INLINE real FN(tanh)(real x, int fused)
 {
-    const real a = FN(abs)(x), c = FN(keep_nan)(FN(at_most)(a, PICK(10, 20)), x);
 #if TN__MANTISSA == 23
-    const real t = FMA(c, 2 * K(LOG2E), TN__EXP_MAGIC), n = t - TN__EXP_MAGIC;
-    const real r = FMA(n, -K(LN2_LO), FMA(n, -K(LN2_HI), 2 * c));
-    const real m = FMA(r * r, FN(poly_exp)(r, fused), r) + 1, z = a * a; /* e^(2 a) = 2^n m */
-    const real outer = 1 - 2 / FMA(m, FN(exp_unit)(FN(bits)(t), 0), 1);
+    const real a = FN(abs)(x), c = FN(at_most)(a, 10), z = a * a;
+    const real t = FMA(c, 2 * K(LOG2E), TN__POWER_MAGIC), n = t - TN__POWER_MAGIC;
+    const real r = (c - n * (K(LN2_HI) / 2)) - n * (K(LN2_LO) / 2);
+    const real f = fused ? FMA(c, 2 * K(LOG2E), -n) : r * (2 * K(LOG2E)), unit = FN(exp2_unit)(t);
+    const real outer = 1 - 2 / FMA(f * FN(poly_exp2)(f, fused), unit, unit + 1);
     const real inner = FMA(a * z, FN(poly_tanh)(z, fused), a);
-    return FN(copysign)(a < 0.6f ? inner : outer, x);
+    const real y = a >= 0.6f ? outer : inner; /* of NaN, NaN */
+    return FN(of_bits)(FN(bits)(y) | (FN(bits)(x) & TN__SIGN_BIT));
 #else
+    const real a = FN(abs)(x), c = FN(keep_nan)(FN(at_most)(a, 20), x);
     const pair h = FN(expm1_pair)(2 * c, 0, fused), m = FN(fast_sum)(h.hi, h.lo);
     const pair d = FN(fast_sum)((real)2, m.hi);
     const word is_big = FN(mask)(m.hi > 2);
