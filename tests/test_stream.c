@@ -83,6 +83,22 @@ static int copies(tn_graph *g, tn_dtype dtype, tn_node **out)
     return 4;
 }
 
+/* Rows with no source, one and several, onto zeros, numbers and a view that is copied. */
+static int row_sums(tn_graph *g, tn_dtype dtype, tn_node **out)
+{
+    tn_node *w = numbers(g, dtype, TN_SHAPE(23, 301), 0);
+    int32_t  rows[40];
+    for (int i = 0; i < 40; i++) rows[i] = i * i * 9 % 23;
+    tn_node *at = tn_constant(g, TN_I32, TN_SHAPE(5, 8), rows);
+    tn_node *dy = numbers(g, dtype, TN_SHAPE(5, 8, 301), 4);
+    tn_node *src = tn_reshape(dy, TN_SHAPE(40, 301)), *flat = tn_reshape(at, TN_SHAPE(40));
+    tn_grad(tn_embedding(w, at, -1), dy, &w, 1, &out[0]);
+    tn_grad(tn_embedding(w, at, 9), dy, &w, 1, &out[1]);
+    out[2] = tn_index_add(w, 0, flat, src);
+    out[3] = tn_index_add(tn_flip(w, 0), 0, flat, src);
+    return 4;
+}
+
 /* All outputs one after the other, in bytes; freed by the caller. */
 static char *results(make_outputs make, tn_dtype dtype, int threads, tn_cpu_level cpu, bool streams,
                      size_t *bytes)
@@ -134,6 +150,7 @@ TEST(stream, rows)
 
 TEST(stream, chains) { check_levels("chains", chains), check_levels("wide chains", wide_chains); }
 TEST(stream, copies) { check_levels("copies", copies); }
+TEST(stream, row_sums) { check_levels("row sums", row_sums); }
 
 /* No byte before or after is touched, wherever the destination begins. */
 TEST(stream, keeps_to_its_bytes)

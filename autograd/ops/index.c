@@ -3,6 +3,7 @@
  * before anything is read or written by them. Where several sources meet in one place they are
  * added in rising order of position, whoever adds them, so that the bits are fixed. */
 #include "autograd/ops/build.h"
+#include "autograd/ops/row_sums.h"
 #include "tensor/copy.h"
 #include "tensor/stream.h"
 
@@ -405,6 +406,26 @@ static void divide_adds(add_plan *p, int64_t outer, int threads)
     if (p->inner >= 256 && threads > 1) p->tiles = 2, p->tile = (p->inner / 2 + 15) / 16 * 16;
 }
 
+static bool is_one(const tn_tensor *t)
+{
+    for (int d = 0; d < t->shape.rank; d++)
+        if (t->shape.dim[d] != 1 && t->stride[d] != 0) return false;
+    return true;
+}
+
+/* Into a fresh array: row by row of it. */
+static void index_add_fresh(tn_exec *e, axis_view v, char *scratch, const int64_t *index)
+{
+    const void   *src = plain(e, 2, &scratch);
+    const int64_t row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype);
+    tn__row_sums_run(e->ctx, &(tn__row_sums){
+        .dtype = e->in[0].dtype, .y = e->out[0].data, .base = e->in[0].data, .src = src,
+        .base_is_one = is_one(&e->in[0]), .index = (int64_t *)(uintptr_t)index,
+        .first = (int64_t *)(void *)scratch, .skip = ((const index_add_attrs *)e->attrs)->skip,
+        .outer = v.outer, .n = e->in[1].shape.dim[0], .rows = v.n, .inner = v.inner,
+        .is_far = row_bytes >= 2 * TN_LINE && tn__is_far(e) });
+}
+
 static tn_status index_add_run(tn_exec *e)
 {
     const index_add_attrs *a = e->attrs;
@@ -412,7 +433,13 @@ static tn_status index_add_run(tn_exec *e)
     char                  *scratch = e->scratch;
     const int64_t         *index;
     if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
-    if (e->in[0].data != e->out[0].data) tn__copy(e->ctx, &e->out[0], &e->in[0]);
+    if (e->in[0].data != e->out[0].data) {
+        if (is_one(&e->in[0]) || tn_tensor_is_contiguous(&e->in[0])) {
+            index_add_fresh(e, v, scratch, index);
+            return TN_OK;
+        }
+        tn__copy(e->ctx, &e->out[0], &e->in[0]);
+    }
     add_plan p = { .dtype = e->in[0].dtype, .y = e->out[0].data, .src = plain(e, 2, &scratch),
                    .index = index, .skip = a->skip, .n = e->in[1].shape.dim[0], .rows = v.n,
                    .inner = v.inner };
@@ -422,9 +449,16 @@ static tn_status index_add_run(tn_exec *e)
     return TN_OK;
 }
 
-static size_t index_add_scratch(const tn_exec *e)
+static size_t add_scratch(const tn_exec *e)
 {
     return index_bytes(&e->in[1]) + plain_bytes(&e->in[2]);
+}
+
+static size_t index_add_scratch(const tn_exec *e)
+{
+    const int axis = (int)((const index_add_attrs *)e->attrs)->axis;
+    return add_scratch(e) + sizeof(int64_t) *
+        (size_t)e->in[0].shape.dim[tn_axis(axis, e->in[0].shape.rank)];
 }
 
 static void index_add_vjp(tn_vjp *c)
@@ -695,7 +729,7 @@ static void scatter_add_ref(const tn_ref *r)
 TN_OP_DEFINE(scatter_add,
     .doc = "x with src[i][j] added at [index[i][j]][j] (axis 0), in rising order of the source",
     .arity = 3, .flags = TN_STRIDED | TN_CAN_FAIL | TN_INPLACE_OK, TN_ATTRS_OF(gather),
-    .infer = scatter_add_infer, .run = scatter_add_run, .scratch = index_add_scratch,
+    .infer = scatter_add_infer, .run = scatter_add_run, .scratch = add_scratch,
     .vjp = scatter_add_vjp, .ref = scatter_add_ref, .cost = add_cost,
     TN_SAMPLES({ .in = { { 3, 4 }, { 5, 4 }, { 5, 4 } }, INDEX(1), .int_hi = 3,
                  .attrs = GATHER(0) },
