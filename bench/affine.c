@@ -4,6 +4,7 @@
  *
  *     bench_affine --size small --threads 2 --rounds 7 */
 #include "models.h"
+#include "options.h"
 #include "peak.h"
 
 #include <math.h>
@@ -56,20 +57,21 @@ static tn_status sweep(tn_ctx *ctx, const char *what, const tn_bench_size *sizes
 
 int main(int argc, char **argv)
 {
-    const tn_bench_size *c = tn_bench_size_of("tiny");
-    int                  threads = 2, rounds = 7;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--size")) c = tn_bench_size_of(argv[i + 1]);
-        else if (!strcmp(argv[i], "--threads")) threads = atoi(argv[i + 1]);
-        else if (!strcmp(argv[i], "--rounds")) rounds = atoi(argv[i + 1]);
-        else c = NULL;
-        if (!c) break;
-    }
-    if (!c || argc % 2 == 0 || threads < 1 || rounds < 1 || rounds > MAX_ROUNDS) {
-        printf("usage: bench_affine [--size NAME] [--threads N] [--rounds N]\n");
-        return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
-    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 1 });
+    const char *name = "tiny";
+    int64_t     threads = 2, rounds = 7;
+    const char *about = "A step's time over tokens and over layers, and the lines that fit.";
+    const cli_option table[] = {
+        TN_BENCH_SIZE(&name),
+        TN_BENCH_THREADS(&threads),
+        { CLI_INT, "rounds", &rounds, "N", "samples of each point, median taken" },
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    const tn_bench_size *c = tn_bench_size_of(name);
+    if (!c || !tn_bench_is_within("threads", threads, 1, TN_BENCH_MAX_THREADS) ||
+        !tn_bench_is_within("rounds", rounds, 1, MAX_ROUNDS))
+        return 2;
+    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads, .seed = 1 });
     tn_bench_size batch[N_POINTS], layers[N_POINTS];
     double        tokens[N_POINTS], n_layers[N_POINTS];
     for (int i = 0; i < N_POINTS; i++) { /* half of the size to three halves */
@@ -79,9 +81,9 @@ int main(int argc, char **argv)
         tokens[i] = (double)(batch[i].batch * (c->src + c->tgt));
         n_layers[i] = (double)layers[i].layers;
     }
-    printf("%s, %d threads, medians of %d rounds\n", c->name, threads, rounds);
-    if (!ctx || sweep(ctx, "tokens", batch, tokens, rounds) != TN_OK ||
-        sweep(ctx, "layers", layers, n_layers, rounds) != TN_OK)
+    printf("%s, %d threads, medians of %d rounds\n", c->name, (int)threads, (int)rounds);
+    if (!ctx || sweep(ctx, "tokens", batch, tokens, (int)rounds) != TN_OK ||
+        sweep(ctx, "layers", layers, n_layers, (int)rounds) != TN_OK)
         fprintf(stderr, "bench_affine: %s\n", ctx ? tn_error(ctx) : "no context");
     int code = !ctx || tn_ctx_status(ctx) != TN_OK;
     tn_ctx_free(ctx);

@@ -6,6 +6,7 @@
  * products alone, 4 b h t^2 d forward and 2.5 times that for the gradients, half of it where
  * causal. */
 #include "libtensor.h"
+#include "options.h"
 #include "peak.h"
 
 #include <stdio.h>
@@ -20,11 +21,12 @@ typedef struct bench_size {
 } bench_size;
 
 typedef struct options {
-    int          threads, repeats;
+    int64_t      threads, repeats;
+    const char  *list, *level_name;
+    double       ms, dropout;
+    bool         f64, json;
     tn_cpu_level level;
     tn_dtype     dtype;
-    double       seconds, dropout;
-    bool         json;
     bench_size   sizes[MAX_SIZES];
     int          n_sizes;
 } options;
@@ -37,8 +39,10 @@ static void add(options *o, int64_t batch, int64_t length, int64_t heads, int64_
         o->sizes[o->n_sizes++] = (bench_size){ batch, length, heads, d, causal };
 }
 
-static void add_group(options *o, const char *name)
+/* False: there is no group of that name. */
+static bool add_group(options *o, const char *name)
 {
+    const int before = o->n_sizes;
     if (!strcmp(name, "small"))
         for (int64_t t = 16; t <= 256; t *= 2)
             for (int64_t d = 32; d <= 128; d *= 2) add(o, 1024 / t, t, 512 / d, d, false);
@@ -58,65 +62,50 @@ static void add_group(options *o, const char *name)
             add(o, 1, t, 8, 64, false), add(o, 1, t, 8, 64, true);
     if (!strcmp(name, "odd"))
         add(o, 16, 37, 8, 40, false), add(o, 16, 61, 8, 64, true), add(o, 8, 100, 8, 80, true);
+    return o->n_sizes > before;
 }
 
-static void add_sizes(options *o, const char *text)
+static bool add_sizes(options *o, const char *text)
 {
     char copy[1024];
     snprintf(copy, sizeof copy, "%s", text);
     for (char *s = strtok(copy, ";"); s; s = strtok(NULL, ";")) {
         long long b, t, h, d;
         char      causal = 0;
-        if (sscanf(s, "%lld,%lld,%lld,%lld,%c", &b, &t, &h, &d, &causal) >= 4)
+        if (sscanf(s, "%lld,%lld,%lld,%lld,%c", &b, &t, &h, &d, &causal) >= 4) {
             add(o, b, t, h, d, causal == 'c');
-        else
-            add_group(o, s);
+        } else if (!add_group(o, s)) {
+            fprintf(stderr, "--sizes %s: neither four numbers nor a group\n", s);
+            return false;
+        }
     }
+    return true;
 }
 
-static void usage(void)
+static int parse(options *o, int argc, char **argv)
 {
-    printf("bench_attention: attention, forward and with gradients, and its share of the machine's peak\n"
-           "  --sizes LIST     separated by ';': batch,length,heads,head_size[,c] (c: causal), or a\n"
-           "                   group: small, model, long, odd (small;model)\n"
-           "  --dropout P      of the weights (0)\n"
-           "  --threads N      (2)\n"
-           "  --repeats N      samples of each, median taken (11)\n"
-           "  --ms N           least length of a sample (5)\n"
-           "  --level NAME     base, avx2, avx512 (the highest)\n"
-           "  --f64            double precision\n"
-           "  --json           one JSON object a line\n");
-}
-
-static bool parse(options *o, int argc, char **argv)
-{
-    *o = (options){ .threads = 2, .repeats = 11, .seconds = 5e-3 };
-    for (int i = 1; i < argc; i++) {
-        const char *s = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(s, "--json"))
-            o->json = true;
-        else if (!strcmp(s, "--f64"))
-            o->dtype = TN_F64;
-        else if (!strcmp(s, "--help") || !next)
-            return false;
-        else if (i++, !strcmp(s, "--threads"))
-            o->threads = atoi(next);
-        else if (!strcmp(s, "--sizes"))
-            add_sizes(o, next);
-        else if (!strcmp(s, "--dropout"))
-            o->dropout = atof(next);
-        else if (!strcmp(s, "--repeats"))
-            o->repeats = atoi(next) < 1 ? 1 : atoi(next) > MAX_REPEATS ? MAX_REPEATS : atoi(next);
-        else if (!strcmp(s, "--ms"))
-            o->seconds = atof(next) * 1e-3;
-        else if (!strcmp(s, "--level"))
-            o->level = !strcmp(next, "base") ? TN_CPU_BASE
-                       : !strcmp(next, "avx2") ? TN_CPU_AVX2 : TN_CPU_AVX512;
-        else
-            return false;
-    }
-    if (o->n_sizes == 0) add_group(o, "small"), add_group(o, "model");
-    return o->threads > 0;
+    *o = (options){ .threads = 2, .repeats = 11, .ms = 5, .list = "small;model" };
+    const char *about =
+        "Attention, forward and with gradients, and its share of the machine's peak.\n"
+        "LIST is separated by ';': batch,length,heads,head_size[,c] (c: causal), or a group:\n"
+        "small, model, long, odd.";
+    const cli_option table[] = {
+        { CLI_TEXT, "sizes", &o->list, "LIST", "of q, k and v" },
+        { CLI_REAL, "dropout", &o->dropout, "P", "of the weights (0)" },
+        TN_BENCH_THREADS(&o->threads),
+        { CLI_INT, "repeats", &o->repeats, "N", "samples of each, median taken" },
+        { CLI_REAL, "ms", &o->ms, "X", "least length of a sample" },
+        TN_BENCH_LEVEL("level", &o->level_name),
+        { CLI_FLAG, "f64", &o->f64, NULL, "double precision" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    o->dtype = o->f64 ? TN_F64 : TN_F32;
+    bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
+              tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
+              tn_bench_level_of("level", o->level_name, &o->level) && add_sizes(o, o->list);
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -202,6 +191,36 @@ static int runs_for(tn_program *p, double seconds)
     return t >= seconds ? 1 : (int)(seconds / (t + 1e-9)) + 1;
 }
 
+typedef struct figures {
+    double forward, both;                       /* medians, seconds */
+    double forward_least, both_least;
+    double gflop, peak_gflops, arena_mib;
+} figures;
+
+static void print(const options *o, const tn_ctx *ctx, const bench_size *s, const figures *f)
+{
+    const double forward_gflops = f->gflop / f->forward, both_gflops = 3.5 * f->gflop / f->both;
+    long long    batch = s->batch, length = s->length, heads = s->heads, d = s->d;
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    if (o->json)
+        printf("{\"batch\":%lld,\"length\":%lld,\"heads\":%lld,\"d\":%lld,\"causal\":%d,"
+               "\"dropout\":%g,\"dtype\":\"%s\",\"level\":\"%s\",\"threads\":%d,"
+               "\"forward_ms\":%.4f,\"both_ms\":%.4f,\"forward_min\":%.4f,\"both_min\":%.4f,"
+               "\"forward_gflops\":%.2f,\"both_gflops\":%.2f,\"peak_gflops\":%.2f,"
+               "\"arena_mib\":%.2f,\"rss_mib\":%.1f}\n",
+               batch, length, heads, d, s->causal, o->dropout, tn_dtype_name(o->dtype),
+               tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_ctx_threads(ctx), 1e3 * f->forward,
+               1e3 * f->both, 1e3 * f->forward_least, 1e3 * f->both_least, forward_gflops,
+               both_gflops, f->peak_gflops, f->arena_mib, (double)use.ru_maxrss / 1024);
+    else
+        printf("%4lld %5lld %3lld %4lld %-6s %9.3f %7.1f %5.1f%% %9.3f %7.1f %5.1f%% %8.1f\n",
+               batch, length, heads, d, s->causal ? "causal" : "", 1e3 * f->forward, forward_gflops,
+               100 * forward_gflops / f->peak_gflops, 1e3 * f->both, both_gflops,
+               100 * both_gflops / f->peak_gflops, f->peak_gflops);
+    fflush(stdout);
+}
+
 static void measure(const options *o, tn_ctx *ctx, const bench_size *s)
 {
     static double forward[MAX_REPEATS], both[MAX_REPEATS], peak[MAX_REPEATS];
@@ -210,53 +229,39 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s)
         fprintf(stderr, "bench_attention: %s\n", tn_error(ctx));
         exit(1);
     }
-    const int n_forward = runs_for(b.forward, o->seconds), n_both = runs_for(b.both, o->seconds);
-    for (int r = 0; r < o->repeats; r++) {
-        double before = tn_bench_peak_gflops(ctx, o->level);
+    const int    n_forward = runs_for(b.forward, 1e-3 * o->ms), n = (int)o->repeats;
+    const int    n_both = runs_for(b.both, 1e-3 * o->ms);
+    const double of_peak = o->dtype == TN_F64 ? 0.5 : 1;
+    for (int r = 0; r < n; r++) {
+        double before = tn_bench_peak_gflops(ctx, TN_CPU_AUTO);
         forward[r] = sample(b.forward, n_forward), both[r] = sample(b.both, n_both);
-        peak[r] = (before + tn_bench_peak_gflops(ctx, o->level)) / 2 * (o->dtype == TN_F64 ? 0.5
-                                                                        : 1);
+        peak[r] = of_peak * (before + tn_bench_peak_gflops(ctx, TN_CPU_AUTO)) / 2;
     }
-    const double top = tn_bench_median(peak, o->repeats), f = tn_bench_median(forward, o->repeats);
-    const double fb = tn_bench_median(both, o->repeats);
-    const double gflop = (s->causal ? 2e-9 : 4e-9) * (double)s->batch * (double)s->heads *
-                         (double)s->length * (double)s->length * (double)s->d;
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    if (o->json)
-        printf("{\"batch\":%lld,\"length\":%lld,\"heads\":%lld,\"d\":%lld,\"causal\":%d,\"dropout\":%g,"
-               "\"dtype\":\"%s\",\"level\":\"%s\",\"threads\":%d,\"forward_ms\":%.4f,\"both_ms\":%.4f,"
-               "\"forward_min\":%.4f,\"both_min\":%.4f,\"forward_gflops\":%.2f,\"both_gflops\":%.2f,"
-               "\"peak_gflops\":%.2f,\"arena_mib\":%.2f,\"rss_mib\":%.1f}\n",
-               (long long)s->batch, (long long)s->length, (long long)s->heads, (long long)s->d, s->causal,
-               o->dropout, tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), o->threads,
-               1e3 * f, 1e3 * fb, 1e3 * forward[0], 1e3 * both[0], gflop / f, 3.5 * gflop / fb, top,
-               (double)tn_program_stats_of(b.both).arena_bytes / 1048576,
-               (double)use.ru_maxrss / 1024);
-    else
-        printf("%4lld %5lld %3lld %4lld %-6s %9.3f %7.1f %5.1f%% %9.3f %7.1f %5.1f%% %8.1f\n",
-               (long long)s->batch, (long long)s->length, (long long)s->heads, (long long)s->d,
-               s->causal ? "causal" : "", 1e3 * f, gflop / f, 100 * gflop / f / top, 1e3 * fb,
-               3.5 * gflop / fb, 350 * gflop / fb / top, top);
-    fflush(stdout);
+    figures f = { .forward = tn_bench_median(forward, n), .both = tn_bench_median(both, n),
+                  .peak_gflops = tn_bench_median(peak, n) };
+    f.forward_least = forward[0], f.both_least = both[0]; /* medians have sorted them */
+    f.gflop = (s->causal ? 2e-9 : 4e-9) * (double)s->batch * (double)s->heads *
+              (double)s->length * (double)s->length * (double)s->d;
+    f.arena_mib = (double)tn_program_stats_of(b.both).arena_bytes / 1048576;
+    print(o, ctx, s, &f);
     tn_program_free(b.forward), tn_program_free(b.both), tn_graph_free(b.graph);
 }
 
 int main(int argc, char **argv)
 {
     static options o;
-    if (!parse(&o, argc, argv)) {
-        usage();
-        return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .cpu = o.level, .seed = 1,
-                                                .allocator = { .alloc = large_alloc,
-                                                               .free = large_free } });
+    int            end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
+    tn_ctx_options options = { .threads = (int)o.threads, .cpu = o.level, .seed = 1,
+                               .allocator = { .alloc = large_alloc, .free = large_free } };
+    tn_ctx        *ctx = tn_ctx_new(&options);
     if (!ctx) return 1;
     if (!o.json)
         printf("%s, %s, %d thread(s), dropout %g\n"
-               "   b     t   h    d         forward GFLOP/s  peak  with gradients GFLOP/s peak  peak\n",
-               tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_dtype_name(o.dtype), o.threads, o.dropout);
+               "   b     t   h    d         forward GFLOP/s  peak  with gradients GFLOP/s peak  "
+               "peak\n",
+               tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_dtype_name(o.dtype), tn_ctx_threads(ctx),
+               o.dropout);
     for (int i = 0; i < o.n_sizes; i++) measure(&o, ctx, &o.sizes[i]);
     tn_ctx_free(ctx);
     return 0;

@@ -1,5 +1,6 @@
 /* The matrix product against the peak of the machine and, where they are installed, against
  * OpenBLAS, BLIS and oneDNN: GFLOP/s, all measured in turns in one run, medians. */
+#include "options.h"
 #include "peak.h"
 #include "tensor/gemm.h"
 #include "tensor/internal.h"
@@ -7,7 +8,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-enum { MAX_SIZES = 256, MAX_PEERS = 3, MAX_REPEATS = 101 };
+enum { MAX_SIZES = 256, MAX_PEERS = 3, MAX_REPEATS = 101, MAX_COUNTS = 4 };
 
 typedef struct bench_size {
     int64_t batch, m, n, k;
@@ -80,11 +81,13 @@ static tn_gemm product(const bench_size *s, tn_dtype dtype, const void *a, const
 /* ---- the list ---------------------------------------------------------------------------- */
 
 typedef struct options {
-    int          threads[8], n_threads, repeats;
+    const char  *thread_list, *list, *level_name;
+    int          threads[MAX_COUNTS], n_threads;
+    int64_t      repeats;
+    double       ms; /* of one sample at least */
+    bool         f64, json, peers;
     tn_cpu_level level;
     tn_dtype     dtype;
-    bool         json, peers;
-    double       seconds; /* of one sample at least */
     bench_size   sizes[MAX_SIZES];
     int          n_sizes;
 } options;
@@ -95,8 +98,10 @@ static void add(options *o, int64_t batch, int64_t m, int64_t n, int64_t k, cons
     o->sizes[o->n_sizes++] = (bench_size){ batch, m, n, k, kind[0] == 'T', kind[1] == 'T' };
 }
 
-static void add_group(options *o, const char *name)
+/* False: there is no group of that name. */
+static bool add_group(options *o, const char *name)
 {
+    const int                before = o->n_sizes;
     static const char *const kinds[] = { "NN", "NT", "TN", "TT" };
     if (!strcmp(name, "squares") || !strcmp(name, "all"))
         for (int64_t n = 512; n <= 2048; n *= 2)
@@ -145,9 +150,10 @@ static void add_group(options *o, const char *name)
         add(o, 1, 17, 1000, 300, "NN"), add(o, 1, 1000, 17, 300, "NN");
         add(o, 64, 50, 50, 64, "NT"), add(o, 64, 50, 64, 50, "NN");
     }
+    return o->n_sizes > before;
 }
 
-static void add_sizes(options *o, const char *text)
+static bool add_sizes(options *o, const char *text)
 {
     char copy[1024];
     snprintf(copy, sizeof copy, "%s", text);
@@ -155,61 +161,52 @@ static void add_sizes(options *o, const char *text)
         long long m, n, k, batch;
         char      kind[3] = "NN";
         int       got = sscanf(s, "%lld,%lld,%lld,%lld,%2[NT]", &m, &n, &k, &batch, kind);
-        if (got < 4) batch = 1;
+        if (got < 3 && add_group(o, s)) continue;
         if (got < 3) {
-            add_group(o, s);
-            continue;
+            fprintf(stderr, "--sizes %s: neither three numbers nor a group\n", s);
+            return false;
         }
-        if (got == 3) sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
+        if (got == 3) batch = 1, sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
         add(o, batch, m, n, k, kind);
     }
+    return true;
 }
 
-static void usage(void)
+static bool set_threads(options *o, const char *list)
 {
-    printf("bench_gemm: GFLOP/s of the matrix product, and its share of the machine's peak\n"
-           "  --threads 1,2    numbers of threads (1,2)\n"
-           "  --sizes LIST     separated by ';': m,n,k[,NT] or m,n,k,batch[,NT] (N: as it is, T:\n"
-           "                   transposed), or a group: squares, huge, small, attention, model,\n"
-           "                   thin, odd, all (squares;small)\n"
-           "  --repeats N      samples of each, median taken (11)\n"
-           "  --ms N           least length of a sample (5)\n"
-           "  --level NAME     base, avx2, avx512 (the highest)\n"
-           "  --f64            double precision\n"
-           "  --peers          also OpenBLAS, BLIS, oneDNN, where they are found (f32)\n"
-           "  --json           one JSON object a line\n");
-}
-
-static bool parse(options *o, int argc, char **argv)
-{
-    *o = (options){ .threads = { 1, 2 }, .n_threads = 2, .repeats = 11, .seconds = 5e-3 };
-    for (int i = 1; i < argc; i++) {
-        const char *s = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(s, "--json"))
-            o->json = true;
-        else if (!strcmp(s, "--f64"))
-            o->dtype = TN_F64;
-        else if (!strcmp(s, "--peers"))
-            o->peers = true;
-        else if (!strcmp(s, "--help") || !next)
-            return false;
-        else if (i++, !strcmp(s, "--threads")) {
-            o->n_threads = sscanf(next, "%d,%d,%d,%d", &o->threads[0], &o->threads[1],
-                                  &o->threads[2], &o->threads[3]);
-        } else if (!strcmp(s, "--sizes"))
-            add_sizes(o, next);
-        else if (!strcmp(s, "--repeats"))
-            o->repeats = atoi(next) < 1 ? 1 : atoi(next) > MAX_REPEATS ? MAX_REPEATS : atoi(next);
-        else if (!strcmp(s, "--ms"))
-            o->seconds = atof(next) * 1e-3;
-        else if (!strcmp(s, "--level"))
-            o->level = !strcmp(next, "base") ? TN_CPU_BASE
-                       : !strcmp(next, "avx2") ? TN_CPU_AVX2 : TN_CPU_AVX512;
-        else
-            return false;
-    }
-    if (o->n_sizes == 0) add_group(o, "squares"), add_group(o, "small");
+    o->n_threads = sscanf(list, "%d,%d,%d,%d", &o->threads[0], &o->threads[1], &o->threads[2],
+                          &o->threads[3]);
+    for (int i = 0; i < o->n_threads; i++)
+        if (!tn_bench_is_within("threads", o->threads[i], 1, TN_BENCH_MAX_THREADS)) return false;
+    if (o->n_threads < 1) fprintf(stderr, "--threads %s: not a list of numbers\n", list);
     return o->n_threads > 0;
+}
+
+static int parse(options *o, int argc, char **argv)
+{
+    *o = (options){ .thread_list = "1,2", .list = "squares;small", .repeats = 11, .ms = 5 };
+    const char *about =
+        "GFLOP/s of the matrix product, and its share of the machine's peak.\n"
+        "LIST is separated by ';': m,n,k[,NT] or m,n,k,batch[,NT] (N: as it is, T: transposed),\n"
+        "or a group: squares, huge, small, attention, model, thin, odd, all.";
+    const cli_option table[] = {
+        { CLI_TEXT, "threads", &o->thread_list, "LIST", "numbers of threads, one after the other" },
+        { CLI_TEXT, "sizes", &o->list, "LIST", "of products" },
+        { CLI_INT, "repeats", &o->repeats, "N", "samples of each, median taken" },
+        { CLI_REAL, "ms", &o->ms, "X", "least length of a sample" },
+        TN_BENCH_LEVEL("level", &o->level_name),
+        { CLI_FLAG, "f64", &o->f64, NULL, "double precision" },
+        { CLI_FLAG, "peers", &o->peers, NULL,
+          "also OpenBLAS, BLIS, oneDNN, where they are found (f32)" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    o->dtype = o->f64 ? TN_F64 : TN_F32;
+    bool ok = set_threads(o, o->thread_list) &&
+              tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
+              tn_bench_level_of("level", o->level_name, &o->level) && add_sizes(o, o->list);
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 /* ---- measuring --------------------------------------------------------------------------- */
@@ -266,6 +263,7 @@ static void fill(void *p, size_t n, size_t size, size_t period)
 static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const peer *peers,
                     int n_peers, double read_gbps)
 {
+    const int      n = (int)o->repeats;
     const size_t   size = tn_dtype_size(o->dtype);
     const size_t   na = (size_t)(s->batch * s->m * s->k), nb = (size_t)(s->batch * s->k * s->n),
                    nc = (size_t)(s->batch * s->m * s->n);
@@ -284,16 +282,16 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const pe
     void   *scratch = tn__alloc_pages(ctx, tn__gemm_scratch(ctx, &g));
     for (int i = 0; i <= n_peers; i++) {
         all[i] = (bench){ ctx, i ? &peers[i - 1] : NULL, *s, g, scratch };
-        runs[i] = runs_for(&all[i], o->seconds);
+        runs[i] = runs_for(&all[i], 1e-3 * o->ms);
     }
-    for (int r = 0; r < o->repeats; r++) {
-        double before = tn_bench_peak_gflops(ctx, o->level);
+    for (int r = 0; r < n; r++) {
+        double before = tn_bench_peak_gflops(ctx, TN_CPU_AUTO);
         for (int i = 0; i <= n_peers; i++) gf[i][r] = sample(&all[i], runs[i]);
-        peak[r] = (before + tn_bench_peak_gflops(ctx, o->level)) / 2 * (size == 8 ? 0.5 : 1);
+        peak[r] = (before + tn_bench_peak_gflops(ctx, TN_CPU_AUTO)) / 2 * (size == 8 ? 0.5 : 1);
         share[r] = gf[0][r] / peak[r];
     }
-    double ours = tn_bench_median(gf[0], o->repeats), top = tn_bench_median(peak, o->repeats);
-    int    high = o->repeats * 9 / 10; /* what most samples of a disturbed machine stay below */
+    double ours = tn_bench_median(gf[0], n), top = tn_bench_median(peak, n);
+    int    high = n * 9 / 10; /* what most samples of a disturbed machine stay below */
     double undisturbed = gf[0][high] / peak[high];
     double bytes = (double)(na + nb + nc) * (double)size, roof = flops(s) / bytes * read_gbps;
     double best = 0, of_roof = ours / (bytes > 32e6 && roof < top ? roof : top);
@@ -305,14 +303,14 @@ static void measure(const options *o, tn_ctx *ctx, const bench_size *s, const pe
                tn_dtype_name(o->dtype), tn_cpu_level_name(tn_ctx_cpu(ctx)), tn_ctx_threads(ctx),
                (long long)s->batch, (long long)s->m, (long long)s->n,
                (long long)s->k, kind, ours,
-               top, tn_bench_median(share, o->repeats), of_roof, undisturbed);
+               top, tn_bench_median(share, n), of_roof, undisturbed);
     else
         printf("%dT %4lld x %5lld %5lld %5lld %s %8.1f %8.1f %5.1f%% %5.1f%% %5.1f%%",
                tn_ctx_threads(ctx), (long long)s->batch, (long long)s->m, (long long)s->n,
                (long long)s->k, kind, ours,
-               top, 100 * tn_bench_median(share, o->repeats), 100 * of_roof, 100 * undisturbed);
+               top, 100 * tn_bench_median(share, n), 100 * of_roof, 100 * undisturbed);
     for (int i = 1; i <= n_peers; i++) {
-        double theirs = tn_bench_median(gf[i], o->repeats);
+        double theirs = tn_bench_median(gf[i], n);
         if (theirs > best) best = theirs;
         printf(o->json ? ",\"%s\":%.2f" : "  %s %.1f", peers[i - 1].name, theirs);
     }
@@ -326,10 +324,8 @@ int main(int argc, char **argv)
 {
     static options o;
     peer           peers[MAX_PEERS];
-    if (!parse(&o, argc, argv)) {
-        usage();
-        return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
+    int            end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
     int n_peers = o.peers && o.dtype == TN_F32 ? open_peers(peers) : 0;
     for (int i = 0; i < o.n_threads; i++) {
         tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads[i], .cpu = o.level });

@@ -1,6 +1,7 @@
 /* The models that benchmarks run, and how they are fed. */
 #include "models.h"
 
+#include "examples/cli.h"
 #include "peak.h"
 
 static const tn_bench_size sizes[] = {
@@ -10,13 +11,18 @@ static const tn_bench_size sizes[] = {
     { "gpt8k", true, 384, 6, 1536, 6, 8, 0, 256, 8000, NULL },
     { "gpt2", true, 768, 12, 3072, 12, 4, 0, 64, 50257, NULL },
 };
+enum { N_PAIR_SIZES = 3, N_SIZES = sizeof sizes / sizeof *sizes }; /* pairs: the first */
 
-const tn_bench_size *tn_bench_size_of(const char *name)
+static const tn_bench_size *find(const char *name, int n)
 {
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (!strcmp(sizes[i].name, name)) return &sizes[i];
-    return NULL;
+    char names[64] = "";
+    for (int i = 0; i < n; i++) strcat(strcat(names, i ? "|" : ""), sizes[i].name);
+    int which = cli_choice("size", name, names);
+    return which < 0 ? NULL : &sizes[which];
 }
+
+const tn_bench_size *tn_bench_size_of(const char *name) { return find(name, N_SIZES); }
+const tn_bench_size *tn_bench_pair_size_of(const char *name) { return find(name, N_PAIR_SIZES); }
 
 double tn_bench_step_gflop(const tn_bench_size *c)
 {

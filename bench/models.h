@@ -12,8 +12,10 @@ typedef struct tn_bench_size {
     const char *recompute; /* scopes, as in tn_compile_options; NULL: none */
 } tn_bench_size;
 
-/* tiny, small, base, gpt8k or gpt2; NULL: another name. */
+/* tiny, small, base, gpt8k or gpt2; of encoder-decoders alone. NULL: another name, and stderr says
+ * what there is. */
 const tn_bench_size *tn_bench_size_of(const char *name);
+const tn_bench_size *tn_bench_pair_size_of(const char *name);
 
 /* GFLOP of the matrix products of a training step, forward times three, as peers count them. */
 double tn_bench_step_gflop(const tn_bench_size *c);

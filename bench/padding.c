@@ -7,6 +7,7 @@
  * program is there. --export writes the padded batches, which bench/peers/torch_padding.py trains
  * on. */
 #include "models.h"
+#include "options.h"
 #include "peak.h"
 #include "sentences.h"
 
@@ -16,31 +17,33 @@ enum { MAX_BATCHES = 200, PADDED = 0, PACKED = 1, N_LAYOUTS };
 
 typedef struct options {
     const tn_bench_size *size;
-    const char          *text, *export_to;
-    int                  threads, batches;
-    int64_t              tokens, sentences;
+    const char          *size_name, *text, *export_to;
+    int64_t              threads, batches, tokens, sentences;
     bool                 json;
 } options;
 
-static bool parse(options *o, int argc, char **argv)
+static int parse(options *o, int argc, char **argv)
 {
-    *o = (options){ .size = tn_bench_size_of("small"), .threads = 2, .batches = 12, .tokens = 2048,
+    *o = (options){ .size_name = "small", .threads = 2, .batches = 12, .tokens = 2048,
                     .sentences = 20000 };
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(a, "--json")) o->json = true;
-        else if (!v) return false;
-        else if (i++, !strcmp(a, "--size")) o->size = tn_bench_size_of(v);
-        else if (!strcmp(a, "--text")) o->text = v;
-        else if (!strcmp(a, "--export")) o->export_to = v;
-        else if (!strcmp(a, "--threads")) o->threads = atoi(v);
-        else if (!strcmp(a, "--batches")) o->batches = atoi(v);
-        else if (!strcmp(a, "--tokens")) o->tokens = atoi(v);
-        else if (!strcmp(a, "--sentences")) o->sentences = atoi(v);
-        else return false;
-    }
-    return o->size && !o->size->is_gpt && o->threads > 0 && o->batches > 0 &&
-           o->batches <= MAX_BATCHES;
+    const char *about = "Training on real sentence pairs: real tokens a second in packed batches, "
+                        "and in padded ones.";
+    const cli_option table[] = {
+        { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
+        TN_BENCH_PAIR_SIZE(&o->size_name),
+        TN_BENCH_THREADS(&o->threads),
+        { CLI_INT, "tokens", &o->tokens, "N", "of a batch, on each side" },
+        { CLI_INT, "batches", &o->batches, "N", "that are timed" },
+        { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
+        { CLI_TEXT, "export", &o->export_to, "FILE", "the padded batches go there" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    o->size = tn_bench_pair_size_of(o->size_name);
+    bool ok = o->size && tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
+              tn_bench_is_within("batches", o->batches, 1, MAX_BATCHES);
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 /* ---- one layout ------------------------------------------------------------------------------ */
@@ -55,10 +58,11 @@ typedef struct layout {
     int64_t           real, all; /* tokens of both sides; with padding */
 } layout;
 
-static tn_sequence sequence(tn_graph *g, const char *side, bool is_packed, int64_t rows, int64_t length)
+static tn_sequence sequence(tn_graph *g, const char *side, bool is_packed, int64_t rows,
+                            int64_t length)
 {
     char        name[32];
-    tn_sequence s = { NULL };
+    tn_sequence s = { .ids = NULL };
     s.ids = tn_input(g, side, TN_I32, is_packed ? TN_SHAPE(length) : TN_SHAPE(rows, length));
     snprintf(name, sizeof name, "%s.at", side);
     if (is_packed) {
@@ -129,7 +133,7 @@ static tn_status export_batches(tn_ctx *ctx, const options *o, tn_batches *batch
 {
     static tn_safetensors_entry e[3 * MAX_BATCHES];
     static char                 names[3 * MAX_BATCHES][16];
-    int                         n = 3 * o->batches;
+    int                         n = 3 * (int)o->batches;
     for (int i = 0; i < o->batches; i++) {
         const tn_batch *b = tn_batches_next(batches);
         const int32_t  *from[3] = { b->src, b->tgt_in, b->tgt_out };
@@ -155,10 +159,11 @@ static void report(const options *o, const layout *l)
     const char *name = l->is_packed ? "packed" : "padded";
     double      rate = (double)l->real / l->seconds, share = (double)l->real / (double)l->all;
     printf(o->json ? "{\"layout\": \"%s\", \"size\": \"%s\", \"threads\": %d, \"tok_s\": %.1f, "
-                     "\"real_share\": %.4f, \"tokens\": %lld, \"batches\": %d, \"programs\": %lld}\n"
-                   : "%s, %s, %d threads: %.1f real tokens/s; %.3f of all tokens are real; %lld real "
-                     "tokens in %d batches, %lld programs\n",
-           name, o->size->name, o->threads, rate, share, (long long)l->real, o->batches,
+                     "\"real_share\": %.4f, \"tokens\": %lld, \"batches\": %d, "
+                     "\"programs\": %lld}\n"
+                   : "%s, %s, %d threads: %.1f real tokens/s; %.3f of all tokens are real; "
+                     "%lld real tokens in %d batches, %lld programs\n",
+           name, o->size->name, (int)o->threads, rate, share, (long long)l->real, (int)o->batches,
            (long long)tn_program_cache_misses(l->programs));
 }
 
@@ -201,16 +206,13 @@ static tn_status run(tn_ctx *ctx, const options *o)
 int main(int argc, char **argv)
 {
     options o;
-    if (!parse(&o, argc, argv)) {
-        printf("usage: bench_padding --text PAIRS.tsv [--size tiny|small|base] [--tokens N]\n"
-               "       [--batches N] [--threads N] [--sentences N] [--export FILE] [--json]\n");
-        return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
+    int     end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
     if (!o.text) {
         printf("bench_padding: skipped: no sentences (--text PAIRS.tsv: source TAB target)\n");
         return 77;
     }
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .seed = 1 });
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)o.threads, .seed = 1 });
     int     code = !ctx || run(ctx, &o) != TN_OK;
     if (code) fprintf(stderr, "bench_padding: %s\n", ctx ? tn_error(ctx) : "no context");
     tn_ctx_free(ctx);

@@ -4,6 +4,7 @@
  *
  *     bench_startup --size tiny|small|base|gpt8k|gpt2 --threads 2 [--json] */
 #include "models.h"
+#include "options.h"
 #include "peak.h"
 
 #include <stdio.h>
@@ -88,22 +89,21 @@ static int run(tn_ctx *ctx, const tn_bench_size *size, clock_of_phases *c, bool 
 
 int main(int argc, char **argv)
 {
-    clock_of_phases      c = { .last = tn_bench_now(), .faults = faults_so_far() };
-    const tn_bench_size *size = tn_bench_size_of("tiny");
-    int                  threads = 2;
-    bool                 json = false;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--json")) json = true;
-        else if (!strcmp(argv[i], "--size") && i + 1 < argc) size = tn_bench_size_of(argv[++i]);
-        else if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
-        else size = NULL, i = argc;
-    }
-    if (!size || threads < 1) {
-        fputs("usage: bench_startup [--size tiny|small|base|gpt8k|gpt2] [--threads N] [--json]\n",
-              stderr);
-        return 2;
-    }
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 1 });
+    clock_of_phases c = { .last = tn_bench_now(), .faults = faults_so_far() };
+    const char     *name = "tiny";
+    int64_t         threads = 2;
+    bool            json = false;
+    const char *about = "From the start of main to the first step done, by phases.";
+    const cli_option table[] = {
+        TN_BENCH_SIZE(&name),
+        TN_BENCH_THREADS(&threads),
+        TN_BENCH_JSON(&json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    const tn_bench_size *size = tn_bench_size_of(name);
+    if (!size || !tn_bench_is_within("threads", threads, 1, TN_BENCH_MAX_THREADS)) return 2;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads, .seed = 1 });
     if (!ctx) return 1;
     int code = run(ctx, size, &c, json);
     tn_ctx_free(ctx);

@@ -8,6 +8,7 @@
  * FLOPs count the matrix products alone, forward times three, as every peer's script counts
  * them. */
 #include "models.h"
+#include "options.h"
 #include "peak.h"
 
 #include <math.h>
@@ -20,71 +21,48 @@ enum { MAX_STEPS = 1000 };
 
 typedef struct options {
     tn_bench_size size;
-    const char   *replay;
-    int           threads, steps, warmup;
-    double        dropout;
+    const char   *size_name, *cpu_name, *replay;
+    int64_t       layers, batch; /* 0: the size's */
+    int64_t       threads, steps, warmup;
+    double        dropout; /* below 0: the reference's */
     bool          json, profile, dump, no_peak;
     tn_cpu_level  cpu;
 } options;
 
-static int usage(FILE *out, int code)
+static int parse(options *o, int argc, char **argv)
 {
-    fputs("usage: bench_train_step [--size tiny|small|base|gpt8k|gpt2] [--layers N] [--batch N]\n"
-          "       [--threads N] [--steps N] [--warmup N] [--dropout P] [--cpu base|avx2|avx512]\n"
-          "       [--recompute SCOPES, such as \"encoder.*,decoder.*\"]\n"
-          "       [--replay FILE] [--profile] [--dump] [--no-peak] [--json]\n",
-          out);
-    return code;
-}
-
-static bool set_number(options *o, const char *name, const char *value)
-{
-    if (!strcmp(name, "--threads")) o->threads = atoi(value);
-    else if (!strcmp(name, "--steps")) o->steps = atoi(value);
-    else if (!strcmp(name, "--warmup")) o->warmup = atoi(value);
-    else if (!strcmp(name, "--layers")) o->size.layers = atoi(value);
-    else if (!strcmp(name, "--batch")) o->size.batch = atoi(value);
-    else if (!strcmp(name, "--dropout")) o->dropout = atof(value);
-    else return false;
-    return true;
-}
-
-static bool set_text(options *o, const char *name, const char *value)
-{
-    if (!strcmp(name, "--cpu")) {
-        o->cpu = !strcmp(value, "base") ? TN_CPU_BASE
-                 : !strcmp(value, "avx2") ? TN_CPU_AVX2 : TN_CPU_AVX512;
-    } else if (!strcmp(name, "--replay")) {
-        o->replay = value;
-    } else if (!strcmp(name, "--recompute")) {
-        o->size.recompute = value;
-    } else {
-        return set_number(o, name, value);
-    }
-    return true;
-}
-
-static bool parse(int argc, char **argv, options *o)
-{
-    *o = (options){ .size = *tn_bench_size_of("tiny"), .threads = 2, .steps = 10, .warmup = 2,
-                    .dropout = -1 };
-    for (int i = 1; i + 1 < argc; i++) /* first: the others change it */
-        if (!strcmp(argv[i], "--size")) {
-            if (!tn_bench_size_of(argv[i + 1])) return false;
-            o->size = *tn_bench_size_of(argv[i + 1]);
-        }
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(a, "--json")) o->json = true;
-        else if (!strcmp(a, "--profile")) o->profile = true;
-        else if (!strcmp(a, "--dump")) o->dump = true;
-        else if (!strcmp(a, "--no-peak")) o->no_peak = true;
-        else if (v && !strcmp(a, "--size")) i++;
-        else if (v && set_text(o, a, v)) i++;
-        else return false;
-    }
-    return o->threads > 0 && o->steps > 0 && o->steps <= MAX_STEPS && o->warmup >= 0 &&
-           o->size.layers > 0 && o->size.batch > 0;
+    *o = (options){ .size_name = "tiny", .threads = 2, .steps = 10, .warmup = 2, .dropout = -1 };
+    const char      *recompute = NULL;
+    const char      *about = "One training step: forward, backward and Adam on random tokens.";
+    const cli_option table[] = {
+        TN_BENCH_SIZE(&o->size_name),
+        { CLI_INT, "layers", &o->layers, "N", "instead of the size's, on each side" },
+        { CLI_INT, "batch", &o->batch, "N", "likewise" },
+        TN_BENCH_THREADS(&o->threads),
+        { CLI_INT, "steps", &o->steps, "N", "that are timed" },
+        { CLI_INT, "warmup", &o->warmup, "N", "steps before" },
+        { CLI_REAL, "dropout", &o->dropout, "P", "(0.1; of gpt8k and gpt2 0)" },
+        TN_BENCH_LEVEL("cpu", &o->cpu_name),
+        { CLI_TEXT, "recompute", &recompute, "SCOPES", "such as \"encoder.*,decoder.*\"" },
+        { CLI_TEXT, "replay", &o->replay, "FILE", "weights and batches of bench/losses.py" },
+        { CLI_FLAG, "profile", &o->profile, NULL, "the time of each op" },
+        { CLI_FLAG, "dump", &o->dump, NULL, "the program" },
+        { CLI_FLAG, "no-peak", &o->no_peak, NULL, "leaves the machine's peak unmeasured" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    const tn_bench_size *size = tn_bench_size_of(o->size_name);
+    if (!size || !tn_bench_level_of("cpu", o->cpu_name, &o->cpu)) return 2;
+    o->size = *size, o->size.recompute = recompute;
+    if (o->layers) o->size.layers = o->layers;
+    if (o->batch) o->size.batch = o->batch;
+    bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
+              tn_bench_is_within("steps", o->steps, 1, MAX_STEPS) &&
+              tn_bench_is_within("warmup", o->warmup, 0, MAX_STEPS) &&
+              tn_bench_is_within("layers", o->size.layers, 1, INT32_MAX) &&
+              tn_bench_is_within("batch", o->size.batch, 1, INT32_MAX);
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 /* Seconds since the process was started, by the system's account. */
@@ -214,8 +192,8 @@ static tn_status measure(tn_ctx *ctx, const options *o, tn_bench_model *m, figur
         if (i == 0) f->first = since_start();
         if (i >= o->warmup) peaks[i - o->warmup] = o->no_peak ? NAN : sustained_peak(ctx);
     }
-    f->peak = o->no_peak ? NAN : tn_bench_median(peaks, o->steps);
-    f->ms = 1e3 * tn_bench_median(times, o->steps);
+    f->peak = o->no_peak ? NAN : tn_bench_median(peaks, (int)o->steps);
+    f->ms = 1e3 * tn_bench_median(times, (int)o->steps);
     f->least = 1e3 * times[0], f->most = 1e3 * times[o->steps - 1];
     return TN_OK;
 }
@@ -225,6 +203,7 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     tn_program_stats s = tn_program_stats_of(m->step);
+    const int        threads = tn_ctx_threads(ctx), steps = (int)o->steps;
     const char      *name = o->size.name, *level = tn_cpu_level_name(tn_ctx_cpu(ctx));
     double           gflop = tn_bench_step_gflop(&o->size), rss = (double)use.ru_maxrss / 1024;
     double           gflops = gflop / f->ms * 1e3, arena = (double)s.arena_bytes / 1048576;
@@ -238,7 +217,7 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
                "\"arena_mib\": %.1f, \"kept_arena_mib\": %.1f, \"recomputed_gflop\": %.2f, "
                "\"first_step_ms\": %.1f, \"compile_ms\": %.2f, \"lookup_us\": %.3f, "
                "\"page_faults\": %ld, \"loss\": %.5f}\n",
-               name, o->threads, level, o->steps, f->ms, f->least, f->most, gflop, gflops, peak,
+               name, threads, level, steps, f->ms, f->least, f->most, gflop, gflops, peak,
                (long long)tn_params_size(m->p), rss, arena, (double)s.kept_bytes / 1048576,
                1e-9 * s.recomputed_flops, f->first, compile_ms, lookup_us, f->faults, f->loss);
     else
@@ -247,9 +226,9 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
                "%.0f ms, loss %.4f\n"
                "differentiating and compiling %.1f ms (%.2f steps), finding a program of 32 again "
                "%.3f us, %ld page faults in %d steps\n",
-               name, o->threads, level, f->ms, f->least, gflops, f->peak, 1e2 * gflops / f->peak,
+               name, threads, level, f->ms, f->least, gflops, f->peak, 1e2 * gflops / f->peak,
                arena, (double)s.no_reuse_bytes / 1048576, rss, f->first, f->loss, compile_ms,
-               compile_ms / f->ms, lookup_us, f->faults, o->steps);
+               compile_ms / f->ms, lookup_us, f->faults, steps);
     if (s.recomputed_calls && !o->json)
         printf("recomputed %lld calls: %.2f GFLOP beyond %.2f (%.1f %%); arena %.1f MiB instead of "
                "%.1f\n",
@@ -262,10 +241,10 @@ static void print(const options *o, tn_ctx *ctx, const tn_bench_model *m, const 
 int main(int argc, char **argv)
 {
     options o;
-    for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help")) return usage(stdout, 0);
-    if (!parse(argc, argv, &o)) return usage(stderr, 2);
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .seed = 1, .cpu = o.cpu });
+    int     end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
+    tn_ctx_options options = { .threads = (int)o.threads, .seed = 1, .cpu = o.cpu };
+    tn_ctx        *ctx = tn_ctx_new(&options);
     tn_bench_model m = { 0 };
     figures        f = { 0 };
     int            code = 0;

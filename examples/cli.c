@@ -1,4 +1,4 @@
-/* Command lines of the examples. */
+/* Command lines of the examples and benches. */
 #include "cli.h"
 
 #include <errno.h>

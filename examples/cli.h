@@ -1,4 +1,4 @@
-/* Command lines of the examples: --name value, --name=value, --flag, and --help made of the same
+/* Command lines of the examples and benches: --name value, --name=value, --flag, and --help made of the same
  * table. */
 #ifndef EXAMPLES_CLI_H
 #define EXAMPLES_CLI_H
