@@ -7,14 +7,12 @@
  * chain over k whatever the cut, so plans differ in speed only. */
 #include "tensor/gemm.h"
 
+#include "tensor/gemm_plan.h"
 #include "tensor/gemm_stream.h"
-#include "tensor/internal.h"
-#include "tensor/kernels/gemm_kernels.h"
 
 #include <string.h>
 
 enum {
-    LINE = 64,
     PAGE = 4096,
     KC_MOST = 512,         /* of a block of k */
     KB_LEAST = 1024,       /* of a superblock, where k goes so far */
@@ -57,11 +55,6 @@ typedef struct run {
 } run;
 
 /* ---- arithmetic -------------------------------------------------------------------------- */
-
-static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t cuts(int64_t n, int64_t size) { return n <= 0 ? 0 : (n + size - 1) / size; }
-static int64_t up(int64_t n, int64_t unit) { return cuts(n, unit) * unit; }
 
 /* The size of equal cuts of n, none over `most`, in whole units. */
 static int64_t even(int64_t n, int64_t most, int64_t unit)
@@ -260,11 +253,10 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
 
 static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
 {
-    const tn_kernels *kernels = tn__ctx_kernels(ctx);
-    const tn__caches  caches = tn__ctx_caches(ctx);
-    const int         threads = tn_ctx_threads(ctx);
+    const tn__caches caches = tn__ctx_caches(ctx);
+    const int        threads = tn_ctx_threads(ctx);
     *p = (plan){ .g = *g, .size = tn_dtype_size(g->dtype), .a_scale = g->alpha, .b_scale = 1 };
-    p->kernels = g->dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
+    p->kernels = kernels_of(ctx, g->dtype);
     fold_batch(p);
     flip(p);
     p->n_batch = 1;

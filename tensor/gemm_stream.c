@@ -2,11 +2,9 @@
  * work. */
 #include "tensor/gemm_stream.h"
 
-#include "tensor/internal.h"
-#include "tensor/kernels/gemm_kernels.h"
+#include "tensor/gemm_plan.h"
 
 enum {
-    LINE = 64,
     ROWS_MOST = 80, /* with more, packing B for tiles is worth it */
     WIDTH_MOST = 2048,  /* columns of a task */
     WIDTH_LEAST = 64,
@@ -22,17 +20,6 @@ typedef struct run {
     size_t                 a_bytes, own_bytes;
     int64_t                width, block;
 } run;
-
-static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t cuts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-static int64_t up(int64_t n, int64_t unit) { return cuts(n, unit) * unit; }
-
-static const tn__gemm_kernels *kernels_of(const tn_ctx *ctx, const tn_gemm *g)
-{
-    const tn_kernels *kernels = tn__ctx_kernels(ctx);
-    return g->dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
-}
 
 /* A matrix that may well be in the second cache is faster by tiles. */
 bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
@@ -87,7 +74,7 @@ void tn__gemm_stream_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
     const int64_t threads = tn_ctx_threads(ctx), size = (int64_t)tn_dtype_size(g->dtype);
     const int64_t least = max(min(threads, g->n / WIDTH_LEAST), 1),
         rounds = cuts(g->n, WIDTH_MOST * least);
-    run           r = { .g = g, .kernels = kernels_of(ctx, g), .scratch = scratch,
+    run           r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .scratch = scratch,
                         .a_bytes = a_bytes(g) };
     r.own_bytes = r.a_bytes + sum_bytes(g);
     r.width = min(up(cuts(g->n, rounds * least), LINE / size), WIDTH_MOST);
