@@ -51,6 +51,17 @@ static int cross_entropies(tn_graph *g, tn_dtype dtype, tn_node **out)
     return 2;
 }
 
+static int long_losses(tn_graph *g, tn_dtype dtype, tn_node **out)
+{
+    tn_node *x = numbers(g, dtype, TN_SHAPE(3, 5003), 0), *target = tn_arange(g, TN_I32, 3, 0, 2501);
+    tn_node *dy = numbers(g, dtype, TN_SHAPE(3, 5003), 3);
+    tn_grad(tn_cross_entropy(x, target, NULL), NULL, &x, 1, &out[0]);
+    tn_grad(tn_log_softmax(x, -1), dy, &x, 1, &out[1]);
+    tn_grad(tn_softmax(x, -1), dy, &x, 1, &out[2]);
+    out[3] = tn_log_softmax(x, -1);
+    return 4;
+}
+
 /* Broadcast rows and columns, several outputs, bools, random masks. */
 static int chains(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
@@ -146,6 +157,7 @@ TEST(stream, rows)
     check_levels("short rows", short_rows), check_levels("even rows", even_rows);
     check_levels("odd rows", odd_rows), check_levels("long rows", long_rows);
     check_levels("softmaxes", softmaxes), check_levels("cross-entropies", cross_entropies);
+    check_levels("long losses", long_losses);
 }
 
 TEST(stream, chains) { check_levels("chains", chains), check_levels("wide chains", wide_chains); }

@@ -76,13 +76,18 @@ void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t b
         const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]),
             u = v_set(-(dloss * (e / (T)n)));
         const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
-        int64_t   i = 0;
-        for (; i < n; i += v_lanes) {
-            tn__queue_run(&far.queue, 1);
-            vec p = v_exp(v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l));
-            v_store_part(dx + i, n - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
+        for (int64_t at = 0, part; at < n; at += part) {
+            const T *from = x + at;
+            T       *made = TN_R(part_begin)(&far, dx + at);
+            part = TN_R(part_of)(&far, n - at);
+            for (int64_t i = 0; i < part; i += v_lanes) {
+                tn__queue_run(&far.queue, 1);
+                vec p = v_exp(v_sub(v_sub(v_load_part(from + i, part - i, 0), m), l));
+                v_store_part(made + i, part - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
+            }
+            if (target >= at && target < at + part) made[target - at] -= (1 - e) * dloss + dnll;
+            TN_R(part_end)(&far, dx + at, part, from, from, n);
         }
-        dx[target] -= (1 - e) * dloss + dnll;
         TN_R(row_end)(&far, to, n, x, x);
     }
     TN_R(far_end)(&far);

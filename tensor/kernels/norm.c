@@ -85,8 +85,15 @@ void TN_KR(norm_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
         const T *x = (const T *)a->x + r * n;
         const T  m = a->rms ? 0 : TN_R(row_sum)(x, n) / (T)n;
         const T  s = 1 / tn__sqrt(TN_R(row_square)(x, n, m, &far.queue) / (T)n + (T)a->eps);
-        T      *y = (T *)a->y + r * n;
-        TN_R(norm_row)(x, a->gamma, a->beta, TN_R(row_begin)(&far, y), n, v_set(m), v_set(s));
+        T      *y = (T *)a->y + r * n, *made = TN_R(row_begin)(&far, y);
+        for (int64_t at = 0, part; at < n; at += part) {
+            const T *gamma = a->gamma ? (const T *)a->gamma + at : NULL;
+            const T *beta = a->beta ? (const T *)a->beta + at : NULL;
+            part = TN_R(part_of)(&far, n - at);
+            TN_R(norm_row)(x + at, gamma, beta, TN_R(part_begin)(&far, made + at), part, v_set(m),
+                           v_set(s));
+            TN_R(part_end)(&far, made + at, part, x + at, x + at, n);
+        }
         TN_R(row_end)(&far, y, n, x, x);
         if (!a->rms) mean[r] = m;
         rstd[r] = s;
@@ -130,29 +137,35 @@ TN_INLINE void TN_R(grad_sums)(const TN_R(grad_row) *a, int64_t i, int64_t left,
     sum[1] = v_fma(g, h, sum[1]);
 }
 
-/* One block of the second: c1 = mean(g), c2 = -mean(g h). */
-TN_INLINE void TN_R(grad_block)(const TN_R(grad_row) *a, int64_t i, int64_t left, vec c1, vec c2,
-                                bool has_gamma)
+/* One block of the second, to here: c1 = mean(g), c2 = -mean(g h). */
+TN_INLINE void TN_R(grad_block)(const TN_R(grad_row) *a, int64_t i, int64_t left, T *to, vec c1,
+                                vec c2, bool has_gamma)
 {
     const vec dy = v_load_part(a->dy + i, left, 0);
     const vec h = v_mul(v_sub(v_load_part(a->x + i, left, 0), a->mean), a->rstd);
     const vec g = has_gamma ? v_mul(dy, v_load_part(a->gamma + i, left, 0)) : dy;
-    v_store_part(a->dx + i, left, v_mul(a->rstd, v_fma(h, c2, v_sub(g, c1))));
+    v_store_part(to, left, v_mul(a->rstd, v_fma(h, c2, v_sub(g, c1))));
 }
 
 TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, bool rms,
-                                   bool has_gamma, tn__queue *queue)
+                                   bool has_gamma, TN_R(far_rows) *far)
 {
     vec     sum[2] = { v_set(0), v_set(0) };
     int64_t i = 0;
     for (; i + v_lanes <= n; i += v_lanes) {
-        tn__queue_run(queue, 1);
+        tn__queue_run(&far->queue, 1);
         TN_R(grad_sums)(a, i, v_lanes, mean, sum, has_gamma);
     }
     if (i < n) TN_R(grad_sums)(a, i, n - i, mean, sum, has_gamma);
     const vec c1 = v_set(rms ? 0 : v_sum(sum[0]) / (T)n), c2 = v_set(-(v_sum(sum[1]) / (T)n));
-    for (i = 0; i + v_lanes <= n; i += v_lanes) TN_R(grad_block)(a, i, v_lanes, c1, c2, has_gamma);
-    if (i < n) TN_R(grad_block)(a, i, n - i, c1, c2, has_gamma);
+    for (int64_t at = 0, part; at < n; at += part) {
+        T *to = TN_R(part_begin)(far, a->dx + at);
+        part = TN_R(part_of)(far, n - at);
+        for (i = 0; i + v_lanes <= part; i += v_lanes)
+            TN_R(grad_block)(a, at + i, v_lanes, to + i, c1, c2, has_gamma);
+        if (i < part) TN_R(grad_block)(a, at + i, part - i, to + i, c1, c2, has_gamma);
+        TN_R(part_end)(far, a->dx + at, part, a->x + at, a->dy + at, n);
+    }
 }
 
 void TN_KR(norm_grad_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
@@ -170,9 +183,9 @@ void TN_KR(norm_grad_rows)(const struct tn__norm *a, int64_t begin, int64_t end)
         row.dx = TN_R(row_begin)(&far, dx);
         row.mean = v_set(mean), row.rstd = v_set(((const T *)a->rstd)[r]);
         if (a->gamma)
-            TN_R(norm_grad_row)(&row, n, mean, a->rms, true, &far.queue);
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, true, &far);
         else
-            TN_R(norm_grad_row)(&row, n, mean, a->rms, false, &far.queue);
+            TN_R(norm_grad_row)(&row, n, mean, a->rms, false, &far);
         TN_R(row_end)(&far, dx, n, row.x, row.dy);
     }
     TN_R(far_end)(&far);

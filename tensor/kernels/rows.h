@@ -75,11 +75,12 @@ TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift, tn__queue
 
 /* ---- more rows than the caches hold: see tensor/stream.h ------------------------------------- */
 
-enum { TN_R(room_size) = 8192 / sizeof(T) };
+enum { TN_R(room_size) = 8192 / sizeof(T), TN_R(part_size) = TN_STREAM_BLOCK / sizeof(T) };
 
-/* A row is made in a room, and goes to memory while the next one is made. */
+/* A row is made in a room, and goes to memory while the next one is made; of a row that is too long
+ * for that, the last pass goes there part by part. */
 typedef struct TN_R(far_rows) {
-    bool      is_far;
+    bool      is_far, is_long;
     int       which;
     tn__queue queue; /* for whoever has a pass of some work: a line for each block of elements */
     _Alignas(TN_LINE) T room[2][TN_R(room_size)];
@@ -88,6 +89,7 @@ typedef struct TN_R(far_rows) {
 TN_INLINE void TN_R(far_begin)(TN_R(far_rows) *f, bool is_far, int64_t n)
 {
     f->is_far = tn__streams && is_far && n <= TN_R(room_size), f->which = 0, f->queue.lines = 0;
+    f->is_long = tn__streams && is_far && n > TN_R(room_size);
 }
 
 /* Where to make y. */
@@ -114,7 +116,28 @@ TN_UNUSED static void TN_R(row_end)(TN_R(far_rows) *f, T *y, int64_t n, const T 
 
 TN_INLINE void TN_R(far_end)(TN_R(far_rows) *f)
 {
-    if (!tn__streams || !f->is_far) return;
+    if (!tn__streams || !(f->is_far || f->is_long)) return;
     tn__queue_run(&f->queue, f->queue.lines);
     tn__stream_end();
+}
+
+/* Elements of the next part, of those that are left: all but for long rows. */
+TN_INLINE int64_t TN_R(part_of)(const TN_R(far_rows) *f, int64_t left)
+{
+    return tn__streams && f->is_long && left > TN_R(part_size) ? TN_R(part_size) : left;
+}
+
+/* Where to make the part of y. */
+TN_INLINE T *TN_R(part_begin)(TN_R(far_rows) *f, T *y)
+{
+    return tn__streams && f->is_long ? f->room[0] : y;
+}
+
+/* It is made, of these parts of rows of `row` elements: those of the next rows are asked for. */
+TN_UNUSED static void TN_R(part_end)(TN_R(far_rows) *f, T *y, int64_t n, const T *x0, const T *x1,
+                                     int64_t row)
+{
+    if (!tn__streams || !f->is_long) return;
+    const char *next[2] = { (const char *)(x0 + row), (const char *)(x1 + row) };
+    tn__stream(y, f->room[0], (size_t)n * sizeof(T), next, x0 == x1 ? 1 : 2);
 }

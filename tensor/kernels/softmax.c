@@ -24,10 +24,29 @@ TN_INLINE T TN_R(shift_of)(T max) { return max == (T)-INFINITY ? 0 : max; }
 /* The factor that makes a row of exponentials sum to 1; a row of zeros stays. */
 TN_INLINE T TN_R(inverse_of)(T sum) { return sum == 0 ? 0 : 1 / sum; }
 
-static void TN_R(softmax_row)(const T *x, const T *unused, T *y, int64_t n, tn__queue *queue)
+/* Of a long row the exponentials are made twice: that is less work than to keep them in memory. */
+static void TN_R(long_softmax_row)(const T *x, T *y, int64_t n, TN_R(far_rows) *far)
+{
+    const T   shift = TN_R(shift_of)(TN_R(row_max)(x, n));
+    const vec m = v_set(shift), c = v_set(TN_R(inverse_of)(TN_R(row_exp)(x, NULL, n, shift, &far->queue)));
+    for (int64_t at = 0, part; at < n; at += part) {
+        T *to = TN_R(part_begin)(far, y + at);
+        part = TN_R(part_of)(far, n - at);
+        for (int64_t i = 0; i < part; i += v_lanes)
+            v_store_part(to + i, part - i,
+                         v_mul(v_exp(v_sub(v_load_part(x + at + i, part - i, 0), m)), c));
+        TN_R(part_end)(far, y + at, part, x + at, x + at, n);
+    }
+}
+
+static void TN_R(softmax_row)(const T *x, const T *unused, T *y, int64_t n, TN_R(far_rows) *far)
 {
     (void)unused;
-    T       sum = TN_R(row_exp)(x, y, n, TN_R(shift_of)(TN_R(row_max)(x, n)), queue);
+    if (tn__streams && far->is_long) {
+        TN_R(long_softmax_row)(x, y, n, far);
+        return;
+    }
+    T       sum = TN_R(row_exp)(x, y, n, TN_R(shift_of)(TN_R(row_max)(x, n)), &far->queue);
     vec     c = v_set(TN_R(inverse_of)(sum));
     int64_t i = 0;
     for (; i + v_lanes <= n; i += v_lanes) v_store(y + i, v_mul(v_load(y + i), c));
@@ -35,49 +54,64 @@ static void TN_R(softmax_row)(const T *x, const T *unused, T *y, int64_t n, tn__
 }
 
 /* (x - max) - log(sum): max + log(sum) would lose the small one. A row of -inf alone stays. */
-static void TN_R(log_softmax_row)(const T *x, const T *unused, T *y, int64_t n, tn__queue *queue)
+static void TN_R(log_softmax_row)(const T *x, const T *unused, T *y, int64_t n, TN_R(far_rows) *far)
 {
     (void)unused;
-    T       shift = TN_R(shift_of)(TN_R(row_max)(x, n)),
-        sum = TN_R(row_exp)(x, NULL, n, shift, queue);
-    vec     m = v_set(shift), l = v_set(sum == 0 ? 0 : tn__log(sum));
-    int64_t i = 0;
-    for (; i + v_lanes <= n; i += v_lanes) v_store(y + i, v_sub(v_sub(v_load(x + i), m), l));
-    v_store_part(y + i, n - i, v_sub(v_sub(v_load_part(x + i, n - i, 0), m), l));
+    const T   shift = TN_R(shift_of)(TN_R(row_max)(x, n));
+    const T   sum = TN_R(row_exp)(x, NULL, n, shift, &far->queue);
+    const vec m = v_set(shift), l = v_set(sum == 0 ? 0 : tn__log(sum));
+    for (int64_t at = 0, part; at < n; at += part) {
+        T *to = TN_R(part_begin)(far, y + at);
+        part = TN_R(part_of)(far, n - at);
+        for (int64_t i = 0; i < part; i += v_lanes)
+            v_store_part(to + i, part - i,
+                         v_sub(v_sub(v_load_part(x + at + i, part - i, 0), m), l));
+        TN_R(part_end)(far, y + at, part, x + at, x + at, n);
+    }
 }
 
 /* dx = y (dy - sum(y dy)) */
-static void TN_R(softmax_grad_row)(const T *dy, const T *y, T *dx, int64_t n, tn__queue *queue)
+static void TN_R(softmax_grad_row)(const T *dy, const T *y, T *dx, int64_t n, TN_R(far_rows) *far)
 {
-    vec     s = v_set(TN_R(row_dot)(dy, y, n, queue));
-    int64_t i = 0;
-    for (; i + v_lanes <= n; i += v_lanes)
-        v_store(dx + i, v_mul(v_load(y + i), v_sub(v_load(dy + i), s)));
-    v_store_part(dx + i, n - i,
-                 v_mul(v_load_part(y + i, n - i, 0), v_sub(v_load_part(dy + i, n - i, 0), s)));
+    const vec s = v_set(TN_R(row_dot)(dy, y, n, &far->queue));
+    for (int64_t at = 0, part; at < n; at += part) {
+        const T *p = y + at, *g = dy + at;
+        T       *to = TN_R(part_begin)(far, dx + at);
+        part = TN_R(part_of)(far, n - at);
+        for (int64_t i = 0; i < part; i += v_lanes)
+            v_store_part(to + i, part - i, v_mul(v_load_part(p + i, part - i, 0),
+                                                 v_sub(v_load_part(g + i, part - i, 0), s)));
+        TN_R(part_end)(far, dx + at, part, g, p, n);
+    }
 }
 
 /* dx = dy - e^y sum(dy) */
-static void TN_R(log_softmax_grad_row)(const T *dy, const T *y, T *dx, int64_t n, tn__queue *queue)
+static void TN_R(log_softmax_grad_row)(const T *dy, const T *y, T *dx, int64_t n,
+                                       TN_R(far_rows) *far)
 {
-    vec     s = v_set(-TN_R(row_sum)(dy, n));
-    int64_t i = 0;
-    for (; i + v_lanes <= n; i += v_lanes) {
-        tn__queue_run(queue, 1);
-        v_store(dx + i, v_fma(v_exp(v_load(y + i)), s, v_load(dy + i)));
+    const vec s = v_set(-TN_R(row_sum)(dy, n));
+    for (int64_t at = 0, part; at < n; at += part) {
+        const T *l = y + at, *g = dy + at;
+        T       *to = TN_R(part_begin)(far, dx + at);
+        part = TN_R(part_of)(far, n - at);
+        for (int64_t i = 0; i < part; i += v_lanes) {
+            tn__queue_run(&far->queue, 1);
+            v_store_part(to + i, part - i, v_fma(v_exp(v_load_part(l + i, part - i, 0)), s,
+                                                 v_load_part(g + i, part - i, 0)));
+        }
+        TN_R(part_end)(far, dx + at, part, g, l, n);
     }
-    v_store_part(dx + i, n - i,
-                 v_fma(v_exp(v_load_part(y + i, n - i, 0)), s, v_load_part(dy + i, n - i, 0)));
 }
 
 /* Each row of y from those of x0 and x1. */
-static void TN_R(each_row)(void (*row)(const T *x0, const T *x1, T *y, int64_t n, tn__queue *queue),
-                              const T *x0, const T *x1, T *y, int64_t rows, int64_t n, bool is_far)
+static void TN_R(each_row)(void (*row)(const T *x0, const T *x1, T *y, int64_t n,
+                                       TN_R(far_rows) *far),
+                           const T *x0, const T *x1, T *y, int64_t rows, int64_t n, bool is_far)
 {
     TN_R(far_rows) far;
     TN_R(far_begin)(&far, is_far, n);
     for (int64_t r = 0; r < rows; r++, x0 += n, x1 += n, y += n) {
-        row(x0, x1, TN_R(row_begin)(&far, y), n, &far.queue);
+        row(x0, x1, TN_R(row_begin)(&far, y), n, &far);
         TN_R(row_end)(&far, y, n, x0, x1);
     }
     TN_R(far_end)(&far);
