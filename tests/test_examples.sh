@@ -1,9 +1,9 @@
 #!/bin/sh
-# The examples as a user runs them, with small settings: test_examples.sh TRAIN TRANSLATE
+# The examples as a user runs them, with small settings: test_examples.sh TRAIN TRANSLATE GPT
 # What is checked: a training learns and saves; a resumed one ends with the same bytes as one that was
 # never stopped; Ctrl-C saves; translating works from the file; what is wrong is told in words.
 set -u
-train=$1 translate=$2 failed=0
+train=$1 translate=$2 gpt=$3 failed=0
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $1"; failed=1; }
@@ -57,6 +57,23 @@ printf 'le chat\n' | $translate --model "$dir/cat/last.safetensors" --beam 3 --n
 [ "$(wc -l < "$dir/out.txt")" = 2 ] || fail "two translations"
 contains "$dir/out.txt" "^1.*the cat$"
 
+# A language model: stopped after some steps and resumed on one thread it is the same; it writes.
+micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
+$gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
+contains "$dir/gpt.txt" "held-out: perplexity"
+$gpt $micro --steps 3000 --save "$dir/cut.st" > "$dir/gpt_cut.txt" 2>&1 &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q "^step 100" "$dir/gpt_cut.txt" 2> /dev/null && break
+    sleep 0.1
+done
+kill -INT $pid 2> /dev/null
+wait $pid
+$gpt --model "$dir/cut.st" --steps 3000 --threads 1 --save "$dir/cut.st" > "$dir/rest.txt" 2>&1 || fail "gpt resumed"
+cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
+$gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 || fail "gpt writing"
+contains "$dir/out.txt" "^The dog."
+
 # What is wrong.
 wrong() { want=$1; shift; "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"; contains "$dir/wrong.txt" "$want"; }
 wrong "there is no option --stepz" $train --stepz 3
@@ -71,6 +88,11 @@ wrong "say how long to train" $train --train "$dir/pairs.tsv"
 wrong "last.safetensors" $train --resume "$dir/nowhere"
 wrong "have changed" $train --resume "$dir/half" --pairs 1900 --steps 41
 wrong "which --model" $translate
+wrong "none.st" $gpt --model "$dir/none.st"
+wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
+wrong "--lr -1 is below zero" $gpt --lr -1
+wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
+wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
 head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
 wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"

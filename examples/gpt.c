@@ -1,0 +1,358 @@
+/* Trains a small GPT on a text, and writes more of it. Without arguments: on English sentences that
+ * a small grammar makes up, in about a minute.
+ *
+ *     gpt
+ *     gpt --text book.txt --minutes 30 --save book.safetensors --prompt "It was"
+ *     gpt --model book.safetensors --prompt "It was" --tokens 200
+ *     gpt --model book.safetensors --minutes 60 --save book.safetensors       (goes on) */
+#include "cli.h"
+#include "grammar.h"
+#include "libtensor.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+typedef struct settings {
+    const char *text;
+    int64_t     vocab, d, heads, layers, length, rows, warmup, seed;
+    double      lr, dropout;
+} settings;
+
+static settings s = { .vocab = 1000, .d = 128, .heads = 4, .layers = 4, .length = 128, .rows = 16,
+                      .warmup = 100, .seed = 1, .lr = 2e-3 };
+
+static const char *model, *save, *prompt = "";
+static int64_t     steps, threads, tokens = 100, top_k;
+static double      minutes, temperature = 0.8, top_p = 1;
+
+/* What a file remembers comes first. */
+enum { N_REMEMBERED = 10 };
+static const cli_option options[] = {
+    { CLI_TEXT, "text", &s.text, "FILE", "what to train on; also .gz (made-up sentences)" },
+    { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary" },
+    { CLI_INT, "d-model", &s.d, "N", "" },
+    { CLI_INT, "heads", &s.heads, "N", "" },
+    { CLI_INT, "layers", &s.layers, "N", "" },
+    { CLI_INT, "length", &s.length, "N", "tokens that the model sees at once" },
+    { CLI_INT, "rows", &s.rows, "N", "windows of that length in a batch" },
+    { CLI_REAL, "lr", &s.lr, "X", "highest learning rate; it rises for 100 steps, then falls" },
+    { CLI_REAL, "dropout", &s.dropout, "P", "(0)" },
+    { CLI_INT, "seed", &s.seed, "N", "" },
+    { CLI_INT, "steps", &steps, "N", "in all, of earlier runs too (600, without --model)" },
+    { CLI_REAL, "minutes", &minutes, "X", "time for training, instead" },
+    { CLI_TEXT, "model", &model, "FILE", "what --save wrote: write with it, or go on training" },
+    { CLI_TEXT, "save", &save, "FILE", "keep model, tokenizer and the state of the training" },
+    { CLI_TEXT, "prompt", &prompt, "TEXT", "the beginning of what is written" },
+    { CLI_INT, "tokens", &tokens, "N", "of what is written" },
+    { CLI_REAL, "temperature", &temperature, "X", "0: the likeliest token each time" },
+    { CLI_INT, "top-k", &top_k, "N", "draw from the likeliest N alone" },
+    { CLI_REAL, "top-p", &top_p, "P", "draw from the likeliest that have this probability" },
+    { CLI_INT, "threads", &threads, "N", "(one for each CPU)" },
+};
+enum { N_OPTIONS = sizeof options / sizeof *options };
+
+/* Numbers below zero are refused here; what else is wrong the library says. */
+static bool is_sensible(void)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const cli_option *o = &options[i];
+        const bool        is_int = o->kind == CLI_INT, is_real = o->kind == CLI_REAL;
+        const double value = is_int ? (double)*(int64_t *)o->value
+                                    : is_real ? *(double *)o->value : 0;
+        if (value >= 0) continue;
+        fprintf(stderr, "gpt: --%s %g is below zero\n", o->name, value);
+        return false;
+    }
+    return true;
+}
+
+static volatile sig_atomic_t interrupted;
+static void on_interrupt(int number) { (void)number, interrupted = 1; }
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+static char *make_up(tn_ctx *ctx, size_t *length)
+{
+    enum { SENTENCES = 40000 };
+    char *text = tn_alloc(ctx, (size_t)SENTENCES * GRAMMAR_LINE), french[GRAMMAR_LINE];
+    uint64_t state = (uint64_t)s.seed;
+    *length = 0;
+    for (int i = 0; text && i < SENTENCES; i++) {
+        grammar_pair(&state, french, text + *length);
+        *length += strlen(text + *length);
+        text[(*length)++] = '\n';
+    }
+    return text;
+}
+
+/* On lines, which keep words from being joined over their ends. */
+static tn_tokenizer *train_tokenizer(tn_ctx *ctx, const char *text, size_t length)
+{
+    int64_t n = 1, at = 0;
+    for (size_t i = 0; i < length; i++) n += text[i] == '\n';
+    tn_text *lines = tn_alloc(ctx, (size_t)n * sizeof *lines);
+    for (const char *p = text, *end = text + length; lines && p < end;) {
+        const char *stop = memchr(p, '\n', (size_t)(end - p));
+        stop = stop ? stop + 1 : end;
+        lines[at++] = (tn_text){ p, (size_t)(stop - p) };
+        p = stop;
+    }
+    tn_tokenizer *t =
+        lines ? tn_tokenizer_train(ctx, lines, at, &(tn_tokenizer_options){ .vocab = s.vocab })
+              : NULL;
+    tn_free(ctx, lines);
+    return t;
+}
+
+/* ---- the model and its file ------------------------------------------------------------------ */
+
+typedef struct work {
+    tn_ctx       *ctx;
+    tn_tokenizer *tokenizer;
+    tn_params    *p;
+    tn_gpt       *m;
+    tn_optimizer *opt;
+    tn_batches_position position;
+} work;
+
+static tn_status keep(work *w, const tn_windows *windows)
+{
+    char        settings_text[4096], position[64];
+    size_t      length = 0;
+    char       *packed = tn_tokenizer_pack(w->tokenizer, &length);
+    char       *tokenizer = packed ? tn_alloc(w->ctx, length + 1) : NULL;
+    tn_batches_position at = tn_windows_tell(windows);
+    cli_write(options, N_REMEMBERED, settings_text, sizeof settings_text);
+    snprintf(position, sizeof position, "%lld %lld", (long long)at.epoch, (long long)at.batch);
+    if (tokenizer) {
+        memcpy(tokenizer, packed, length); /* and a NUL */
+        const tn_metadata texts[] = { { "gpt", settings_text },
+                                      { "tokenizer", tokenizer },
+                                      { "position", position } };
+        tn_checkpoint_save(save, w->p, w->opt, texts, 3);
+    }
+    tn_free(w->ctx, packed), tn_free(w->ctx, tokenizer);
+    return tn_ctx_status(w->ctx);
+}
+
+/* The settings of a file, before there is a context: its seed is one of them. What is returned
+ * holds their texts, and is to be freed; NULL, said on stderr: there are none. */
+static char *recall_settings(void)
+{
+    tn_ctx         *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    tn_safetensors *f = ctx ? tn_safetensors_open(ctx, model) : NULL;
+    const char     *text = f ? tn_safetensors_metadata(f, "gpt") : NULL;
+    char           *kept = text ? strdup(text) : NULL;
+    if (!f) fprintf(stderr, "gpt: %s\n", ctx ? tn_error(ctx) : "no context");
+    if (f && (!kept || !cli_read(kept, options, N_REMEMBERED))) {
+        fprintf(stderr, "gpt: %s: it has no gpt\n", model);
+        free(kept), kept = NULL;
+    }
+    tn_safetensors_close(f), tn_ctx_free(ctx);
+    return kept;
+}
+
+/* Tokenizer and position of a file. */
+static tn_status recall(work *w)
+{
+    tn_safetensors *f = tn_safetensors_open(w->ctx, model);
+    const char     *tokenizer = f ? tn_safetensors_metadata(f, "tokenizer") : NULL;
+    const char     *position = f ? tn_safetensors_metadata(f, "position") : NULL;
+    long long       epoch, batch;
+    if (f && (!tokenizer || !position || sscanf(position, "%lld %lld", &epoch, &batch) != 2)) {
+        tn_fail(w->ctx, TN_ERR_FORMAT, "%s: it has no tokenizer, or no position", model);
+    } else if (f) {
+        w->position = (tn_batches_position){ epoch, batch };
+        w->tokenizer = tn_tokenizer_unpack(w->ctx, model, tokenizer, strlen(tokenizer));
+    }
+    tn_safetensors_close(f);
+    return tn_ctx_status(w->ctx);
+}
+
+static tn_status make_model(work *w)
+{
+    w->p = tn_params_new(w->ctx, TN_F32);
+    w->m = tn_gpt_new(w->p, &(tn_gpt_config){ .vocab = tn_tokenizer_vocab(w->tokenizer),
+                                              .d_model = s.d, .n_heads = s.heads,
+                                              .n_layers = s.layers, .max_length = s.length,
+                                              .dropout = s.dropout });
+    w->opt = tn_adamw_new(w->p, &(tn_adamw_options){ .lr = s.lr, .beta2 = 0.98, .clip_norm = 1 });
+    if (model && tn_ctx_status(w->ctx) == TN_OK) tn_checkpoint_load(model, w->p, w->opt);
+    return tn_ctx_status(w->ctx);
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static tn_program *build(work *w, bool trains)
+{
+    tn_graph     *g = tn_graph_new(w->ctx, trains ? TN_TRAIN : TN_EVAL);
+    tn_sequence   in = { .ids = tn_input(g, "in", TN_I32, TN_SHAPE(s.rows, s.length)) };
+    tn_node      *out = tn_input(g, "out", TN_I32, TN_SHAPE(s.rows, s.length));
+    tn_program   *p = NULL;
+    tn_loss_parts loss;
+    const tn_cross_entropy_options o = { .has_ignore = true, .ignore_index = TN_PAD_ID };
+    if (tn_gpt_loss(w->m, &in, out, &o, &loss) == TN_OK) {
+        tn_node *outputs[] = { loss.sum, loss.count };
+        if (trains)
+            p = tn_train_step_with(g, loss.sum, w->opt,
+                                   &(tn_train_step_options){ .count = loss.count,
+                                                             .outputs = &outputs[1],
+                                                             .n_outputs = 1 });
+        else p = tn_compile(g, outputs, 2, NULL);
+    }
+    tn_graph_free(g);
+    return p;
+}
+
+/* Adds a batch's loss and tokens. */
+static tn_status run(tn_program *p, const tn_window_batch *b, double *sum, double *count)
+{
+    const size_t bytes = (size_t)(b->rows * b->length) * sizeof(int32_t);
+    tn_feed_name(p, "in", b->in, bytes), tn_feed_name(p, "out", b->out, bytes);
+    const tn_status status = tn_run(p);
+    if (status != TN_OK) return status;
+    *sum += *(const float *)tn_output(p, 0), *count += *(const float *)tn_output(p, 1);
+    return TN_OK;
+}
+
+enum { REPORT_EVERY = 100 };
+
+/* What came of the steps since the last report, in `seconds`; left: steps, or seconds where time is
+ * the limit. */
+static void report(int64_t step, double sum, double count, double seconds, double left)
+{
+    if (minutes <= 0) left *= seconds / REPORT_EVERY;
+    printf("step %lld  loss %.3f  perplexity %.2f  %.0f tokens/s  left %d:%02d\n", (long long)step,
+           sum / count, exp(sum / count), count / seconds, (int)left / 60, (int)left % 60);
+    fflush(stdout);
+}
+
+static tn_status train(work *w, const int32_t *ids, int64_t n)
+{
+    const double begin = now(), limit = 60 * minutes;
+    double       sum = 0, count = 0, last = begin;
+    tn_windows  *windows = tn_windows_new(
+        w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length });
+    tn_program *step = windows ? build(w, true) : NULL;
+    if (step) tn_windows_seek(windows, w->position);
+    while (tn_ctx_status(w->ctx) == TN_OK && !interrupted) {
+        const int64_t k = tn_optimizer_steps(w->opt) + 1;
+        const double  spent = now() - begin;
+        if (limit > 0 ? spent >= limit : k > steps) break;
+        const double done = limit > 0 ? spent / limit : (double)k / (double)(steps + 1);
+        const double rise = (double)k / (double)s.warmup;
+        tn_optimizer_set_lr(w->opt, s.lr * fmin(fmin(rise, 1), 1 - done));
+        if (run(step, tn_windows_next(windows), &sum, &count) != TN_OK) break;
+        if (k % REPORT_EVERY) continue;
+        report(k, sum, count, now() - last, limit > 0 ? limit - spent : (double)(steps - k));
+        sum = count = 0, last = now();
+        if (save && keep(w, windows) != TN_OK) break;
+    }
+    if (save && step && tn_ctx_status(w->ctx) == TN_OK) keep(w, windows);
+    if (interrupted)
+        printf("stopped%s%s\n", save ? "; to go on: gpt --model " : "", save ? save : "");
+    tn_program_free(step), tn_windows_free(windows);
+    return tn_ctx_status(w->ctx);
+}
+
+/* Perplexity of a token, and bits of a byte of text. */
+static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
+{
+    double      sum = 0, count = 0;
+    tn_windows *windows = tn_windows_new(
+        w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length,
+                                               .ordered = true });
+    tn_program *p = windows ? build(w, false) : NULL;
+    for (const tn_window_batch *b = NULL; p && !(b && b->is_last);) {
+        b = tn_windows_next(windows);
+        if (run(p, b, &sum, &count) != TN_OK) break;
+    }
+    if (tn_ctx_status(w->ctx) == TN_OK)
+        printf("held-out: perplexity %.2f, %.3f bits a byte\n", exp(sum / count),
+               sum / count * (double)n / (double)bytes / log(2));
+    tn_program_free(p), tn_windows_free(windows);
+    return tn_ctx_status(w->ctx);
+}
+
+/* The last twentieth of the text is held out. */
+static tn_status learn(work *w)
+{
+    size_t   length = 0;
+    char    *text = s.text ? tn_text_load(w->ctx, s.text, 0, &length) : make_up(w->ctx, &length);
+    int32_t *ids = text ? tn_alloc(w->ctx, (length + 1) * sizeof *ids) : NULL;
+    if (text && !w->tokenizer) w->tokenizer = train_tokenizer(w->ctx, text, length);
+    if (ids && w->tokenizer && make_model(w) == TN_OK) {
+        const size_t  cut = length - length / 20;
+        const int64_t n = tn_tokenizer_encode(w->tokenizer, text, cut, ids, (int64_t)length);
+        const int64_t rest = tn_tokenizer_encode(w->tokenizer, text + cut, length - cut, ids + n,
+                                                 (int64_t)length - n);
+        printf("%lld tokens, %lld held out; %lld parameters\n", (long long)n, (long long)rest,
+               (long long)tn_params_size(w->p));
+        if (train(w, ids, n) == TN_OK && rest > 1 && !interrupted)
+            validate(w, ids + n, rest, length - cut);
+    }
+    tn_free(w->ctx, ids), tn_free(w->ctx, text);
+    return tn_ctx_status(w->ctx);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static tn_status write_text(work *w)
+{
+    const size_t length = strlen(prompt);
+    int32_t     *ids = tn_alloc(w->ctx, (length + 1) * sizeof *ids);
+    int64_t      n = ids ? tn_tokenizer_encode(w->tokenizer, prompt, length, ids, (int64_t)length)
+        : 0;
+    if (ids && n == 0) n = tn_tokenizer_encode(w->tokenizer, "\n", 1, ids, 1); /* a new line */
+    tn_generator *g = tn_generator_new(
+        w->m, &(tn_generate_options){ .max_tokens = tokens, .top_k = top_k, .top_p = top_p,
+                                      .temperature = temperature > 0 ? temperature : TN_NONE });
+    const tn_generation *y = g ? tn_generate(g, ids, n) : NULL;
+    const int64_t        size = y ? tn_tokenizer_decode(w->tokenizer, y->ids, y->n, NULL, 0) : -1;
+    char                *text = size >= 0 ? tn_alloc(w->ctx, (size_t)size + 1) : NULL;
+    if (text) {
+        tn_tokenizer_decode(w->tokenizer, y->ids, y->n, text, (size_t)size + 1);
+        printf("%s%s\n", prompt, text);
+    }
+    tn_generator_free(g);
+    tn_free(w->ctx, ids), tn_free(w->ctx, text);
+    return tn_ctx_status(w->ctx);
+}
+
+int main(int argc, char **argv)
+{
+    const char *about = "Trains a GPT on a text and writes more of it.";
+    cli_result  r = cli_parse(argc, argv, about, options, N_OPTIONS);
+    if (r != CLI_GO_ON) return r == CLI_HELP ? 0 : 2;
+    char *remembered = model ? recall_settings() : NULL;
+    if (model && !remembered) return 1;
+    if (model) cli_parse(argc, argv, about, options, N_OPTIONS); /* what is given counts more */
+    if (!is_sensible()) return free(remembered), 2;
+    if (!steps && minutes <= 0 && !model) steps = 600;
+    signal(SIGINT, on_interrupt);
+    work w = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads,
+                                                    .seed = (uint64_t)s.seed }) };
+    const bool trains = steps || minutes > 0;
+    if (w.ctx && (!model || recall(&w) == TN_OK) &&
+        (trains ? learn(&w) : make_model(&w)) == TN_OK && !interrupted)
+        write_text(&w);
+    const bool ok = w.ctx && tn_ctx_status(w.ctx) == TN_OK;
+    if (!ok) fprintf(stderr, "gpt: %s\n", w.ctx ? tn_error(w.ctx) : "no context");
+    tn_optimizer_free(w.opt), tn_gpt_free(w.m), tn_params_free(w.p);
+    tn_tokenizer_free(w.tokenizer), tn_ctx_free(w.ctx);
+    free(remembered);
+    return !ok ? 1 : interrupted ? 130 : 0;
+}
