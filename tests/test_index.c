@@ -277,4 +277,32 @@ TEST(index, long_rows_sort_stably)
     end();
 }
 
+/* topk picks from what few lanes promise: NaN, infinities and equals as sort has them. */
+TEST(index, topk_of_few_numbers)
+{
+    enum { N = 613, KINDS = 5 };
+    begin();
+    float *x = calloc(KINDS * N, sizeof *x);
+    for (int i = 0; i < KINDS * N; i++) {
+        const float number = (float)(i * 7919 % 1000) - 500;
+        const float kind[KINDS] = { i % 97 ? NAN : number, i % 60 ? -INFINITY : number,
+                                    i % 64 < 3 ? number : -1e6f, (float)(i % 2) * 0.0f - 0.0f,
+                                    i % 50 ? number : INFINITY };
+        x[i] = kind[i / N];
+    }
+    tn_node *node = tn_constant(g, TN_F32, S(KINDS, N), x), *down, *down_at, *v, *at;
+    REQUIRE(tn_sort(node, 1, true, &down, &down_at) == TN_OK);
+    int64_t *want = value_of(down_at);
+    for (int64_t k = 1; k <= 64; k = k * 3 / 2 + 1) {
+        REQUIRE(tn_topk(node, k, 1, &v, &at) == TN_OK);
+        int64_t *some = value_of(at);
+        for (int r = 0; some && r < KINDS; r++)
+            CHECK_MSG(memcmp(some + r * k, want + r * N, (size_t)k * sizeof *some) == 0,
+                      "top %lld of row %d", (long long)k, r);
+        free(some);
+    }
+    free(want), free(x);
+    end();
+}
+
 TEST_MAIN

@@ -2,6 +2,7 @@
  * last. Values become integers of the same order, so that one merge sort serves every dtype. */
 #include "autograd/ops/build.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -112,47 +113,96 @@ typedef struct sort_plan {
     sort_item  *room;      /* 2 n for each task */
     int64_t     n, k, inner, lines, tasks;
     bool        descending;
+    int         level;
 } sort_plan;
 
-enum { PICK_MOST = 64, PICK_BLOCK = 64 };
+enum { PICK_MOST = 64, PICK_BLOCK = 64, LANES = 64, FIND_BLOCK = 16 };
 
-/* Is any of n floats larger than x? */
-static bool any_larger(const float *a, int64_t n, float x)
-{
-    int any = 0;
-    for (int64_t i = 0; i < n; i++) any |= a[i] > x;
-    return any;
-}
-
-/* The k largest of a line of floats, of which best has k, in order and no NaN, from before `from`.
- * Most blocks hold none, and most of the others one. */
-static void pick_larger(const float *x, int64_t from, int64_t n, int64_t k, sort_item *best)
-{
-    float least = x[best[k - 1].position];
-    for (int64_t i = from; i < n; i += PICK_BLOCK) {
-        int64_t end = n - i < PICK_BLOCK ? n : i + PICK_BLOCK;
-        if (!any_larger(x + i, end - i, least)) continue;
-        for (int64_t j = i; j < end; j++) {
-            if (!(x[j] > least)) continue;
-            sort_item item = { float_key(x[j], true), j };
-            pick(&item, 1, k, best, k);
-            least = x[best[k - 1].position];
-        }
+/* The largest float of each of LANES interleaved parts of a line, -inf of none; NaN is none. */
+#define LANE_MOST(level, target, fused, unused)                                                    \
+    target static void lane_most_##level(const float *x, int64_t n, float *restrict most)          \
+    {                                                                                              \
+        int64_t i = 0;                                                                             \
+        for (int l = 0; l < LANES; l++) most[l] = -INFINITY;                                       \
+        for (; i + 4 * LANES <= n; i += 4 * LANES)                                                 \
+            for (int l = 0; l < LANES; l++) {                                                      \
+                const float *y = x + i + l;                                                        \
+                float        m = most[l];                                                          \
+                m = y[0] > m ? y[0] : m, m = y[LANES] > m ? y[LANES] : m;                          \
+                m = y[2 * LANES] > m ? y[2 * LANES] : m;                                           \
+                most[l] = y[3 * LANES] > m ? y[3 * LANES] : m;                                     \
+            }                                                                                      \
+        for (int l = 0; i < n; i++, l = (l + 1) % LANES)                                           \
+            most[l] = x[i] > most[l] ? x[i] : most[l];                                             \
     }
+TN_EACH_LEVEL(LANE_MOST, )
+
+/* Positions, rising, of the floats that are not less than this one; how many there are. */
+#define FIND_FROM(level, target, fused, unused)                                                    \
+    target static int64_t find_from_##level(const float *x, int64_t n, float least, int64_t *at)   \
+    {                                                                                              \
+        int64_t i = 0, found = 0;                                                                  \
+        for (; i + FIND_BLOCK <= n; i += FIND_BLOCK) {                                             \
+            int any = 0;                                                                           \
+            for (int l = 0; l < FIND_BLOCK; l++) any |= x[i + l] >= least;                         \
+            for (int l = 0; any && l < FIND_BLOCK; l++)                                            \
+                at[found] = i + l, found += x[i + l] >= least;                                     \
+        }                                                                                          \
+        for (; i < n; i++) at[found] = i, found += x[i] >= least;                                  \
+        return found;                                                                              \
+    }
+TN_EACH_LEVEL(FIND_FROM, )
+
+/* The k-th largest of n <= LANES floats that are no NaN: the largest that at least k reach. */
+#define KTH_LARGEST(level, target, fused, unused)                                                  \
+    target static float kth_largest_##level(const float *x, int n, int64_t k)                      \
+    {                                                                                              \
+        int32_t reach[LANES] = { 0 };                                                              \
+        float   kth = -INFINITY;                                                                   \
+        for (int j = 0; j < n; j++)                                                                \
+            for (int i = 0; i < n; i++) reach[i] += x[j] >= x[i];                                  \
+        for (int i = 0; i < n; i++) kth = reach[i] >= k && x[i] > kth ? x[i] : kth;                \
+        return kth;                                                                                \
+    }
+TN_EACH_LEVEL(KTH_LARGEST, )
+
+static void (*const lane_most[])(const float *x, int64_t n, float *most) =
+    TN_LEVELS_OF(lane, most);
+static int64_t (*const find_from[])(const float *x, int64_t n, float least, int64_t *at) =
+    TN_LEVELS_OF(find, from);
+static float (*const kth_largest[])(const float *x, int n, int64_t k) = TN_LEVELS_OF(kth, largest);
+
+/* The k largest of a line of floats, in order; false if too few are numbers. The k-th largest of the
+ * lanes' largest is not above the k-th largest of all, and not far below: few are left to pick
+ * from. at: room for n positions. */
+static bool pick_largest(const sort_plan *p, const float *x, sort_item *best, int64_t *at)
+{
+    float most[LANES];
+    int   lanes = LANES;
+    lane_most[p->level](x, p->n, most);
+    for (; lanes >= 4 * p->k; lanes /= 2)
+        for (int l = 0; l < lanes / 2; l++)
+            if (most[l + lanes / 2] > most[l]) most[l] = most[l + lanes / 2];
+    const float least = kth_largest[p->level](most, lanes, p->k);
+    if (least == -INFINITY) return false;
+    const int64_t found = find_from[p->level](x, p->n, least, at);
+    for (int64_t i = 0, have = 0; i < found; i++) {
+        sort_item item = { float_key(x[at[i]], true), at[i] };
+        have = pick(&item, 1, p->k, best, have);
+    }
+    return true;
 }
 
 /* The k first of a line in order, for k much smaller than n. */
-static void pick_first(const sort_plan *p, const char *x, sort_item *best)
+static void pick_first(const sort_plan *p, const char *x, sort_item *best, sort_item *room)
 {
     int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
-    bool      is_plain = p->dtype == TN_F32 && p->inner == 1 && p->descending;
     sort_item block[PICK_BLOCK];
+    if (p->dtype == TN_F32 && p->inner == 1 && p->descending &&
+        pick_largest(p, (const float *)(const void *)x, best, &room->position))
+        return;
     for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
         int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
-        if (is_plain && have == p->k && best[p->k - 1].key != UINT64_MAX) {
-            pick_larger((const float *)(const void *)x, i, p->n, p->k, best);
-            return;
-        }
         make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
         for (int64_t j = 0; j < n; j++) block[j].position += i;
         have = pick(block, n, p->k, best, have);
@@ -165,7 +215,7 @@ static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
     int64_t    from = outer * p->n * p->inner + i, to = outer * p->k * p->inner + i;
     sort_item *a = room, *b = room + p->n;
     if (p->k <= PICK_MOST && 8 * p->k <= p->n) {
-        pick_first(p, p->x + from * size, a);
+        pick_first(p, p->x + from * size, a, b);
     } else {
         make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
         a = merge_sort(a, b, p->n);
@@ -205,7 +255,8 @@ static tn_status run_sort(tn_exec *e, int64_t axis, int64_t k, bool descending)
     int             a = tn_axis((int)axis, s->rank);
     sort_plan p = { .dtype = e->in[0].dtype, .x = e->in[0].data, .values = e->out[0].data,
                     .positions = e->out[1].data, .room = e->scratch, .n = s->dim[a], .k = k,
-                    .inner = 1, .lines = lines_of(s, a), .descending = descending };
+                    .inner = 1, .lines = lines_of(s, a), .descending = descending,
+                    .level = (int)tn_ctx_cpu(e->ctx) };
     for (int d = a + 1; d < s->rank; d++) p.inner *= s->dim[d];
     p.tasks = task_count(e, p.lines);
     if (k > 0) tn_parallel_for(e->ctx, p.tasks, sort_task, &p);
