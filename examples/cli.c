@@ -39,6 +39,13 @@ static bool set(const cli_option *o, const char *text)
     return o->kind == CLI_TEXT || (end != text && !*end && !errno);
 }
 
+/* No option of these programs means anything by a number below zero. */
+static bool is_below_zero(const cli_option *o)
+{
+    return (o->kind == CLI_INT && *(int64_t *)o->value < 0) ||
+           (o->kind == CLI_REAL && !(*(double *)o->value >= 0));
+}
+
 static const cli_option *find(const cli_option *options, int n, const char *name, size_t length)
 {
     for (int i = 0; i < n; i++)
@@ -75,6 +82,11 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
         if (!value || !set(o, value)) {
             fprintf(stderr, "%s: --%s wants %s, not %s\n", program, o->name, o->unit,
                     value ? value : "the end of the line");
+            return CLI_WRONG;
+        }
+        if (is_below_zero(o)) {
+            fprintf(stderr, "%s: --%s wants %s of 0 or more, not %s\n", program, o->name, o->unit,
+                    value);
             return CLI_WRONG;
         }
     }

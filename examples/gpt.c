@@ -57,21 +57,6 @@ static const cli_option options[] = {
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
-/* Numbers below zero are refused here; what else is wrong the library says. */
-static bool is_sensible(void)
-{
-    for (int i = 0; i < N_OPTIONS; i++) {
-        const cli_option *o = &options[i];
-        const bool        is_int = o->kind == CLI_INT, is_real = o->kind == CLI_REAL;
-        const double value = is_int ? (double)*(int64_t *)o->value
-                                    : is_real ? *(double *)o->value : 0;
-        if (value >= 0) continue;
-        fprintf(stderr, "gpt: --%s %g is below zero\n", o->name, value);
-        return false;
-    }
-    return true;
-}
-
 static volatile sig_atomic_t interrupted;
 static void on_interrupt(int number) { (void)number, interrupted = 1; }
 
@@ -340,7 +325,6 @@ int main(int argc, char **argv)
     char *remembered = model ? recall_settings() : NULL;
     if (model && !remembered) return 1;
     if (model) cli_parse(argc, argv, about, options, N_OPTIONS); /* what is given counts more */
-    if (!is_sensible()) return free(remembered), 2;
     if (!steps && minutes <= 0 && !model) steps = 600;
     signal(SIGINT, on_interrupt);
     work w = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads,

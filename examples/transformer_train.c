@@ -122,27 +122,9 @@ static tn_schedule_kind schedule;
 #define DEFAULT(field, value)                                                                      \
     if (!s.field) s.field = (value)
 
-/* Numbers below zero are refused here, once for all; what else is wrong the library says. */
-static bool is_sensible(void)
-{
-    for (int i = 0; i < N_OPTIONS; i++) {
-        const cli_option *o = &options[i];
-        double value = o->kind == CLI_INT ? (double)*(int64_t *)o->value : o->kind == CLI_REAL
-            ? *(double *)o->value : 0;
-        bool is_given =
-            o->value != &s.warmup && o->value != &s.dropout && o->value != &s.attention_dropout;
-        if (!(value >= 0) && (is_given || value != -1)) {
-            fprintf(stderr, "transformer_train: --%s %g is below zero\n", o->name, value);
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool settle(void)
 {
     bool made_up = !s.train;
-    if (!is_sensible()) return false;
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
     int which = cli_choice("size", s.size, "nano|tiny|small|base|micro");

@@ -78,7 +78,7 @@ contains "$dir/out.txt" "^The dog."
 wrong() { want=$1; shift; "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"; contains "$dir/wrong.txt" "$want"; }
 wrong "there is no option --stepz" $train --stepz 3
 wrong "wants N, not x" $train --steps x
-wrong "--tokens -3 is below zero" $train --tokens -3
+wrong "--tokens wants N of 0 or more, not -3" $train --tokens -3
 wrong "it is one of nano" $train --size huge
 wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
 printf 'no tab here\n' > "$dir/bad.tsv"
@@ -90,7 +90,7 @@ wrong "have changed" $train --resume "$dir/half" --pairs 1900 --steps 41
 wrong "which --model" $translate
 wrong "none.st" $gpt --model "$dir/none.st"
 wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
-wrong "--lr -1 is below zero" $gpt --lr -1
+wrong "--lr wants X of 0 or more, not -1" $gpt --lr -1
 wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
 wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
