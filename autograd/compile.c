@@ -4,10 +4,12 @@
  *   lower     calls become items over values; views become layouts, copies are put in where a
  *             kernel needs its input contiguous
  *   recompute gradients read copies of what chosen scopes computed (recompute.c)
+ *   pack      products with weights that stay the same read them from panels (panels.c)
  *   nest      parts of concatenations are written where they belong (nest.c)
  *   fuse      items become steps (fuse.c)
  *   plan      lifetimes, memory (plan.c)
  * None of them changes a bit of any result. */
+#include "autograd/panels.h"
 #include "autograd/program.h"
 
 #include <string.h>
@@ -392,6 +394,8 @@ static tn_status check_arguments(tn_graph *g, tn_node *const *outputs, int n,
         return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the run counter is not one i64 variable");
     if (o->arena && o->arena->ctx != ctx)
         return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the arena is of another context");
+    if (o->panels && tn__panels_ctx(o->panels) != ctx)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the panels are of another context");
     return TN_OK;
 }
 
@@ -416,6 +420,7 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     if (s == TN_OK) s = lower(c);
     if (s == TN_OK) s = lower_outputs(c, outputs, n, o->guard);
     if (s == TN_OK && o->recompute) s = tn__recompute(&c->l, g, o->recompute);
+    if (s == TN_OK && o->panels) s = tn__use_panels(&c->l, o->panels);
     if (s == TN_OK) s = tn__nest(&c->l);
     if (s == TN_OK) s = tn__fuse(&c->l);
     if (s == TN_OK) s = tn__plan(p, o->no_reuse);

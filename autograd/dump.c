@@ -72,7 +72,8 @@ void tn_graph_dot(const tn_graph *g, FILE *out)
 
 static void print_value(const tn_program *p, FILE *out, int v)
 {
-    static const char *const kinds[] = { "arena", "input", "constant", "variable", "output" };
+    static const char *const kinds[] = { "arena", "input", "constant", "variable", "output",
+                                         "panels" };
     int b = p->values[v].buffer, root = b;
     while (p->buffers[root].alias >= 0) root = p->buffers[root].alias;
     const tn__buffer *x = &p->buffers[root];

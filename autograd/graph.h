@@ -113,6 +113,7 @@ TN_API tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
 
 typedef struct tn_program tn_program;
 typedef struct tn_arena   tn_arena;
+typedef struct tn_panels  tn_panels;
 
 typedef struct tn_compile_options {
     tn_node    *guard;     /* bool scalar: a run commits only if it is true (TN_ERR_GUARD if not) */
@@ -122,6 +123,7 @@ typedef struct tn_compile_options {
     bool        no_fusion; /* run each op alone (the same bits; for tests and for looking) */
     bool        no_reuse;  /* give every intermediate memory of its own (likewise) */
     const char *recompute; /* scopes, "encoder.*, decoder.*": see below; NULL: nothing */
+    tn_panels  *panels;    /* for weights that stay the same: see tn_panels_new; NULL: none */
 } tn_compile_options;
 
 /* Recomputing: what gradients read of the scopes that are named is computed a second time, just
@@ -175,6 +177,17 @@ TN_API tn_program_stats tn_program_stats_of(const tn_program *p);
 TN_API tn_arena *tn_arena_new(tn_ctx *ctx);
 TN_API void      tn_arena_free(tn_arena *arena); /* after its programs */
 TN_API size_t    tn_arena_bytes(const tn_arena *arena);
+
+/* Weights that stay the same from run to run are packed once, in the form that products want: worth
+ * it where a run has few rows for them, as decoding has. Programs of the context that are compiled
+ * with the same panels share one packed copy of each matrix that a product of theirs reads from a
+ * variable, and that they do not write. It is made as they are compiled; a later change of the
+ * variable is not seen before tn_panels_update, and tn_program_bind does not reach it. The bits are
+ * the same. Variables and panels must stay until the programs are freed. NULL: TN_ERR_MEMORY. */
+TN_API tn_panels *tn_panels_new(tn_ctx *ctx);
+TN_API tn_status  tn_panels_update(tn_panels *panels); /* TN_ERR_BUSY: a program is running */
+TN_API size_t     tn_panels_bytes(const tn_panels *panels);
+TN_API void       tn_panels_free(tn_panels *panels); /* after its programs; NULL is fine */
 
 /* Points the program at other variables: each of its variables whose name is that of variables[i]
  * is replaced by it. TN_ERR_SHAPE or _DTYPE if their types differ; then nothing has changed. */

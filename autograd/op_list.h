@@ -11,6 +11,7 @@ TN_X(custom_grad)
 TN_X(copy)
 /* products */
 TN_X(matmul)
+TN_X(matmul_panels)
 /* arithmetic */
 TN_X(add)
 TN_X(sub)

@@ -88,7 +88,8 @@ void tn_program_free(tn_program *p)
 {
     if (!p) return;
     tn_ctx *ctx = p->ctx;
-    for (int64_t i = 0; i < p->n_buffers; i++) tn_free(ctx, p->buffers[i].data);
+    for (int64_t i = 0; i < p->n_buffers; i++)
+        if (p->buffers[i].kind != TN__PANELS) tn_free(ctx, p->buffers[i].data);
     if (p->owns_arena) tn_arena_free(p->arena);
     for (tn__block *b = p->blocks, *next; b; b = next) {
         next = b->next;

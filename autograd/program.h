@@ -13,7 +13,8 @@ typedef enum tn__buffer_kind {
     TN__INPUT,    /* fed by the host */
     TN__CONSTANT, /* numbers of the program's own */
     TN__VARIABLE, /* a slot */
-    TN__OUTPUT    /* fetched by the host */
+    TN__OUTPUT,   /* fetched by the host */
+    TN__PANELS    /* packed weights, which are not the program's */
 } tn__buffer_kind;
 
 typedef struct tn__buffer {
@@ -215,6 +216,8 @@ typedef struct tn__lowered {
 
 /* Gradients read copies of what the scopes that the patterns name computed. */
 tn_status tn__recompute(tn__lowered *l, const tn_graph *g, const char *patterns);
+/* Products with variables that the program does not write become products with packed panels. */
+tn_status tn__use_panels(tn__lowered *l, tn_panels *panels);
 tn_status tn__nest(tn__lowered *l);  /* parts of concatenations are written where they belong */
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
 /* Allocates what the program needs outside of the arena, and the arena; points every tensor at

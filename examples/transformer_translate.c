@@ -73,7 +73,8 @@ static bool translate_all(const translation *t)
         t->model, &(tn_translate_options){ .beam = s.beam,
                                            .n_best = s.n_best,
                                            .batch = s.batch,
-                                           .length_penalty = s.alpha > 0 ? s.alpha : TN_NONE });
+                                           .length_penalty = s.alpha > 0 ? s.alpha : TN_NONE,
+                                           .is_fixed = true });
     char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
     double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
     bool    ok = translator && out && scores;

@@ -41,8 +41,7 @@ struct tn_translator {
     tn_translate_options  o;
     tn_arena             *arena;
     group                 groups[N_GROUPS];
-    tn_node              *table; /* [d, vocabulary]: a tied table turned, for steps of few rows */
-    tn_program           *turn;  /* brings it up to date */
+    tn_panels            *panels; /* the decoder's weights as its steps read them */
     int64_t               clock, n_candidates; /* of each beam and step */
     tn_translation       *out;                 /* of the last call */
     int64_t               n_out;
@@ -99,32 +98,6 @@ static tn_node *decoder_step(const tn_translator *t, const group *g, tn_node *x,
     return m->decoder.norm.gamma ? tn_norm_apply(&m->decoder.norm, x) : x;
 }
 
-/* A product of few rows with a matrix that lies [vocabulary, d] takes as long as turning the
- * matrix. So that is done once a call; the bits are the same. False: out of memory. */
-static bool make_table(tn_translator *t)
-{
-    tn_node *w = t->m->target.w;
-    if (t->turn) return true;
-    t->table = tn_variable_new(t->ctx, "turned", tn_node_dtype(w),
-                               TN_SHAPE(tn_dim(w, 1), tn_dim(w, 0)));
-    tn_graph *g = tn_graph_new(t->ctx, TN_EVAL);
-    tn_node  *out = t->table && g ? tn_assign(t->table, tn_transpose(tn_read(g, w), 0, 1)) : NULL;
-    t->turn = out ? tn_compile(g, &out, 1, &(tn_compile_options){ .arena = t->arena }) : NULL;
-    tn_graph_free(g);
-    if (t->turn && tn_run(t->turn) == TN_OK) return true;
-    tn_program_free(t->turn), tn_variable_free(t->table);
-    t->turn = NULL, t->table = NULL;
-    return false;
-}
-
-static tn_node *logits_of(tn_translator *t, tn_node *x)
-{
-    bool is_tied = !t->m->output.w;
-    if (!x || !is_tied)
-        return tn_transformer_logits(t->m, x);
-    return make_table(t) ? tn_matmul(x, t->table) : NULL;
-}
-
 /* What is never a next token has -inf added to its logit. */
 static tn_node *forbid(const tn_transformer *m, tn_graph *g, tn_dtype dtype)
 {
@@ -152,7 +125,7 @@ static tn_program *build_step(tn_translator *t, const group *g, int64_t k)
     tn_attention_mask cross = { .k_lengths = tn_input(graph, "lengths", TN_I32, TN_SHAPE(n)) };
     if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
     tn_node *x = tn_transformer_embed_target(m, ids, places);
-    tn_node *logits = logits_of(t, decoder_step(t, g, x, position, &self, &cross));
+    tn_node *logits = tn_transformer_logits(m, decoder_step(t, g, x, position, &self, &cross));
     tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
     logits = tn_add(logits, forbid(m, graph, tn_node_dtype(logits)));
     tn_topk(logits, t->n_candidates, -1, &values, &best);
@@ -163,9 +136,8 @@ static tn_program *build_step(tn_translator *t, const group *g, int64_t k)
                                 &(tn_cross_entropy_options){ .reduction = TN_NONE });
     tn_node *out[2] = { tn_sub(tn_sub(values, first[0]), tn_unsqueeze(first[1], -1)), best };
     out[0] = tn_cast(out[0], TN_F64);
-    tn_program *p = out[0] && out[1]
-                        ? tn_compile(graph, out, 2, &(tn_compile_options){ .arena = t->arena })
-                        : NULL;
+    const tn_compile_options o = { .arena = t->arena, .panels = t->panels };
+    tn_program *p = out[0] && out[1] ? tn_compile(graph, out, 2, &o) : NULL;
     tn_graph_free(graph);
     return p;
 }
@@ -576,7 +548,7 @@ const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const i
     by_length *order = sort_by_length(t, at, n);
     tn_status  status = t->out && order ? TN_OK : tn_ctx_status(t->ctx);
     if (t->out) t->n_out = n * t->o.n_best;
-    if (status == TN_OK && t->turn) status = tn_run(t->turn);
+    if (status == TN_OK && !t->o.is_fixed) status = tn_panels_update(t->panels);
     for (int64_t i = 0; i < t->n_out; i++) t->out[i].score = t->out[i].log_prob = -INFINITY;
     for (int64_t i = 0; status == TN_OK && i < n; i += t->o.batch)
         status = translate_group(t, order + i, smaller(t->o.batch, n - i), ids, at);
@@ -617,8 +589,8 @@ tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_opt
     if (!t) return NULL;
     t->m = m, t->ctx = m->ctx, t->o = o;
     t->n_candidates = smaller(2 * o.beam, m->config.tgt_vocab);
-    t->arena = tn_arena_new(m->ctx);
-    if (t->arena) return t;
+    t->arena = tn_arena_new(m->ctx), t->panels = tn_panels_new(m->ctx);
+    if (t->arena && t->panels) return t;
     tn_translator_free(t);
     return NULL;
 }
@@ -627,7 +599,7 @@ void tn_translator_free(tn_translator *t)
 {
     if (!t) return;
     for (int i = 0; i < N_GROUPS; i++) group_clear(t->ctx, &t->groups[i]);
-    tn_program_free(t->turn), tn_variable_free(t->table);
+    tn_panels_free(t->panels);
     tn_arena_free(t->arena);
     drop_results(t);
     tn_free(t->ctx, t);

@@ -22,6 +22,8 @@ typedef struct tn_translate_options {
     int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more than
                                there are positions */
     int64_t batch;          /* sources that are translated together; 0: 32 */
+    bool    is_fixed;       /* the parameters stay as they are while the translator lives: they are
+                               packed for the decoder's products once, and not at each call */
 } tn_translate_options;
 
 typedef struct tn_translation {
@@ -35,8 +37,9 @@ typedef struct tn_translation {
 typedef struct tn_translator tn_translator;
 
 /* Programs and caches to translate with the model, which must stay until the translator is freed.
- * It reads the parameters as they are at each call. One set of caches for each shape is kept, a few
- * at most. options may be NULL. NULL: TN_ERR_ARG, TN_ERR_MEMORY. */
+ * It reads the parameters as they are at each call, unless they are said to be fixed. One set of
+ * caches for each shape is kept, a few at most. options may be NULL.
+ * NULL: TN_ERR_ARG, TN_ERR_MEMORY. */
 TN_API tn_translator *tn_translator_new(const tn_transformer *m,
                                         const tn_translate_options *options);
 TN_API void           tn_translator_free(tn_translator *t); /* NULL is fine */

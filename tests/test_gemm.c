@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include "tensor/gemm.h"
+#include "tensor/gemm_panels.h"
 #include "tensor/internal.h"
 
 #define GUARD 1e30
@@ -20,6 +21,7 @@ typedef struct gemm_case {
     int      shared_a, shared_b; /* bit i: stride 0 in batch dimension i */
     bool     gaps;         /* neither stride of A or B is 1 */
     bool     heads;        /* batch 1 lies inside of a row, as heads of attention do */
+    bool     panels;       /* B was packed before */
 } gemm_case;
 
 static double value(uint64_t i) /* in [-1, 1), about 20 bits */
@@ -220,6 +222,22 @@ static bool is_fused(tn_cpu_level level)
 #endif
 }
 
+/* B in panels, which reach not a byte further than they say. */
+static void *packed(tn_ctx *ctx, const tn_gemm *g)
+{
+    const int64_t width = tn__gemm_panel_width(ctx, g->dtype);
+    const int64_t n = (g->n + width - 1) / width * width;
+    const size_t  bytes = (size_t)(n * g->k) * tn_dtype_size(g->dtype);
+    char         *panels = NULL;
+    bool          intact = true;
+    if (posix_memalign((void **)&panels, 64, bytes + GUARD_BYTES) != 0) abort();
+    memset(panels, 0xff, bytes + GUARD_BYTES);
+    tn__gemm_panels_make(ctx, panels, g);
+    for (size_t i = 0; i < GUARD_BYTES; i++) intact &= (unsigned char)panels[bytes + i] == 0xff;
+    CHECK_MSG(intact, "panels of %lldx%lld: writes behind them", (long long)g->k, (long long)g->n);
+    return panels;
+}
+
 /* Runs the case on one level and so many threads; want: the reference. */
 static void check_on(const gemm_case *t, const operands *given, const double *want,
                      tn_cpu_level level, int threads)
@@ -236,10 +254,12 @@ static void check_on(const gemm_case *t, const operands *given, const double *wa
     describe(t, text, sizeof text);
     fill_c(&o);
     o.g.epilogue = cover, o.g.epilogue_arg = &v;
-    size_t scratch_size = tn__gemm_scratch(ctx, &o.g);
+    void  *panels = t->panels ? packed(ctx, &o.g) : NULL;
+    size_t scratch_size = panels ? tn__gemm_panels_scratch(ctx, &o.g) : tn__gemm_scratch(ctx, &o.g);
     if (posix_memalign((void **)&scratch, 64, scratch_size + GUARD_BYTES) != 0) abort();
     memset(scratch, 0xff, scratch_size + GUARD_BYTES); /* NaNs: what is not packed must not count */
-    tn__gemm_run(ctx, &o.g, scratch);
+    if (panels) o.g.b = panels, tn__gemm_panels_run(ctx, &o.g, scratch);
+    else tn__gemm_run(ctx, &o.g, scratch);
     int64_t wrong = count_wrong(&o, want, tolerance, &worst), missed = 0;
     for (int64_t i = 0; i < n; i++) missed += v.count[i] != 1;
     CHECK_MSG(wrong == 0, "%s, %s, %d threads: %lld elements differ, worst by %g, tolerance %g",
@@ -251,7 +271,7 @@ static void check_on(const gemm_case *t, const operands *given, const double *wa
     for (size_t i = 0; i < GUARD_BYTES; i++)
         intact &= (unsigned char)scratch[scratch_size + i] == 0xff;
     CHECK_MSG(intact, "%s: writes behind its scratch of %zu bytes", text, scratch_size);
-    free(scratch);
+    free(scratch), free(panels);
     free(v.count);
 }
 
@@ -320,6 +340,22 @@ TEST(gemm, few_rows)
                             .k = shape[s][2], .ta = x == 1, .tb = x >= 2, .pad = x,
                             .alpha = x == 2 ? 0.3 : 1 };
             run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
+        }
+}
+
+/* With B packed before: whole and cut panels, blocks of k, more strips than fit at a time. */
+TEST(gemm, panels)
+{
+    static const int64_t shape[][3] = { { 1, 7, 5 },      { 1, 64, 128 },   { 5, 100, 300 },
+                                        { 14, 33, 129 },  { 15, 31, 1 },    { 32, 96, 257 },
+                                        { 33, 130, 256 }, { 160, 70, 140 }, { 70, 65, 2500 },
+                                        { 29, 32, 64 },   { 3, 1, 40 },     { 300, 40, 600 } };
+    for (int s = 0; s < (int)(sizeof shape / sizeof *shape); s++)
+        for (int x = 0; x < 4; x++) {
+            gemm_case t = { .dtype = (s + x) % 3 == 2 ? TN_F64 : TN_F32, .m = shape[s][0],
+                            .n = shape[s][1], .k = shape[s][2], .ta = x & 1, .tb = x >> 1,
+                            .pad = x * 3, .alpha = 1, .panels = true };
+            run_case(&t, s % 2 ? 1 << 1 | 1 << 3 : 1 << 1 | 1 << 2);
         }
 }
 

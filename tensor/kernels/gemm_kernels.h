@@ -48,6 +48,15 @@ typedef struct tn__gemm_stream {
     int64_t     c_row, block;       /* columns of which the sums stay in L1, whole vectors */
 } tn__gemm_stream;
 
+/* C = A B, B in panels that were packed before: kernels/gemm_panels.h. panels_pack packs a. */
+enum { TN__GEMM_PANEL_DEPTH = 128 }; /* of k, that a panel's block stays in L1 */
+typedef struct tn__gemm_panels {
+    int64_t     m, n, k;
+    const void *a, *b; /* b: [ceil(n / nr)][k][nr] */
+    void       *c;
+    int64_t     c_row;
+} tn__gemm_panels;
+
 typedef struct tn__gemm_kernels tn__gemm_kernels;
 struct tn__gemm_kernels {
     int  mr, nr, lanes;    /* lanes of a vector */
@@ -66,6 +75,10 @@ struct tn__gemm_kernels {
     void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
                         int64_t k, double scale);
     void (*stream)(const tn__gemm_stream *stream);
+
+    void (*panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
+                        int64_t k);
+    void (*panels)(const tn__gemm_panels *panels);
 };
 
 /* Strip s of the n in which m rows are cut: sizes differ by at most one. */

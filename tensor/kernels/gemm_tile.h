@@ -491,6 +491,7 @@ static void NAME(block)(const tn__gemm_block *g)
     }
 }
 
+#include "tensor/kernels/gemm_panels.h"
 #include "tensor/kernels/gemm_stream.h"
 
 const tn__gemm_kernels *KERNELS(void)
@@ -499,6 +500,7 @@ const tn__gemm_kernels *KERNELS(void)
         .mr = MR, .nr = NV * LANES, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
         .width = NAME(width), .pack_b = NAME(pack_b), .block = NAME(block),
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
+        .panels_pack = NAME(panels_pack), .panels = NAME(panels),
     };
     return &kernels;
 }

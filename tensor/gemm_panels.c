@@ -1,0 +1,127 @@
+/* Planning products with packed panels: who computes which of them; see kernels/gemm_panels.h for
+ * the work. */
+#include "tensor/gemm_panels.h"
+
+#include "tensor/internal.h"
+#include "tensor/kernels/gemm_kernels.h"
+
+#include <string.h>
+
+enum {
+    LINE = 64,
+    TASKS = 4,           /* of a thread, so that who is late may be helped */
+    TASK_WORK = 1 << 17, /* multiply-adds that are worth a task */
+    ROWS_MOST = 64, /* at a time: then the columns of C that they share stay in L2 */
+    A_BYTES_MOST = 1 << 19,
+};
+
+typedef struct run {
+    const tn_gemm          *g;
+    const tn__gemm_kernels *kernels;
+    char                   *scratch, *to;
+    size_t                  own_bytes;
+    int64_t                 each; /* panels of a task */
+    int64_t                 i0, m; /* rows at hand */
+} run;
+
+static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t cuts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+static const tn__gemm_kernels *kernels_of(const tn_ctx *ctx, tn_dtype dtype)
+{
+    const tn_kernels *kernels = tn__ctx_kernels(ctx);
+    return dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
+}
+
+int64_t tn__gemm_panel_width(const tn_ctx *ctx, tn_dtype dtype)
+{
+    return kernels_of(ctx, dtype)->nr;
+}
+
+static const char *at(const void *p, int64_t element, int64_t size)
+{
+    return (const char *)p + element * size;
+}
+
+static void make_task(void *arg, int64_t index, int worker)
+{
+    const run     *r = arg;
+    const tn_gemm *g = r->g;
+    const int64_t  size = (int64_t)tn_dtype_size(g->dtype), width = r->kernels->nr;
+    const int64_t  j = index * width, n = min(width, g->n - j);
+    const char    *b = at(g->b, j * g->b_col, size);
+    char          *to = r->to + j * g->k * size;
+    (void)worker;
+    if (n == width) {
+        r->kernels->pack_b(to, b, g->b_row, g->b_col, n, g->k, width, 1);
+        return;
+    }
+    for (int64_t p = 0; p < g->k; p++, to += width * size) {
+        memset(to, 0, (size_t)(width * size));
+        for (int64_t l = 0; l < n; l++)
+            memcpy(to + l * size, at(b, p * g->b_row + l * g->b_col, size), (size_t)size);
+    }
+}
+
+void tn__gemm_panels_make(tn_ctx *ctx, void *panels, const tn_gemm *g)
+{
+    run r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .to = panels };
+    if (g->k > 0) tn_parallel_for(ctx, cuts(g->n, r.kernels->nr), make_task, &r);
+}
+
+/* Rows that are packed at a time: a worker's panels pass by once for each of these. */
+static int64_t rows_of(const tn_gemm *g)
+{
+    const int64_t row = max(g->k * (int64_t)tn_dtype_size(g->dtype), 1);
+    const int64_t most = min(ROWS_MOST, max(A_BYTES_MOST / row, 16));
+    return min(g->m, most);
+}
+
+static size_t own_bytes(const tn_gemm *g)
+{
+    const int64_t bytes = (rows_of(g) + 16) * g->k * (int64_t)tn_dtype_size(g->dtype);
+    return (size_t)cuts(bytes, LINE) * LINE + LINE;
+}
+
+size_t tn__gemm_panels_scratch(const tn_ctx *ctx, const tn_gemm *g)
+{
+    return (size_t)tn_ctx_threads(ctx) * own_bytes(g);
+}
+
+static void task(void *arg, int64_t index, int worker)
+{
+    const run      *r = arg;
+    const tn_gemm  *g = r->g;
+    const int64_t   size = (int64_t)tn_dtype_size(g->dtype), width = r->each * r->kernels->nr;
+    const int64_t   j = index * width;
+    char           *own = r->scratch + (size_t)worker * r->own_bytes;
+    int64_t        *packed = (int64_t *)(void *)own; /* the rows that are there */
+    tn__gemm_panels x = { .m = r->m, .n = min(width, g->n - j), .k = g->k, .a = own + LINE,
+                          .b = at(g->b, j * g->k, size), .c_row = g->c_row };
+    x.c = (void *)at(g->c, r->i0 * g->c_row + j, size);
+    if (*packed != r->i0)
+        r->kernels->panels_pack(own + LINE, at(g->a, r->i0 * g->a_row, size), g->a_row, g->a_col,
+                                r->m, g->k);
+    *packed = r->i0;
+    r->kernels->panels(&x);
+    if (g->epilogue)
+        g->epilogue(g->epilogue_arg, 0, r->i0, r->i0 + r->m, j, j + x.n, worker);
+}
+
+void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
+{
+    const int64_t threads = tn_ctx_threads(ctx);
+    run           r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .scratch = scratch };
+    if (g->m == 0 || g->n == 0) return;
+    const int64_t panels = cuts(g->n, r.kernels->nr), step = cuts(g->m, cuts(g->m, rows_of(g)));
+    const int64_t worth = max(g->m * g->n * g->k / TASK_WORK, 1);
+    const int64_t tasks = threads == 1 ? 1 : min(min(worth, TASKS * threads), panels);
+    r.own_bytes = own_bytes(g), r.each = cuts(panels, tasks);
+    for (int64_t w = 0; w < threads; w++)
+        *(int64_t *)(void *)(r.scratch + (size_t)w * r.own_bytes) = -1;
+    for (r.i0 = 0; r.i0 < g->m; r.i0 += r.m) {
+        r.m = min(step, g->m - r.i0);
+        tn_parallel_for(ctx, cuts(panels, r.each), task, &r);
+    }
+}

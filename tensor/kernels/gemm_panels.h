@@ -1,0 +1,183 @@
+/* The product with a matrix whose panels were packed before (tensor/gemm_panels.h): B passes by
+ * once, as it lies in memory, each panel a block of k at a time, which stays in L1 while the strips
+ * of A pass. Included by gemm_tile.h.
+ *
+ * With few rows the next block must come fast: each strip fetches its share of it, as many lines in
+ * a turn as that takes, from four places by turns. What a core asks for itself is bound to a dozen
+ * lines at a time; the look-ahead of L2 adds to that, and has four places to go on from. */
+
+enum {
+    PANEL_PLACES = 4,
+    PANEL_SOON = 256, /* elements ahead that one row fetches */
+};
+
+/* A as [blocks of k][strips][k of the block][rows of the strip]. */
+static void NAME(panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
+                              int64_t k)
+{
+    const T      *from = a;
+    T            *to = dst;
+    const int64_t n = tn__gemm_strips(m, MR);
+    for (int64_t p = 0; p < k; p += TN__GEMM_PANEL_DEPTH) {
+        const int64_t depth = k - p < TN__GEMM_PANEL_DEPTH ? k - p : TN__GEMM_PANEL_DEPTH;
+        for (int64_t s = 0; s < n; s++) {
+            const int64_t i = tn__gemm_strip(m, n, s), rows = tn__gemm_strip(m, n, s + 1) - i;
+            NAME(pack)(to, from + i * a_row + p * a_col, a_row, a_col, rows, rows, depth, 1);
+            to += rows * depth;
+        }
+    }
+}
+
+/* What a strip gets: k steps of a [k][rows] and b [k][NV vectors] into c, which is added to where
+ * `adds`. It fetches n_ahead lines, `each` in a turn, from PANEL_PLACES places by turns: place_step
+ * elements apart, from ahead on. */
+typedef struct NAME(panel_args) {
+    int64_t  k, c_row;
+    const T *a, *b, *ahead;
+    T       *c;
+    int64_t  place_step, n_ahead, each;
+    bool     adds;
+} NAME(panel_args);
+
+#ifndef F64 /* decoding is f32: plain tiles will do */
+
+/* mr rows x NV vectors. */
+TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
+{
+    VEC           acc[MR][NV], b_now[NV];
+    const T      *a = t->a, *b = t->b, *ahead = t->ahead;
+    T            *c = t->c;
+    const int64_t c_row = t->c_row, place_step = t->place_step, each = t->each;
+    const int64_t places_end = PANEL_PLACES * place_step;
+    int64_t       n_ahead = t->n_ahead, place = 0, fetches = t->adds ? 0 : mr;
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int v = 0; v < NV; v++) acc[i][v] = t->adds ? v_load(c + v * LANES) : v_zero();
+        c += c_row;
+        HIDE(c);
+    }
+    c = t->c;
+
+#define PANEL_STEP()                                                                               \
+    do {                                                                                           \
+        UNROLL for (int v = 0; v < NV; v++) b_now[v] = v_load(b + v * LANES);                      \
+        b += NV * LANES;                                                                           \
+        UNROLL for (int i = 0; i < mr; i++) {                                                      \
+            const VEC x = v_all(a[i]);                                                             \
+            UNROLL for (int v = 0; v < NV; v++) {                                                  \
+                ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
+            }                                                                                      \
+            IN_ORDER();                                                                            \
+        }                                                                                          \
+        a += mr;                                                                                   \
+    } while (0)
+
+    int64_t k = t->k;
+    for (; k >= 2; k -= 2) {
+        if (fetches > 0) { /* where the result goes */
+            fetches--;
+            UNROLL for (int v = 0; v < NV; v += IN_LINE / LANES)
+                __builtin_prefetch(c + v * LANES, 1);
+            c += c_row;
+        } else if (n_ahead > 0) {
+            n_ahead -= each;
+            NO_UNROLL for (int64_t e = each; e > 0; e--) {
+                __builtin_prefetch(ahead + place, 0, 2);
+                place += place_step;
+                if (place >= places_end) place = 0, ahead += IN_LINE;
+            }
+        }
+        PANEL_STEP();
+        PANEL_STEP();
+    }
+    if (k > 0) PANEL_STEP();
+#undef PANEL_STEP
+
+    c = t->c;
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int v = 0; v < NV; v++) v_store(c + v * LANES, acc[i][v]);
+        c += c_row;
+        HIDE(c);
+    }
+}
+
+#define PANEL_FN(nv, mr)                                                                           \
+    static void NAME(panel_tile_##mr)(const NAME(panel_args) *t) { NAME(panel_tile)(t, mr); }
+#define PANEL_ENTRY(nv, mr) [mr - 1] = NAME(panel_tile_##mr),
+ROWS(PANEL_FN, NV)
+static void (*const NAME(panel_tiles)[MR])(const NAME(panel_args) *t) = { ROWS(PANEL_ENTRY, NV) };
+
+#endif
+
+/* With plain tiles: w columns, as the last panel of B may have fewer, and C no more. */
+static void NAME(panel_edge)(const NAME(panel_args) *t, int64_t rows, int64_t w)
+{
+    const int64_t   nv = w / LANES;
+    NAME(tile_args) x = { .k = t->k, .a_step = rows, .b_step = NV * LANES, .c_row = t->c_row,
+                          .a = t->a, .b = t->b, .next_a = t->a, .c = t->c, .next_c = t->c,
+                          .beta = t->adds, .part = (int)(w % LANES) };
+    if (nv) NAME(whole)[0][nv - 1][rows - 1](&x);
+    x.b += nv * LANES, x.c += nv * LANES;
+    if (x.part) NAME(part)[0][rows - 1](&x);
+}
+
+/* Columns [0, w) of the panel at b. */
+static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
+{
+    const int64_t    n = tn__gemm_strips(g->m, MR);
+    NAME(panel_args) t = { .c_row = g->c_row, .a = g->a, .b = b };
+    for (int64_t p = 0; p < g->k; p += TN__GEMM_PANEL_DEPTH) {
+        t.k = g->k - p < TN__GEMM_PANEL_DEPTH ? g->k - p : TN__GEMM_PANEL_DEPTH;
+        t.place_step = t.k * NV * LANES / PANEL_PLACES, t.adds = p > 0;
+        const int64_t rounds = (t.place_step + IN_LINE - 1) / IN_LINE;
+        const int64_t turns = t.k / 2 * n - (t.adds ? 0 : g->m);
+        t.each = turns > 0 ? (rounds * PANEL_PLACES + turns - 1) / turns : 0;
+        for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
+            const int64_t first = rounds * s / n;
+            end = tn__gemm_strip(g->m, n, s + 1);
+            t.c = c + i * g->c_row;
+            t.ahead = t.b + t.k * NV * LANES + first * IN_LINE;
+            t.n_ahead = (rounds * (s + 1) / n - first) * PANEL_PLACES;
+#ifndef F64
+            if (w == NV * LANES) NAME(panel_tiles)[end - i - 1](&t);
+            else
+#endif
+                NAME(panel_edge)(&t, end - i, w);
+            t.a += (end - i) * t.k;
+        }
+        t.b += t.k * NV * LANES;
+    }
+}
+
+/* One row by PANEL_PLACES whole panels at a time: there is nothing to wait for but memory, which
+ * gives more from several places. */
+static void NAME(panels_of_row)(const tn__gemm_panels *g, const T *b, T *c)
+{
+    const int64_t step = g->k * NV * LANES;
+    const T      *a = g->a;
+    VEC           acc[PANEL_PLACES][NV];
+    UNROLL for (int q = 0; q < PANEL_PLACES; q++)
+        UNROLL for (int v = 0; v < NV; v++) acc[q][v] = v_zero();
+    for (int64_t p = 0; p < g->k; p++, b += NV * LANES) {
+        const VEC x = v_all(a[p]);
+        UNROLL for (int q = 0; q < PANEL_PLACES; q++) {
+            UNROLL for (int v = 0; v < NV; v += IN_LINE / LANES)
+                __builtin_prefetch(b + q * step + v * LANES + PANEL_SOON);
+            UNROLL for (int v = 0; v < NV; v++) {
+                ADD_PRODUCT(acc[q][v], x, v_load(b + q * step + v * LANES));
+            }
+        }
+    }
+    UNROLL for (int q = 0; q < PANEL_PLACES; q++)
+        UNROLL for (int v = 0; v < NV; v++) v_store(c + (q * NV + v) * LANES, acc[q][v]);
+}
+
+static void NAME(panels)(const tn__gemm_panels *g)
+{
+    const int64_t width = NV * LANES;
+    int64_t       j = 0;
+    for (; g->m == 1 && j + PANEL_PLACES * width <= g->n; j += PANEL_PLACES * width)
+        NAME(panels_of_row)(g, (const T *)g->b + j * g->k, (T *)g->c + j);
+    for (; j < g->n; j += width)
+        NAME(panel)(g, (const T *)g->b + j * g->k, (T *)g->c + j,
+                    g->n - j < width ? g->n - j : width);
+}
