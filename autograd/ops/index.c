@@ -1,87 +1,17 @@
-/* Indexing by integer inputs: index_select and embedding take rows, index_add adds rows (their
- * transpose), gather and scatter_add the same element by element, one_hot. Indices are checked
- * before anything is read or written by them. Where several sources meet in one place they are
- * added in rising order of position, whoever adds them, so that the bits are fixed. */
+/* Rows by index: index_select and embedding take them, index_add adds them (their transpose),
+ * one_hot makes them of the index alone. Where several sources meet in one place they are added in
+ * rising order of position, whoever adds them, so that the bits are fixed. */
 #include "autograd/ops/build.h"
+#include "autograd/ops/index_inputs.h"
 #include "autograd/ops/row_sums.h"
 #include "tensor/copy.h"
 #include "tensor/stream.h"
 
-#include <stdatomic.h>
 #include <string.h>
-
-/* ---- inputs as kernels want them: contiguous, indices as int64 ------------------------------- */
 
 enum { TASK_BYTES = 1 << 16, CHUNK = 4096 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static size_t  round_up(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
-static size_t tensor_bytes(const tn_tensor *t)
-{
-    return (size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype);
-}
-
-static size_t index_bytes(const tn_tensor *t)
-{
-    return round_up((size_t)tn_shape_size(&t->shape) * sizeof(int64_t));
-}
-
-/* Scratch for input k to be copied to, if it is not contiguous. */
-static size_t plain_bytes(const tn_tensor *t)
-{
-    return tn_tensor_is_contiguous(t) ? 0 : round_up(tensor_bytes(t));
-}
-
-static const void *plain(tn_exec *e, int k, char **scratch)
-{
-    if (tn_tensor_is_contiguous(&e->in[k])) return e->in[k].data;
-    tn_tensor copy = tn_tensor_of(*scratch, e->in[k].dtype, e->in[k].shape);
-    tn__copy(e->ctx, &copy, &e->in[k]);
-    *scratch += plain_bytes(&e->in[k]);
-    return copy.data;
-}
-
-typedef struct index_load {
-    const tn_tensor *t;
-    int64_t         *out;
-    int64_t          n, limit;
-    _Atomic int64_t  bad; /* the first position that is out of range */
-} index_load;
-
-static void load_task(void *arg, int64_t task, int worker)
-{
-    index_load *p = arg;
-    int64_t     first = task * CHUNK, n = least(p->n - first, CHUNK), bad = INT64_MAX;
-    int64_t    *out = p->out + first;
-    int32_t     small[CHUNK];
-    (void)worker;
-    if (p->t->dtype == TN_I64) {
-        tn__copy_part(p->t, first, n, out);
-    } else {
-        tn__copy_part(p->t, first, n, small);
-        for (int64_t i = 0; i < n; i++) out[i] = small[i];
-    }
-    for (int64_t i = n - 1; i >= 0; i--)
-        if (out[i] < 0 || out[i] >= p->limit) bad = first + i;
-    int64_t seen = atomic_load(&p->bad);
-    while (bad < seen && !atomic_compare_exchange_weak(&p->bad, &seen, bad)) {
-    }
-}
-
-/* The indices of input k, in scratch; fails if one is not in [0, limit). */
-static tn_status indices(tn_exec *e, int k, int64_t limit, char **scratch, const int64_t **out)
-{
-    index_load p = { .t = &e->in[k], .out = (int64_t *)(void *)*scratch,
-                     .n = tn_shape_size(&e->in[k].shape), .limit = limit, .bad = INT64_MAX };
-    tn_parallel_for(e->ctx, (p.n + CHUNK - 1) / CHUNK, load_task, &p);
-    *scratch += index_bytes(&e->in[k]);
-    *out = p.out;
-    int64_t bad = atomic_load(&p.bad);
-    if (bad == INT64_MAX) return TN_OK;
-    return tn_fail(e->ctx, TN_ERR_INDEX, "%s: index %lld at position %lld is outside [0, %lld)",
-                   e->op->name, (long long)p.out[bad], (long long)bad, (long long)limit);
-}
 
 /* x seen from its axis: [outer, n, inner]. */
 typedef struct axis_view {
@@ -96,30 +26,7 @@ static axis_view around_axis(const tn_shape *s, int axis)
     return v;
 }
 
-static double type_bytes(const tn_type *t)
-{
-    return (double)tn_shape_size(&t->shape) * (double)tn_dtype_size(t->dtype);
-}
-
-/* Rows that are moved: what comes out goes in. */
-static void take_cost(const tn_infer *c, tn_cost *cost)
-{
-    *cost = (tn_cost){ .bytes = 2 * type_bytes(&c->out[0]) + type_bytes(&c->in[1]) };
-}
-
-/* Rows of in[2] that are added into in[0]. */
-static void add_cost(const tn_infer *c, tn_cost *cost)
-{
-    cost->flops = (double)tn_shape_size(&c->in[2].shape);
-    cost->bytes = type_bytes(&c->out[0]) + type_bytes(&c->in[1]) + 3 * type_bytes(&c->in[2]);
-}
-
-static int64_t ref_index(const tn_ref *r, int k, int64_t i)
-{
-    return ((const int64_t *)r->in[k])[i];
-}
-
-/* ---- rows by index: index_select, embedding -------------------------------------------------- */
+/* ---- index_select, embedding ----------------------------------------------------------------- */
 
 typedef struct take_plan {
     const char    *x;
@@ -169,8 +76,8 @@ static tn_status take_run(tn_exec *e, int axis)
     axis_view      v = around_axis(&e->in[0].shape, axis);
     char          *scratch = e->scratch;
     const int64_t *index;
-    if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
-    take_plan p = { .x = plain(e, 0, &scratch), .y = e->out[0].data, .index = index,
+    if (tn__indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
+    take_plan p = { .x = tn__plain(e, 0, &scratch), .y = e->out[0].data, .index = index,
                     .n = tn_shape_size(&e->in[1].shape), .rows = v.n,
                     .row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype) };
     p.units = v.outer * p.n;
@@ -179,11 +86,6 @@ static tn_status take_run(tn_exec *e, int axis)
     p.per_task = TASK_BYTES / least(p.row_bytes + 16, TASK_BYTES);
     tn_parallel_for(e->ctx, (p.units + p.per_task - 1) / p.per_task, take_task, &p);
     return TN_OK;
-}
-
-static size_t take_scratch(const tn_exec *e)
-{
-    return index_bytes(&e->in[1]) + plain_bytes(&e->in[0]);
 }
 
 /* y[o][i] = x[o][index[i]], rows of inner */
@@ -197,7 +99,7 @@ static void take_ref(const tn_ref *r, int axis)
             for (int64_t j = 0; j < v.inner; j++)
                 memcpy((char *)r->out[0] + (size_t)((o * n + i) * v.inner + j) * size,
                        (const char *)r->in[0] +
-                           (size_t)((o * v.n + ref_index(r, 1, i)) * v.inner + j) * size,
+                           (size_t)((o * v.n + tn__ref_index(r, 1, i)) * v.inner + j) * size,
                        size);
 }
 
@@ -245,13 +147,11 @@ static void index_select_ref(const tn_ref *r)
 }
 
 #define SELECT(axis) &(const index_select_attrs){ axis }
-#define INDEX(k)     .dtype = { [k] = TN_I32 }
-#define INDEX64(k)   .dtype = { [k] = TN_I64 }
 TN_OP_DEFINE(index_select,
     .doc = "rows of an axis by index [n]: y[.., i, ..] = x[.., index[i], ..]",
     .arity = 2, .flags = TN_STRIDED | TN_CAN_FAIL, TN_ATTRS_OF(index_select),
-    .infer = index_select_infer, .run = index_select_run, .scratch = take_scratch,
-    .vjp = index_select_vjp, .ref = index_select_ref, .cost = take_cost,
+    .infer = index_select_infer, .run = index_select_run, .scratch = tn__take_scratch,
+    .vjp = index_select_vjp, .ref = index_select_ref, .cost = tn__take_cost,
     TN_SAMPLES({ .in = { { 4, 3 }, { 5 } }, INDEX(1), .int_hi = 4, .attrs = SELECT(0) },
                { .in = { { 2, 3 }, { 4 } }, INDEX64(1), .int_hi = 3, .attrs = SELECT(-1) },
                { .in = { { 2, 3, 2 }, { 2 } }, INDEX(1), .int_hi = 3, .attrs = SELECT(1) },
@@ -307,8 +207,8 @@ static void embedding_vjp(tn_vjp *c)
 TN_OP_DEFINE(embedding,
     .doc = "rows of weight [v, d] by index [..] -> [.., d]; the row padding_idx gets no gradient",
     .arity = 2, .flags = TN_STRIDED | TN_CAN_FAIL, TN_ATTRS_OF(embedding), .infer = embedding_infer,
-    .run = embedding_run, .scratch = take_scratch, .vjp = embedding_vjp, .ref = embedding_ref,
-    .cost = take_cost,
+    .run = embedding_run, .scratch = tn__take_scratch, .vjp = embedding_vjp, .ref = embedding_ref,
+    .cost = tn__take_cost,
     TN_SAMPLES({ .in = { { 5, 3 }, { 2, 4 } }, INDEX(1), .int_hi = 5, .attrs = PADDING(-1) },
                { .in = { { 4, 17 }, { 6 } }, INDEX64(1), .int_hi = 3, .attrs = PADDING(3) },
                { .in = { { 3, 2 }, { 0 } }, INDEX(1), .int_hi = 3, .attrs = PADDING(-1) },
@@ -331,19 +231,11 @@ tn_node *tn_embedding(tn_node *weight, tn_node *index, int64_t padding_idx)
 #define INDEX_ADD_ATTRS(F) F(index_add, i64, axis) F(index_add, i64, skip)
 TN_ATTRS(index_add, INDEX_ADD_ATTRS)
 
-static tn_status number_and_same(tn_infer *c, int other)
-{
-    if (!tn_dtype_is_float(c->in[0].dtype) && !tn_dtype_is_index(c->in[0].dtype))
-        return tn_infer_fail(c, TN_ERR_DTYPE, "not of f32, f64, i32 or i64");
-    if (c->in[0].dtype == c->in[other].dtype) return TN_OK;
-    return tn_infer_fail(c, TN_ERR_DTYPE, "inputs 0 and %d differ in dtype", other);
-}
-
 static tn_status index_add_infer(tn_infer *c)
 {
     const index_add_attrs *a = c->attrs;
     int                    axis;
-    if (index_rank_one(c) != TN_OK || number_and_same(c, 2) != TN_OK) return tn_ctx_status(c->ctx);
+    if (index_rank_one(c) != TN_OK || tn__infer_addends(c) != TN_OK) return tn_ctx_status(c->ctx);
     if (tn_infer_axis(c, a->axis, c->in[0].shape.rank, &axis) != TN_OK)
         return tn_ctx_status(c->ctx);
     tn_shape s = c->in[0].shape;
@@ -416,7 +308,7 @@ static bool is_one(const tn_tensor *t)
 /* Into a fresh array: row by row of it. */
 static void index_add_fresh(tn_exec *e, axis_view v, char *scratch, const int64_t *index)
 {
-    const void   *src = plain(e, 2, &scratch);
+    const void   *src = tn__plain(e, 2, &scratch);
     const int64_t row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype);
     tn__row_sums_run(e->ctx, &(tn__row_sums){
         .dtype = e->in[0].dtype, .y = e->out[0].data, .base = e->in[0].data, .src = src,
@@ -432,7 +324,7 @@ static tn_status index_add_run(tn_exec *e)
     axis_view v = around_axis(&e->in[0].shape, tn_axis((int)a->axis, e->in[0].shape.rank));
     char                  *scratch = e->scratch;
     const int64_t         *index;
-    if (indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
+    if (tn__indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     if (e->in[0].data != e->out[0].data) {
         if (is_one(&e->in[0]) || tn_tensor_is_contiguous(&e->in[0])) {
             index_add_fresh(e, v, scratch, index);
@@ -440,7 +332,7 @@ static tn_status index_add_run(tn_exec *e)
         }
         tn__copy(e->ctx, &e->out[0], &e->in[0]);
     }
-    add_plan p = { .dtype = e->in[0].dtype, .y = e->out[0].data, .src = plain(e, 2, &scratch),
+    add_plan p = { .dtype = e->in[0].dtype, .y = e->out[0].data, .src = tn__plain(e, 2, &scratch),
                    .index = index, .skip = a->skip, .n = e->in[1].shape.dim[0], .rows = v.n,
                    .inner = v.inner };
     if (p.n == 0 || v.inner == 0) return TN_OK;
@@ -449,15 +341,10 @@ static tn_status index_add_run(tn_exec *e)
     return TN_OK;
 }
 
-static size_t add_scratch(const tn_exec *e)
-{
-    return index_bytes(&e->in[1]) + plain_bytes(&e->in[2]);
-}
-
 static size_t index_add_scratch(const tn_exec *e)
 {
     const int axis = (int)((const index_add_attrs *)e->attrs)->axis;
-    return add_scratch(e) + sizeof(int64_t) *
+    return tn__index_add_scratch(e) + sizeof(int64_t) *
         (size_t)e->in[0].shape.dim[tn_axis(axis, e->in[0].shape.rank)];
 }
 
@@ -487,9 +374,9 @@ static void index_add_ref(const tn_ref *r)
     for (int64_t o = 0; o < v.outer; o++)
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < v.inner; j++) {
-                int64_t to = (o * v.n + ref_index(r, 1, i)) * v.inner + j,
+                int64_t to = (o * v.n + tn__ref_index(r, 1, i)) * v.inner + j,
                         from = (o * n + i) * v.inner + j;
-                if (ref_index(r, 1, i) == a->skip) continue;
+                if (tn__ref_index(r, 1, i) == a->skip) continue;
                 if (is_float) ((double *)r->out[0])[to] += ((const double *)r->in[2])[from];
                 else ((int64_t *)r->out[0])[to] += ((const int64_t *)r->in[2])[from];
             }
@@ -500,7 +387,7 @@ TN_OP_DEFINE(index_add,
     .doc = "x with src[.., i, ..] added at row index[i] of an axis, in rising order of i",
     .arity = 3, .flags = TN_STRIDED | TN_CAN_FAIL | TN_INPLACE_OK, TN_ATTRS_OF(index_add),
     .infer = index_add_infer, .run = index_add_run, .scratch = index_add_scratch,
-    .vjp = index_add_vjp, .ref = index_add_ref, .cost = add_cost,
+    .vjp = index_add_vjp, .ref = index_add_ref, .cost = tn__index_add_cost,
     TN_SAMPLES({ .in = { { 4, 3 }, { 5 }, { 5, 3 } }, INDEX(1), .int_hi = 4, .attrs = ADD(0, -1) },
                { .in = { { 4, 3 }, { 5 }, { 5, 3 } }, INDEX64(1), .int_hi = 3, .attrs = ADD(0, 1) },
                { .in = { { 2, 3, 2 }, { 4 }, { 2, 4, 2 } }, INDEX(1), .int_hi = 3,
@@ -520,233 +407,6 @@ static tn_node *index_add(tn_node *base, int axis, tn_node *index, tn_node *src,
 tn_node *tn_index_add(tn_node *x, int axis, tn_node *index, tn_node *src)
 {
     return index_add(x, axis, index, src, -1);
-}
-
-/* ---- element by element: gather, scatter_add ------------------------------------------------- */
-
-#define GATHER_ATTRS(F) F(gather, i64, axis)
-TN_ATTRS(gather, GATHER_ATTRS)
-
-/* The index has x's rank, and along other axes no more than x's size. */
-static tn_status gather_shapes(tn_infer *c)
-{
-    const tn_shape *x = &c->in[0].shape, *index = &c->in[1].shape;
-    int             axis;
-    if (tn_infer_index(c, 1) != TN_OK) return tn_ctx_status(c->ctx);
-    if (tn_infer_axis(c, ((const gather_attrs *)c->attrs)->axis, x->rank, &axis) != TN_OK)
-        return tn_ctx_status(c->ctx);
-    bool fits = x->rank == index->rank;
-    for (int d = 0; fits && d < x->rank; d++) fits = d == axis || index->dim[d] <= x->dim[d];
-    if (fits) return TN_OK;
-    return tn_infer_fail(c, TN_ERR_SHAPE, "the index must fit into the first on every axis but %d",
-                         axis);
-}
-
-static tn_status gather_infer(tn_infer *c)
-{
-    if (gather_shapes(c) != TN_OK) return tn_ctx_status(c->ctx);
-    c->out[0] = (tn_type){ c->in[0].dtype, c->in[1].shape };
-    return TN_OK;
-}
-
-/* Units are lines along the axis (scatter: so that one thread meets all that goes to one place) or,
- * of the last dim, whole rows: element k of a unit is at index i + k step, and meets the element of
- * x at x + k x_step + index x_axis. */
-typedef struct line_plan {
-    tn_dtype       dtype;
-    void          *x;         /* read by gather, added to by scatter_add */
-    void          *y;         /* written by gather, read by scatter_add */
-    const int64_t *index;
-    tn__odometer   lines;     /* a: into the index, b: into x */
-    int64_t        n_lines, n, step, x_step, x_axis, per_task;
-    bool           adds;
-} line_plan;
-
-/* Lines run along dimension `along`. */
-static line_plan plan_lines(const tn_shape *x, const tn_shape *index, int axis, int along)
-{
-    line_plan p = { .n = index->dim[along], .n_lines = 1 };
-    int64_t   x_stride[TN_MAX_RANK], stride[TN_MAX_RANK];
-    tn_shape_strides(x, x_stride), tn_shape_strides(index, stride);
-    for (int d = 0; d < x->rank; d++) {
-        if (d == along) continue;
-        int k = p.lines.rank++;
-        p.lines.n[k] = index->dim[d];
-        p.lines.a_stride[k] = stride[d], p.lines.b_stride[k] = d == axis ? 0 : x_stride[d];
-        p.n_lines *= index->dim[d];
-    }
-    p.step = stride[along], p.x_step = along == axis ? 0 : x_stride[along],
-    p.x_axis = x_stride[axis];
-    p.per_task = CHUNK / (p.n + 1) + 1;
-    return p;
-}
-
-#define GATHER_LINE(T)                                                                             \
-    for (int64_t k = 0; k < p->n; k++)                                                             \
-        ((T *)p->y)[at.a + k * p->step] =                                                          \
-            ((const T *)p->x)[at.b + k * p->x_step + p->index[at.a + k * p->step] * p->x_axis];    \
-    break
-
-#define SCATTER_LINE(T, U)                                                                         \
-    for (int64_t k = 0; k < p->n; k++) {                                                           \
-        T *to = (T *)p->x + at.b + k * p->x_step + p->index[at.a + k * p->step] * p->x_axis;       \
-        *to = (T)((U)*to + (U)((const T *)p->y)[at.a + k * p->step]);                              \
-    }                                                                                              \
-    break
-
-static void line_task(void *arg, int64_t task, int worker)
-{
-    const line_plan *p = arg;
-    int64_t          u = task * p->per_task, end = least(u + p->per_task, p->n_lines);
-    (void)worker;
-    tn__odometer at = p->lines;
-    tn__odometer_set(&at, u);
-    for (; u < end; u++) {
-        switch (p->adds ? (int)p->dtype : -(int)tn_dtype_size(p->dtype)) {
-        case -1: GATHER_LINE(uint8_t);
-        case -2: GATHER_LINE(uint16_t);
-        case -4: GATHER_LINE(uint32_t);
-        case -8: GATHER_LINE(uint64_t);
-        case TN_F32: SCATTER_LINE(float, float);
-        case TN_F64: SCATTER_LINE(double, double);
-        case TN_I32: SCATTER_LINE(int32_t, uint32_t);
-        case TN_I64: SCATTER_LINE(int64_t, uint64_t);
-        default: break;
-        }
-        tn__odometer_next(&at);
-    }
-}
-
-static void run_lines(tn_exec *e, line_plan *p)
-{
-    if (p->n > 0)
-        tn_parallel_for(e->ctx, (p->n_lines + p->per_task - 1) / p->per_task, line_task, p);
-}
-
-static tn_status gather_run(tn_exec *e)
-{
-    const tn_shape *x = &e->in[0].shape, *s = &e->in[1].shape;
-    int             axis = tn_axis((int)((const gather_attrs *)e->attrs)->axis, x->rank);
-    char           *scratch = e->scratch;
-    const int64_t  *index;
-    if (indices(e, 1, x->dim[axis], &scratch, &index) != TN_OK) return TN_ERR_INDEX;
-    line_plan p = plan_lines(x, s, axis, s->rank - 1);
-    p.dtype = e->in[0].dtype, p.x = (void *)(uintptr_t)plain(e, 0, &scratch), p.y = e->out[0].data;
-    p.index = index;
-    run_lines(e, &p);
-    return TN_OK;
-}
-
-static void gather_vjp(tn_vjp *c)
-{
-    int axis = (int)((const gather_attrs *)c->attrs)->axis;
-    c->din[0] = tn_scatter_add(tn_zeros_like(c->in[0]), axis, c->in[1], c->dout[0]);
-}
-
-/* The element of x that element i of the index points to. */
-static int64_t ref_place(const tn_ref *r, int64_t i)
-{
-    const tn_shape *x = &r->in_type[0].shape, *s = &r->in_type[1].shape;
-    int             axis = tn_axis((int)((const gather_attrs *)r->attrs)->axis, x->rank);
-    int64_t         at[TN_MAX_RANK] = { 0 }, place = 0, rest = i;
-    for (int d = s->rank - 1; d >= 0; d--) at[d] = rest % s->dim[d], rest /= s->dim[d];
-    at[axis] = ref_index(r, 1, i);
-    for (int d = 0; d < x->rank; d++) place = place * x->dim[d] + at[d];
-    return place;
-}
-
-static void gather_ref(const tn_ref *r)
-{
-    size_t size = r->in_type[0].dtype == TN_BOOL ? 1 : 8;
-    for (int64_t i = 0; i < tn_shape_size(&r->in_type[1].shape); i++)
-        memcpy((char *)r->out[0] + (size_t)i * size,
-               (const char *)r->in[0] + (size_t)ref_place(r, i) * size, size);
-}
-
-#define GATHER(axis) &(const gather_attrs){ axis }
-TN_OP_DEFINE(gather,
-    .doc = "elements by index along an axis: y[i][j] = x[index[i][j]][j] (axis 0)",
-    .arity = 2, .flags = TN_STRIDED | TN_CAN_FAIL, TN_ATTRS_OF(gather), .infer = gather_infer,
-    .run = gather_run, .scratch = take_scratch, .vjp = gather_vjp, .ref = gather_ref,
-    .cost = take_cost,
-    TN_SAMPLES({ .in = { { 3, 4 }, { 2, 4 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 3, 6 } }, INDEX64(1), .int_hi = 4, .attrs = GATHER(-1) },
-               { .in = { { 2, 3, 4 }, { 1, 5, 2 } }, INDEX(1), .int_hi = 3, .attrs = GATHER(1) },
-               { .in = { { 5 }, { 3 } }, INDEX(1), .int_hi = 5, .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 3, -1 } }, INDEX(1), .attrs = GATHER(1) },
-               { .in = { { 3, 4 }, { 3, 5 } }, INDEX(1), .attrs = GATHER(0), .fails = TN_ERR_SHAPE,
-                 .message = "gather: [3,4] x [3,5]: the index must fit" }));
-
-tn_node *tn_gather(tn_node *x, int axis, tn_node *index)
-{
-    int a = tn_axis(axis, tn_rank(x));
-    return tn_apply(&tn_op_gather, (tn_node *[]){ x, index }, 2,
-                    &(gather_attrs){ a < 0 ? axis : a });
-}
-
-static tn_status scatter_add_infer(tn_infer *c)
-{
-    if (number_and_same(c, 2) != TN_OK || gather_shapes(c) != TN_OK) return tn_ctx_status(c->ctx);
-    if (!tn_shape_equal(&c->in[1].shape, &c->in[2].shape))
-        return tn_infer_fail(c, TN_ERR_SHAPE, "index and source differ in shape");
-    c->out[0] = c->in[0];
-    return TN_OK;
-}
-
-static tn_status scatter_add_run(tn_exec *e)
-{
-    const tn_shape *x = &e->in[0].shape;
-    int             axis = tn_axis((int)((const gather_attrs *)e->attrs)->axis, x->rank);
-    char           *scratch = e->scratch;
-    const int64_t  *index;
-    if (indices(e, 1, x->dim[axis], &scratch, &index) != TN_OK) return TN_ERR_INDEX;
-    if (e->in[0].data != e->out[0].data) tn__copy(e->ctx, &e->out[0], &e->in[0]);
-    line_plan p = plan_lines(x, &e->in[1].shape, axis, axis);
-    p.dtype = e->in[0].dtype, p.x = e->out[0].data, p.y = (void *)(uintptr_t)plain(e, 2, &scratch);
-    p.index = index, p.adds = true;
-    run_lines(e, &p);
-    return TN_OK;
-}
-
-static void scatter_add_vjp(tn_vjp *c)
-{
-    if (c->want[0]) c->din[0] = c->dout[0];
-    if (c->want[2])
-        c->din[2] = tn_gather(c->dout[0], (int)((const gather_attrs *)c->attrs)->axis, c->in[1]);
-}
-
-static void scatter_add_ref(const tn_ref *r)
-{
-    bool is_float = tn_dtype_is_float(r->in_type[0].dtype);
-    memcpy(r->out[0], r->in[0], (size_t)tn_shape_size(&r->in_type[0].shape) * 8);
-    for (int64_t i = 0; i < tn_shape_size(&r->in_type[1].shape); i++) {
-        int64_t to = ref_place(r, i);
-        if (is_float) ((double *)r->out[0])[to] += ((const double *)r->in[2])[i];
-        else ((int64_t *)r->out[0])[to] += ((const int64_t *)r->in[2])[i];
-    }
-}
-
-TN_OP_DEFINE(scatter_add,
-    .doc = "x with src[i][j] added at [index[i][j]][j] (axis 0), in rising order of the source",
-    .arity = 3, .flags = TN_STRIDED | TN_CAN_FAIL | TN_INPLACE_OK, TN_ATTRS_OF(gather),
-    .infer = scatter_add_infer, .run = scatter_add_run, .scratch = add_scratch,
-    .vjp = scatter_add_vjp, .ref = scatter_add_ref, .cost = add_cost,
-    TN_SAMPLES({ .in = { { 3, 4 }, { 5, 4 }, { 5, 4 } }, INDEX(1), .int_hi = 3,
-                 .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 2, 6 }, { 2, 6 } }, INDEX64(1), .int_hi = 4,
-                 .attrs = GATHER(1) },
-               { .in = { { 2, 3, 2 }, { 2, 4, 1 }, { 2, 4, 1 } }, INDEX(1), .int_hi = 3,
-                 .attrs = GATHER(1) },
-               { .in = { { 3 }, { -1 }, { -1 } }, INDEX(1), .attrs = GATHER(0) },
-               { .in = { { 3, 4 }, { 2, 4 }, { 3, 4 } }, INDEX(1), .attrs = GATHER(0),
-                 .fails = TN_ERR_SHAPE,
-                 .message = "index and source differ in shape" }));
-
-tn_node *tn_scatter_add(tn_node *x, int axis, tn_node *index, tn_node *src)
-{
-    int a = tn_axis(axis, tn_rank(x));
-    return tn_apply(&tn_op_scatter_add, (tn_node *[]){ x, index, src }, 3,
-                    &(gather_attrs){ a < 0 ? axis : a });
 }
 
 /* ---- one_hot --------------------------------------------------------------------------------- */
@@ -773,20 +433,20 @@ static tn_status one_hot_run(tn_exec *e)
     char                *scratch = e->scratch;
     int64_t              n = tn_shape_size(&e->in[0].shape), zero = 0;
     const int64_t       *index;
-    if (indices(e, 0, a->n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
+    if (tn__indices(e, 0, a->n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     tn__fill(e->ctx, e->out[0].data, n * a->n, tn_dtype_size(a->dtype), &zero);
     for (int64_t i = 0; i < n; i++) tn__store(a->dtype, e->out[0].data, i * a->n + index[i], 1);
     return TN_OK;
 }
 
-static size_t one_hot_scratch(const tn_exec *e) { return index_bytes(&e->in[0]); }
+static size_t one_hot_scratch(const tn_exec *e) { return tn__index_bytes(&e->in[0]); }
 
 static void one_hot_ref(const tn_ref *r)
 {
     const one_hot_attrs *a = r->attrs;
     for (int64_t i = 0; i < tn_shape_size(&r->in_type[0].shape); i++)
         for (int64_t j = 0; j < a->n; j++) {
-            bool is_it = ref_index(r, 0, i) == j;
+            bool is_it = tn__ref_index(r, 0, i) == j;
             if (a->dtype == TN_BOOL) ((uint8_t *)r->out[0])[i * a->n + j] = is_it;
             else if (tn_dtype_is_float(a->dtype)) ((double *)r->out[0])[i * a->n + j] = is_it;
             else ((int64_t *)r->out[0])[i * a->n + j] = is_it;
