@@ -175,7 +175,7 @@ TN_API tn_node *tn_matmul(tn_node *a, tn_node *b); /* [.., m, k] x [.., k, n] ->
 TN_API tn_node *tn_einsum(const char *equation, tn_node *const *x, int n); /* "bik,bkj->bij", ".." allowed */
 TN_API tn_node *tn_outer(tn_node *a, tn_node *b);  /* [m], [n] -> [m, n] */
 
-/* ---- indexing (ops/index.c): indices are i32 or i64; negative ones are refused when run ------ */
+/* ---- indexing (ops/index.c, ops/gather.c): i32 or i64; negative ones fail when run -------- */
 
 TN_API tn_node *tn_index_select(tn_node *x, int axis, tn_node *index); /* index [n]: x.take(index, axis) */
 TN_API tn_node *tn_gather(tn_node *x, int axis, tn_node *index);
