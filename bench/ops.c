@@ -8,6 +8,7 @@
  *
  * bench/peers/torch_ops.py runs the same operations in PyTorch. */
 #include "libtensor.h"
+#include "options.h"
 #include "peak.h"
 #include "tensor/internal.h"
 
@@ -208,8 +209,8 @@ enum { N_OPS = sizeof ops / sizeof ops[0] };
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 typedef struct options {
-    int         threads, rounds;
-    double      mib; /* of each set of data; 0: its default */
+    int64_t     threads, rounds;
+    double      mib; /* of data out of cache, at most */
     const char *only;
     bool        json;
 } options;
@@ -261,7 +262,8 @@ static double seconds_of(const job *j, int runs)
 
 /* Seconds that the bytes take at the machine's bandwidth: reading alone, or the faster of copy and
  * triad. Of one sample. */
-static double allowed_seconds(tn_ctx *ctx, const memory *m, double read, double written, double gbps[3])
+static double allowed_seconds(tn_ctx *ctx, const memory *m, double read, double written,
+                              double gbps[3])
 {
     gbps[0] = tn_bench_gbps(ctx, NULL, m->a, m->bytes);
     gbps[1] = tn_bench_gbps(ctx, m->b, m->a, m->bytes);
@@ -274,26 +276,26 @@ static tn_status measure(tn_ctx *ctx, const options *o, int op, int64_t n, const
                          const memory *m)
 {
     static double t[MAX_ROUNDS], allowed[MAX_ROUNDS], gbps[3][MAX_ROUNDS];
+    const int     rounds = (int)o->rounds;
     job           j;
     tn_status     status = job_new(ctx, op, n, &j);
     if (status == TN_OK) {
         double read = ops[op].read * (double)n, written = ops[op].written * (double)n;
         double once = seconds_of(&j, 1), bytes = 4 * (read + written);
         int    runs = once < 2e-3 ? (int)(2e-3 / (once + 1e-7)) + 1 : 1;
-        for (int r = 0; r < o->rounds; r++) {
+        for (int r = 0; r < rounds; r++) {
             double now[3];
             allowed[r] = allowed_seconds(ctx, m, read, written, now);
             for (int k = 0; k < 3; k++) gbps[k][r] = now[k];
             t[r] = seconds_of(&j, runs);
         }
-        double s = tn_bench_median(t, o->rounds), ideal = tn_bench_median(allowed, o->rounds);
-        double g[3];
-        for (int k = 0; k < 3; k++) g[k] = tn_bench_median(gbps[k], o->rounds);
-        printf(o->json ? "{\"op\": \"%s\", \"data\": \"%s\", \"mib\": %.2f, \"ms\": %.4f, \"gbps\": "
-                         "%.2f, \"times_allowed\": %.3f, \"read\": %.1f, \"copy\": %.1f, \"triad\": "
-                         "%.1f, \"n\": %lld}\n"
-                       : "%-22s %-6s %8.2f MiB %9.3f ms %7.2f GB/s  %5.2fx of what bandwidth allows "
-                         "(read %.1f, copy %.1f, triad %.1f); %lld elements\n",
+        double s = tn_bench_median(t, rounds), ideal = tn_bench_median(allowed, rounds), g[3];
+        for (int k = 0; k < 3; k++) g[k] = tn_bench_median(gbps[k], rounds);
+        printf(o->json ? "{\"op\": \"%s\", \"data\": \"%s\", \"mib\": %.2f, \"ms\": %.4f, "
+                         "\"gbps\": %.2f, \"times_allowed\": %.3f, \"read\": %.1f, "
+                         "\"copy\": %.1f, \"triad\": %.1f, \"n\": %lld}\n"
+                       : "%-22s %-6s %8.2f MiB %9.3f ms %7.2f GB/s  %5.2fx of what bandwidth "
+                         "allows (read %.1f, copy %.1f, triad %.1f); %lld elements\n",
                ops[op].name, where, bytes / 1048576, 1e3 * s, bytes / s * 1e-9, s / ideal, g[0],
                g[1], g[2], (long long)n);
         fflush(stdout);
@@ -324,43 +326,43 @@ static tn_status run_set(tn_ctx *ctx, const options *o, double bytes, const char
     return tn_ctx_status(ctx);
 }
 
-static bool parse(options *o, int argc, char **argv)
+static int parse(options *o, int argc, char **argv)
 {
     *o = (options){ .threads = 2, .rounds = 5, .mib = 512 };
-    for (int i = 1; i < argc; i++) {
-        const char *v = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(argv[i], "--json")) o->json = true;
-        else if (!v) return false;
-        else if (i++, !strcmp(argv[i - 1], "--threads")) o->threads = atoi(v);
-        else if (!strcmp(argv[i - 1], "--rounds")) o->rounds = atoi(v);
-        else if (!strcmp(argv[i - 1], "--mib")) o->mib = atof(v);
-        else if (!strcmp(argv[i - 1], "--only")) o->only = v;
-        else return false;
-    }
-    return o->threads > 0 && o->rounds > 0 && o->rounds <= MAX_ROUNDS && o->mib > 0;
+    const char      *about = "Operations that memory bandwidth bounds, in cache and out of it.";
+    const cli_option table[] = {
+        TN_BENCH_THREADS(&o->threads),
+        { CLI_TEXT, "only", &o->only, "TEXT", "operations whose name has it" },
+        { CLI_INT, "rounds", &o->rounds, "N", "samples of each, median taken" },
+        { CLI_REAL, "mib", &o->mib, "X",
+          "most that one touches out of cache; four times that cache if less" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
+              tn_bench_is_within("rounds", o->rounds, 1, MAX_ROUNDS);
+    if (ok && !(o->mib > 0)) fprintf(stderr, "--mib %g: it is over 0\n", o->mib), ok = false;
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 int main(int argc, char **argv)
 {
     options o;
-    if (!parse(&o, argc, argv)) {
-        printf("usage: bench_ops [--threads N] [--rounds N] [--only TEXT] [--json] [--mib N]\n"
-               "  --mib: the most MiB that an operation touches out of cache; four times the last\n"
-               "  cache where that is less (512)\n");
-        return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .seed = 1 });
+    int     end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)o.threads, .seed = 1 });
     if (!ctx) return 1;
     FILE     *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
     long long kib = 0;
     if (f && fscanf(f, "%lld", &kib) != 1) kib = 0;
     if (f) fclose(f);
     double far = kib > 0 ? 4096.0 * (double)kib : 1e18, cap = o.mib * 1048576;
-    double near = (double)tn__ctx_caches(ctx).l2 / 2 * o.threads;
+    double near = (double)tn__ctx_caches(ctx).l2 / 2 * (double)o.threads;
     if (!o.json)
-        printf("%d threads, %s; in cache: %.1f MiB an operation, half of the second level; out: %.0f "
-               "MiB%s (four times the last cache: %.0f)\n",
-               o.threads, tn_cpu_level_name(tn_ctx_cpu(ctx)), near / 1048576,
+        printf("%d threads, %s; in cache: %.1f MiB an operation, half of the second level; out: "
+               "%.0f MiB%s (four times the last cache: %.0f)\n",
+               tn_ctx_threads(ctx), tn_cpu_level_name(tn_ctx_cpu(ctx)), near / 1048576,
                (far < cap ? far : cap) / 1048576, far < cap ? "" : ", by --mib", far / 1048576);
     tn_status status = run_set(ctx, &o, near, "cache");
     if (status == TN_OK) status = run_set(ctx, &o, far < cap ? far : cap, "memory");
