@@ -7,6 +7,7 @@
  *
  * --export writes weights and sources, with which bench/peers/ct2_decode.py does the same work. */
 #include "models.h"
+#include "options.h"
 #include "peak.h"
 #include "sentences.h"
 
@@ -17,32 +18,34 @@ enum { MAX_REPEATS = 101, MAX_SOURCE = 200 };
 
 typedef struct options {
     const tn_bench_size *size;
-    const char          *text, *export_to;
-    int                  threads, repeats;
-    int64_t              beam, batch, sentences;
+    const char          *size_name, *text, *export_to;
+    int64_t              threads, repeats, beam, batch, sentences;
     bool                 json;
 } options;
 
-static bool parse(options *o, int argc, char **argv)
+static int parse(options *o, int argc, char **argv)
 {
-    *o = (options){ .size = tn_bench_size_of("base"), .threads = 2, .repeats = 3, .beam = 1, .batch = 32,
+    *o = (options){ .size_name = "base", .threads = 2, .repeats = 3, .beam = 1, .batch = 32,
                     .sentences = 1000 };
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(a, "--json")) o->json = true;
-        else if (!v) return false;
-        else if (i++, !strcmp(a, "--size")) o->size = tn_bench_size_of(v);
-        else if (!strcmp(a, "--text")) o->text = v;
-        else if (!strcmp(a, "--export")) o->export_to = v;
-        else if (!strcmp(a, "--threads")) o->threads = atoi(v);
-        else if (!strcmp(a, "--repeats")) o->repeats = atoi(v);
-        else if (!strcmp(a, "--beam")) o->beam = atoi(v);
-        else if (!strcmp(a, "--batch")) o->batch = atoi(v);
-        else if (!strcmp(a, "--sentences")) o->sentences = atoi(v);
-        else return false;
-    }
-    return o->size && !o->size->is_gpt && o->threads > 0 && o->repeats > 0 &&
-           o->repeats <= MAX_REPEATS && o->batch > 0;
+    const char      *about = "Translating real sentences: tokens a second.";
+    const cli_option table[] = {
+        { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
+        TN_BENCH_PAIR_SIZE(&o->size_name),
+        TN_BENCH_THREADS(&o->threads),
+        { CLI_INT, "beam", &o->beam, "N", "hypotheses that go on; 1: greedy" },
+        { CLI_INT, "batch", &o->batch, "N", "sentences at a time" },
+        { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
+        { CLI_INT, "repeats", &o->repeats, "N", "samples, median taken" },
+        { CLI_TEXT, "export", &o->export_to, "FILE", "weights and sources go there" },
+        TN_BENCH_JSON(&o->json),
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    o->size = tn_bench_pair_size_of(o->size_name);
+    bool ok = o->size && tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
+              tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
+              tn_bench_is_within("batch", o->batch, 1, INT32_MAX);
+    return ok ? TN_BENCH_GO_ON : 2;
 }
 
 static int64_t length_of(const tn_token_pairs *pairs, int64_t i)
@@ -128,16 +131,16 @@ static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m,
     }
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    double s = tn_bench_median(seconds, o->repeats), mib = (double)use.ru_maxrss / 1024;
-    double busy = tn_bench_median(cpu, o->repeats);
+    double s = tn_bench_median(seconds, (int)o->repeats), mib = (double)use.ru_maxrss / 1024;
+    double busy = tn_bench_median(cpu, (int)o->repeats);
     if (ok)
         printf(o->json ? "{\"size\": \"%s\", \"beam\": %lld, \"batch\": %lld, \"threads\": %d, "
                          "\"sentences\": %lld, \"tokens\": %lld, \"seconds\": %.3f, \"cpu_s\": "
                          "%.3f, \"tok_s\": %.1f, \"rss_mib\": %.1f, \"hash\": \"%08x\"}\n"
-                       : "%s, beam %lld, batch %lld, %d threads: %lld sentences, %lld tokens in %.3f s "
-                         "(%.3f s of CPU): %.1f tokens/s; rss %.1f MiB, ids %08x\n",
-               o->size->name, (long long)o->beam, (long long)o->batch, o->threads, (long long)n,
-               (long long)tokens, s, busy, (double)tokens / s, mib, hash);
+                       : "%s, beam %lld, batch %lld, %d threads: %lld sentences, %lld tokens "
+                         "in %.3f s (%.3f s of CPU): %.1f tokens/s; rss %.1f MiB, ids %08x\n",
+               o->size->name, (long long)o->beam, (long long)o->batch, tn_ctx_threads(ctx),
+               (long long)n, (long long)tokens, s, busy, (double)tokens / s, mib, hash);
     tn_translator_free(t);
     return tn_ctx_status(ctx);
 }
@@ -165,16 +168,13 @@ static tn_status run(tn_ctx *ctx, const options *o)
 int main(int argc, char **argv)
 {
     options o;
-    if (!parse(&o, argc, argv)) {
-        printf("usage: bench_decode --text PAIRS.tsv [--size tiny|small|base] [--beam N] [--batch N]\n"
-               "       [--threads N] [--sentences N] [--repeats N] [--export FILE] [--json]\n");
-        return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
-    }
+    int     end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
     if (!o.text) {
         printf("bench_decode: skipped: no sentences (--text PAIRS.tsv: source TAB target)\n");
         return 77;
     }
-    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = o.threads, .seed = 1 });
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)o.threads, .seed = 1 });
     int     code = !ctx || run(ctx, &o) != TN_OK;
     if (code) fprintf(stderr, "bench_decode: %s\n", ctx ? tn_error(ctx) : "no context");
     tn_ctx_free(ctx);

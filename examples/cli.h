@@ -1,5 +1,5 @@
-/* Command lines of the examples and benches: --name value, --name=value, --flag, and --help made of the same
- * table. */
+/* Command lines of the examples and benches: --name value, --name=value, --flag, and --help made of
+ * the same table. */
 #ifndef EXAMPLES_CLI_H
 #define EXAMPLES_CLI_H
 
