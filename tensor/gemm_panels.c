@@ -10,7 +10,8 @@
 enum {
     LINE = 64,
     TASKS = 4,           /* of a thread, so that who is late may be helped */
-    TASK_WORK = 1 << 17, /* multiply-adds that are worth a task */
+    TASK_WORK = 1 << 18, /* multiply-adds that are worth a task: 3 us, */
+    ROWS_LEAST = 12,     /* of so many rows at least: with fewer, B takes as long to come */
     ROWS_MOST = 64, /* at a time: then the columns of C that they share stay in L2 */
     A_BYTES_MOST = 1 << 19,
 };
@@ -115,7 +116,7 @@ void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
     run           r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .scratch = scratch };
     if (g->m == 0 || g->n == 0) return;
     const int64_t panels = cuts(g->n, r.kernels->nr), step = cuts(g->m, cuts(g->m, rows_of(g)));
-    const int64_t worth = max(g->m * g->n * g->k / TASK_WORK, 1);
+    const int64_t worth = max(max(g->m, ROWS_LEAST) * g->n * g->k / TASK_WORK, 1);
     const int64_t tasks = threads == 1 ? 1 : min(min(worth, TASKS * threads), panels);
     r.own_bytes = own_bytes(g), r.each = cuts(panels, tasks);
     for (int64_t w = 0; w < threads; w++)
