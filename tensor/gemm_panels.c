@@ -23,6 +23,8 @@ typedef struct run {
     size_t                  own_bytes;
     int64_t                 each; /* panels of a task */
     int64_t                 i0, m; /* rows at hand */
+    int64_t                 tasks, threads;
+    bool                    turns; /* shares are worked off from the end */
 } run;
 
 static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -90,12 +92,20 @@ size_t tn__gemm_panels_scratch(const tn_ctx *ctx, const tn_gemm *g)
     return (size_t)tn_ctx_threads(ctx) * own_bytes(g);
 }
 
+/* The task that stands where `index` does if each worker's share is turned round. */
+static int64_t turned(int64_t index, int64_t n, int64_t threads)
+{
+    int64_t w = index * threads / n;
+    while (n * (w + 1) / threads <= index) w++;
+    return n * w / threads + n * (w + 1) / threads - 1 - index;
+}
+
 static void task(void *arg, int64_t index, int worker)
 {
     const run      *r = arg;
     const tn_gemm  *g = r->g;
     const int64_t   size = (int64_t)tn_dtype_size(g->dtype), width = r->each * r->kernels->nr;
-    const int64_t   j = index * width;
+    const int64_t   j = width * (r->turns ? turned(index, r->tasks, r->threads) : index);
     char           *own = r->scratch + (size_t)worker * r->own_bytes;
     int64_t        *packed = (int64_t *)(void *)own; /* the rows that are there */
     tn__gemm_panels x = { .m = r->m, .n = min(width, g->n - j), .k = g->k, .a = own + LINE,
@@ -110,19 +120,20 @@ static void task(void *arg, int64_t index, int worker)
         g->epilogue(g->epilogue_arg, 0, r->i0, r->i0 + r->m, j, j + x.n, worker);
 }
 
-void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
+void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turns)
 {
     const int64_t threads = tn_ctx_threads(ctx);
     run           r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .scratch = scratch };
     if (g->m == 0 || g->n == 0) return;
     const int64_t panels = cuts(g->n, r.kernels->nr), step = cuts(g->m, cuts(g->m, rows_of(g)));
     const int64_t worth = max(max(g->m, ROWS_LEAST) * g->n * g->k / TASK_WORK, 1);
-    const int64_t tasks = threads == 1 ? 1 : min(min(worth, TASKS * threads), panels);
+    const int64_t tasks = min(min(worth, TASKS * threads), panels);
     r.own_bytes = own_bytes(g), r.each = cuts(panels, tasks);
+    r.turns = turns, r.threads = threads, r.tasks = cuts(panels, r.each);
     for (int64_t w = 0; w < threads; w++)
         *(int64_t *)(void *)(r.scratch + (size_t)w * r.own_bytes) = -1;
     for (r.i0 = 0; r.i0 < g->m; r.i0 += r.m) {
         r.m = min(step, g->m - r.i0);
-        tn_parallel_for(ctx, cuts(panels, r.each), task, &r);
+        tn_parallel_for(ctx, r.tasks, task, &r);
     }
 }

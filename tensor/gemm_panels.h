@@ -12,8 +12,9 @@ int64_t tn__gemm_panel_width(const tn_ctx *ctx, tn_dtype dtype);
 void tn__gemm_panels_make(tn_ctx *ctx, void *panels, const tn_gemm *g);
 
 /* g, of one product with alpha 1, beta 0 and k > 0, its b being panels; the bits are those of
- * tn__gemm_run. */
+ * tn__gemm_run. `turns`: each worker goes over its columns from the last to the first. Who does so
+ * in every other run finds in its L2 what the run before has read last. */
 size_t tn__gemm_panels_scratch(const tn_ctx *ctx, const tn_gemm *g);
-void   tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch);
+void   tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turns);
 
 #endif

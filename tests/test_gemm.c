@@ -258,7 +258,7 @@ static void check_on(const gemm_case *t, const operands *given, const double *wa
     size_t scratch_size = panels ? tn__gemm_panels_scratch(ctx, &o.g) : tn__gemm_scratch(ctx, &o.g);
     if (posix_memalign((void **)&scratch, 64, scratch_size + GUARD_BYTES) != 0) abort();
     memset(scratch, 0xff, scratch_size + GUARD_BYTES); /* NaNs: what is not packed must not count */
-    if (panels) o.g.b = panels, tn__gemm_panels_run(ctx, &o.g, scratch);
+    if (panels) o.g.b = panels, tn__gemm_panels_run(ctx, &o.g, scratch, threads & 1);
     else tn__gemm_run(ctx, &o.g, scratch);
     int64_t wrong = count_wrong(&o, want, tolerance, &worst), missed = 0;
     for (int64_t i = 0; i < n; i++) missed += v.count[i] != 1;

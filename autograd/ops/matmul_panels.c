@@ -93,7 +93,7 @@ static tn_status matmul_panels_run(tn_exec *e)
     if (x) x->m = g.m, x->n = g.n;
     if (has_own_width(e)) {
         if (x) g.epilogue = run_epilogue, g.epilogue_arg = x;
-        tn__gemm_panels_run(e->ctx, &g, e->scratch);
+        tn__gemm_panels_run(e->ctx, &g, e->scratch, e->run & 1);
         return TN_OK;
     }
     for (int64_t p = 0; p < e->in[1].shape.dim[0]; p++) {
