@@ -172,8 +172,8 @@ static int64_t (*const find_from[])(const float *x, int64_t n, float least, int6
     TN_LEVELS_OF(find, from);
 static float (*const kth_largest[])(const float *x, int n, int64_t k) = TN_LEVELS_OF(kth, largest);
 
-/* The k largest of a line of floats, in order; false if too few are numbers. The k-th largest of the
- * lanes' largest is not above the k-th largest of all, and not far below: few are left to pick
+/* The k largest of a line of floats, in order; false if too few are numbers. The k-th largest of
+ * the lanes' largest is not above the k-th largest of all, and not far below: few are left to pick
  * from. at: room for n positions. */
 static bool pick_largest(const sort_plan *p, const float *x, sort_item *best, int64_t *at)
 {
