@@ -114,7 +114,7 @@ static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m,
 {
     static double        seconds[MAX_REPEATS], cpu[MAX_REPEATS];
     tn_translate_options options = { .beam = o->beam, .batch = o->batch, .max_ratio = 1,
-                                     .max_extra = TN_NONE };
+                                     .max_extra = TN_NONE, .is_fixed = true };
     tn_translator       *t = tn_translator_new(m, &options);
     int64_t              tokens = 0;
     uint32_t             hash = 0;
