@@ -450,8 +450,8 @@ static tn_status add_step(fuser *f, int item, int g)
     tn_free(f->ctx, b);
     if (!ok) return TN_ERR_MEMORY;
     if (s->kernel && s->op->scratch) {
-        tn_exec e = { .ctx = f->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in, .n_out = s->n_out,
-                      .in = s->tensors, .out = s->tensors + s->n_in };
+        tn_exec e = { .ctx = f->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in,
+                      .n_out = s->n_out, .in = s->tensors, .out = s->tensors + s->n_in };
         size_t bytes = s->op->scratch(&e);
         if (bytes && (s->scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
     }
@@ -505,8 +505,9 @@ tn_status tn__fuse(tn__lowered *l)
     f.group_of = tn_alloc(f.ctx, n * sizeof(int));
     f.next_member = tn_alloc(f.ctx, n * sizeof(int));
     f.groups = tn_alloc(f.ctx, n * sizeof *f.groups);
-    tn_status s = f.first_use && f.is_fetched && f.producer && f.group_of && f.next_member && f.groups
-                      ? collect_uses(&f) : TN_ERR_MEMORY;
+    const bool has_room = f.first_use && f.is_fetched && f.producer && f.group_of &&
+                          f.next_member && f.groups;
+    tn_status  s = has_room ? collect_uses(&f) : TN_ERR_MEMORY;
     if (s == TN_OK) s = make_groups(&f);
     if (s == TN_OK) {
         choose_commits(&f);

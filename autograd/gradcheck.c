@@ -102,8 +102,9 @@ static tn_status value_at(checked *k, double *x, int64_t e, double at, double *s
     return status;
 }
 
-static tn_status compare(checked *k, tn_ctx *ctx, const tn_gradcheck_options *o, int order, int n_inputs,
-                         const tn_type *types, const void *const *data, tn_gradcheck_report *worst)
+static tn_status compare(checked *k, tn_ctx *ctx, const tn_gradcheck_options *o, int order,
+                         int n_inputs, const tn_type *types, const void *const *data,
+                         tn_gradcheck_report *worst)
 {
     char name[16];
     for (int i = 0; i < n_inputs; i++) {

@@ -341,7 +341,8 @@ tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n, co
     return made;
 }
 
-tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *attrs, tn_node **out)
+tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *attrs,
+                        tn_node **out)
 {
     if (!op || (n > 0 && !in)) return NULL;
     int n_out = outputs_of(op, attrs, n);

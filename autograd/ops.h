@@ -23,9 +23,9 @@ TN_API tn_node *tn_pow(tn_node *x, tn_node *y);           /* x^y */
 TN_API tn_node *tn_atan2(tn_node *y, tn_node *x);         /* angle of (x, y) */
 TN_API tn_node *tn_hypot(tn_node *x, tn_node *y);         /* sqrt(x^2 + y^2) */
 TN_API tn_node *tn_fmod(tn_node *x, tn_node *y);          /* remainder with the sign of x */
-TN_API tn_node *tn_remainder(tn_node *x, tn_node *y);     /* remainder with the sign of y, as Python's % */
+TN_API tn_node *tn_remainder(tn_node *x, tn_node *y);     /* with the sign of y, as Python's % */
 TN_API tn_node *tn_floor_divide(tn_node *x, tn_node *y);  /* floor(x / y) */
-TN_API tn_node *tn_maximum(tn_node *x, tn_node *y);       /* # NaN if either is; ties share the gradient */
+TN_API tn_node *tn_maximum(tn_node *x, tn_node *y);       /* # NaN if either is; ties share dy */
 TN_API tn_node *tn_minimum(tn_node *x, tn_node *y);       /* # likewise */
 TN_API tn_node *tn_logaddexp(tn_node *x, tn_node *y);     /* log(e^x + e^y) */
 TN_API tn_node *tn_copysign(tn_node *x, tn_node *y);      /* |x| with the sign of y */
@@ -76,9 +76,9 @@ TN_API tn_node *tn_ceil(tn_node *x);
 TN_API tn_node *tn_round(tn_node *x);      /* half to even */
 TN_API tn_node *tn_trunc(tn_node *x);
 TN_API tn_node *tn_frac(tn_node *x);       /* x - trunc(x) */
-TN_API tn_node *tn_clamp(tn_node *x, double lo, double hi); /* gradient 1 inside and at the bounds */
-TN_API tn_node *tn_cast(tn_node *x, tn_dtype dtype); /* any to any; gradients flow between f32 and f64
-                                                        (and 16-bit floats); float to int truncates */
+TN_API tn_node *tn_clamp(tn_node *x, double lo, double hi); /* gradient 1 at the bounds too */
+TN_API tn_node *tn_cast(tn_node *x, tn_dtype dtype);
+    /* any to any; gradients flow between floats, 16-bit ones too; float to int truncates */
 
 /* ---- activations, elementwise (ops/activation.c) --------------------------------------------- */
 
@@ -116,20 +116,20 @@ TN_API tn_node *tn_isnan(tn_node *x);
 TN_API tn_node *tn_isinf(tn_node *x);
 TN_API tn_node *tn_isfinite(tn_node *x);
 TN_API tn_node *tn_where(tn_node *condition, tn_node *x, tn_node *y); /* bool ? x : y */
-TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* value where mask is true */
+TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* where mask is true */
 
 /* ---- reductions (ops/reduce.c) ------------------------------------------------------------------
  * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1. */
 
 TN_API tn_node *tn_sum(tn_node *x, const int *axes, int n_axes, bool keep_dims);
-TN_API tn_node *tn_sum_square(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* sum x^2 */
+TN_API tn_node *tn_sum_square(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* of x^2 */
 TN_API tn_node *tn_mean(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_prod(tn_node *x, const int *axes, int n_axes, bool keep_dims);
-TN_API tn_node *tn_max(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* ties share the gradient */
+TN_API tn_node *tn_max(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* ties share dy */
 TN_API tn_node *tn_min(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_var(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddof);
 TN_API tn_node *tn_std(tn_node *x, const int *axes, int n_axes, bool keep_dims, int ddof);
-TN_API tn_node *tn_norm(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* sqrt(sum x^2) */
+TN_API tn_node *tn_norm(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* of order 2 */
 TN_API tn_node *tn_logsumexp(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_any(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* of bools */
 TN_API tn_node *tn_all(tn_node *x, const int *axes, int n_axes, bool keep_dims);
@@ -148,15 +148,15 @@ TN_API tn_node *tn_permute(tn_node *x, const int *axes, int n); /* out dim i is 
 TN_API tn_node *tn_transpose(tn_node *x, int axis0, int axis1);
 TN_API tn_node *tn_expand(tn_node *x, tn_shape shape);       /* broadcasts x to the shape */
 TN_API tn_node *tn_squeeze(tn_node *x, int axis);            /* drops a dimension of size 1 */
-TN_API tn_node *tn_unsqueeze(tn_node *x, int axis);          /* a new dimension of size 1 before axis */
+TN_API tn_node *tn_unsqueeze(tn_node *x, int axis);          /* a dimension of size 1 before axis */
 TN_API tn_node *tn_flatten(tn_node *x, int first, int last); /* dims first..last become one */
 TN_API tn_node *tn_slice(tn_node *x, int axis, int64_t begin, int64_t end, int64_t step);
-    /* Python's x[begin:end:step] on one axis: negative begin and end count from the end, out of range
-     * is cut; step may be negative, not 0. INT64_MAX (end) and INT64_MIN: to the very end. */
-TN_API tn_node *tn_select(tn_node *x, int axis, int64_t index); /* x[.., index, ..]: drops the axis */
+    /* Python's x[begin:end:step] on one axis: negative begin and end count from the end, out of
+     * range is cut; step may be negative, not 0. INT64_MAX (end) and INT64_MIN: to the very end. */
+TN_API tn_node *tn_select(tn_node *x, int axis, int64_t index); /* x[.., index, ..]: without axis */
 TN_API tn_node *tn_concat(tn_node *const *x, int n, int axis);
 TN_API tn_node *tn_stack(tn_node *const *x, int n, int axis);   /* along a new axis */
-TN_API tn_status tn_split(tn_node *x, int axis, const int64_t *sizes, int n, tn_node **out); /* out[n] */
+TN_API tn_status tn_split(tn_node *x, int axis, const int64_t *sizes, int n, tn_node **out);
 TN_API tn_status tn_chunk(tn_node *x, int axis, int n, tn_node **out); /* n equal parts */
 TN_API tn_node *tn_flip(tn_node *x, int axis);
 TN_API tn_node *tn_roll(tn_node *x, int axis, int64_t shift);
@@ -164,62 +164,71 @@ TN_API tn_node *tn_pad(tn_node *x, int axis, int64_t before, int64_t after, doub
 TN_API tn_node *tn_tril(tn_node *x, int64_t diagonal); /* of the last two dims; 0 elsewhere */
 TN_API tn_node *tn_triu(tn_node *x, int64_t diagonal);
 TN_API tn_node *tn_unfold(tn_node *x, int axis, int64_t size, int64_t step);
-    /* sliding windows: [.., n, ..] -> [.., (n - size) / step + 1, .., size], the window last; a view */
+    /* sliding windows, a view: [.., n, ..] -> [.., (n - size) / step + 1, .., size] */
 TN_API tn_node *tn_contiguous(tn_node *x);
 TN_API tn_node *tn_arange(tn_graph *g, tn_dtype dtype, int64_t n, double start, double step);
 
 /* ---- products (ops/matmul.c) ----------------------------------------------------------------- */
 
-TN_API tn_node *tn_matmul(tn_node *a, tn_node *b); /* [.., m, k] x [.., k, n] -> [.., m, n]; the earlier
-                                                      dims broadcast; rank 1 as in NumPy */
-TN_API tn_node *tn_einsum(const char *equation, tn_node *const *x, int n); /* "bik,bkj->bij", ".." allowed */
+TN_API tn_node *tn_matmul(tn_node *a, tn_node *b);
+    /* [.., m, k] x [.., k, n] -> [.., m, n]; the earlier dims broadcast; rank 1 as in NumPy */
+TN_API tn_node *tn_einsum(const char *equation, tn_node *const *x, int n);
+    /* equation: "bik,bkj->bij"; ".." allowed */
 TN_API tn_node *tn_outer(tn_node *a, tn_node *b);  /* [m], [n] -> [m, n] */
 
-/* ---- indexing (ops/index.c, ops/gather.c): i32 or i64; negative ones fail when run -------- */
+/* ---- indexing (ops/index.c, ops/gather.c): i32 or i64; negative ones fail when run ----------- */
 
-TN_API tn_node *tn_index_select(tn_node *x, int axis, tn_node *index); /* index [n]: x.take(index, axis) */
+TN_API tn_node *tn_index_select(tn_node *x, int axis, tn_node *index); /* index [n] */
 TN_API tn_node *tn_gather(tn_node *x, int axis, tn_node *index);
     /* out[i][j] = x[index[i][j]][j] (axis 0): as PyTorch's gather; index has x's rank */
 TN_API tn_node *tn_scatter_add(tn_node *x, int axis, tn_node *index, tn_node *src);
-    /* x with src[i][j] added at [index[i][j]][j]; in rising order of the source, so the bits are fixed */
+    /* x with src[i][j] added at [index[i][j]][j], in rising order of the source: fixed bits */
 TN_API tn_node *tn_index_add(tn_node *x, int axis, tn_node *index, tn_node *src);
-    /* x with src[.., i, ..] added at row index[i]: the transpose of index_select; in rising order of i */
-TN_API tn_node *tn_one_hot(tn_node *index, int64_t n_classes, tn_dtype dtype); /* [..] -> [.., n_classes] */
+    /* x with src[.., i, ..] added at row index[i], in rising order of i: fixed bits */
+TN_API tn_node *tn_one_hot(tn_node *index, int64_t n_classes, tn_dtype dtype); /* [..] -> [.., n] */
 TN_API tn_node *tn_embedding(tn_node *weight, tn_node *index, int64_t padding_idx);
     /* weight [v, d], index [..] -> [.., d]; the row padding_idx gets no gradient (-1: none) */
 TN_API tn_status tn_topk(tn_node *x, int64_t k, int axis, tn_node **values, tn_node **indices);
     /* the k largest, falling; equal values in the order of their positions; indices i64 */
-TN_API tn_status tn_sort(tn_node *x, int axis, bool descending, tn_node **values, tn_node **indices);
+TN_API tn_status tn_sort(tn_node *x, int axis, bool descending, tn_node **values,
+                         tn_node **indices);
 
-/* ---- normalisation and softmax (ops/norm.c, ops/softmax.c): over the last dimension or an axis  */
+/* ---- normalisation and softmax (ops/norm.c, ops/softmax.c): of the last dimension or an axis - */
 
 TN_API tn_node *tn_softmax(tn_node *x, int axis);     /* a row of -inf alone gives zeros */
 TN_API tn_node *tn_log_softmax(tn_node *x, int axis);
 TN_API tn_node *tn_layer_norm(tn_node *x, tn_node *gamma, tn_node *beta, double eps);
     /* x [.., d]; gamma, beta [d], either may be NULL: (x - mean) / sqrt(var + eps) gamma + beta */
-TN_API tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps); /* x / sqrt(mean(x^2) + eps) gamma */
+TN_API tn_node *tn_rms_norm(tn_node *x, tn_node *gamma, double eps);
+    /* x / sqrt(mean(x^2) + eps) gamma */
 
 /* ---- randomness (ops/random.c) --------------------------------------------------------------- */
 
-TN_API tn_node *tn_dropout(tn_node *x, double p); /* TRAIN: 0 with probability p, else x / (1 - p); EVAL: x */
-TN_API tn_node *tn_random_uniform_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double lo, double hi);
-TN_API tn_node *tn_random_normal_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double mean, double std);
+TN_API tn_node *tn_dropout(tn_node *x, double p);
+    /* TRAIN: 0 with probability p, else x / (1 - p); EVAL: x */
+TN_API tn_node *tn_random_uniform_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double lo,
+                                       double hi);
+TN_API tn_node *tn_random_normal_node(tn_graph *g, tn_dtype dtype, tn_shape shape, double mean,
+                                      double std);
 
 /* ---- attention (ops/attention.c) ------------------------------------------------------------- */
 
-/* The one mask type. Everything at zero: no mask. A mask that is all false, a bias of -inf and a length
- * of 0 leave a query with nothing to attend: its result and its gradients are zeros. */
+/* The one mask type. Everything at zero: no mask. A mask that is all false, a bias of -inf and a
+ * length of 0 leave a query with nothing to attend: its result and its gradients are zeros. */
 typedef struct tn_attention_mask {
-    bool     causal;    /* query i attends to keys 0 .. i, itself included; where k_lengths or k_offsets
-                           say that there are more keys than queries (a cache), to 0 .. i + keys - queries */
-    tn_node *keep;      /* bool, true where attending is allowed: [b, tk] (key padding), [b, tq, tk] or
-                           [b, h, tq, tk], each dim also 1; [tq, tk] where tq is neither b nor 1 (in doubt
-                           say [1, tq, tk]); or [tk] */
+    bool     causal;    /* query i attends to keys 0 .. i, itself included; where k_lengths or
+                           k_offsets say that there are more keys than queries (a cache), to
+                           0 .. i + keys - queries */
+    tn_node *keep;      /* bool, true where attending is allowed: [b, tk] (key padding), [b, tq, tk]
+                           or [b, h, tq, tk], each dim also 1; [tq, tk] where tq is neither b nor 1
+                           (in doubt say [1, tq, tk]); or [tk] */
     tn_node *bias;      /* float, added to the scaled scores: broadcasts to [b, h, tq, tk] */
-    tn_node *q_offsets; /* packed: i32 [n + 1]; segment s of q is rows q_offsets[s] .. q_offsets[s+1],
-                           which see the keys of segment s; rows in no segment give zeros */
+    tn_node *q_offsets; /* packed: i32 [n + 1]; segment s of q is rows q_offsets[s] ..
+                           q_offsets[s+1], which see the keys of segment s; rows in no segment give
+                           zeros */
     tn_node *k_offsets; /* likewise of k and v; NULL: q_offsets */
-    tn_node *k_lengths; /* i32 [b]: keys at and past it are not there (padding, or a cache's free rows) */
+    tn_node *k_lengths; /* i32 [b]: keys at and past it are not there (padding, or free rows of a
+                           cache) */
 } tn_attention_mask;
 
 typedef struct tn_attention_options {
@@ -228,16 +237,17 @@ typedef struct tn_attention_options {
 } tn_attention_options;
 
 /* softmax(q k^T scale + mask) v, by head, with an online softmax: no [tq, tk] matrix in memory.
- *   q [b, tq, h, dh], k [b, tk, hk, dh], v [b, tk, hk, dv] -> [b, tq, h, dv]; hk divides h, and head j
- *   of q sees head j / (h / hk) of k
- *   packed: q [n, h, dh], k and v [m, hk, ..] with offsets -> [n, h, dv]; causal is the only other mask
- * They may be slices of one [b, t, 3, h, dh]: only the last dimension must be contiguous to be read in
- * place. Lengths and offsets out of range are refused when run. mask and options may be NULL. */
+ *   q [b, tq, h, dh], k [b, tk, hk, dh], v [b, tk, hk, dv] -> [b, tq, h, dv]; hk divides h, and
+ *   head j of q sees head j / (h / hk) of k
+ *   packed: q [n, h, dh], k and v [m, hk, ..] with offsets -> [n, h, dv]; causal is the only other
+ *   mask
+ * They may be slices of one [b, t, 3, h, dh]: only the last dimension must be contiguous to be read
+ * in place. Lengths and offsets out of range are refused when run. mask and options may be NULL. */
 TN_API tn_node *tn_attention(tn_node *q, tn_node *k, tn_node *v, const tn_attention_mask *mask,
                              const tn_attention_options *options);
 
 /* The same with the weights written out, [b, h, tq, tk] (before dropout), as a composition of
- * primitives: for looking, and the reference of tn_attention. weights may be NULL. Not for packed. */
+ * primitives: for looking, and tn_attention's reference. weights may be NULL. Not for packed. */
 TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
                                           const tn_attention_mask *mask,
                                           const tn_attention_options *options, tn_node **weights);
@@ -246,7 +256,8 @@ TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
 
 /* cache [b, t, ..] with rows [b, r, ..] written at [:, position : position + r]; position is an i32
  * scalar. Where cache is (the read of) a variable, the rows go into it at once, without a copy and
- * before the run commits: what reads the cache must hide rows past a length (k_lengths). No gradient. */
+ * before the run commits: what reads the cache must hide rows past a length (k_lengths). It has no
+ * gradient. */
 TN_API tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position);
 
 /* ---- losses (ops/loss.c) --------------------------------------------------------------------- */
@@ -261,8 +272,8 @@ typedef struct tn_cross_entropy_options {
     bool         has_ignore;
 } tn_cross_entropy_options;
 
-/* logits [.., v] float, target [..] i32 or i64 -> scalar, or [..] with TN_NONE (0 where ignored). No
- * target that counts: 0. options may be NULL. A target outside [0, v) is refused when run. */
+/* logits [.., v] float, target [..] i32 or i64 -> scalar, or [..] with TN_NONE (0 where ignored).
+ * No target that counts: 0. options may be NULL. A target outside [0, v) is refused when run. */
 TN_API tn_node *tn_cross_entropy(tn_node *logits, tn_node *target,
                                  const tn_cross_entropy_options *options);
 
@@ -273,17 +284,20 @@ typedef struct tn_loss_parts {
     tn_node *count; /* of targets that count, rank 0, the logits' dtype */
 } tn_loss_parts;
 TN_API tn_status tn_cross_entropy_parts(tn_node *logits, tn_node *target,
-                                        const tn_cross_entropy_options *options, tn_loss_parts *parts);
+                                        const tn_cross_entropy_options *options,
+                                        tn_loss_parts *parts);
 
-/* The same of logits = x w^T + b (x [.., d], w [v, d] if w_rows, else [d, v]; b [v] or NULL) without
- * ever holding all the logits. In a TRAIN graph the same pass makes the gradients, asked for or not. */
+/* The same of logits = x w^T + b (x [.., d], w [v, d] if w_rows, else [d, v]; b [v] or NULL)
+ * without ever holding all the logits. In a TRAIN graph the same pass makes the gradients, asked
+ * for or not. */
 TN_API tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *b,
                                          tn_node *target, const tn_cross_entropy_options *options,
                                          tn_loss_parts *parts);
 
 TN_API tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction);             /* (x - y)^2 */
 TN_API tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction); /* stable */
-TN_API tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction);      /* q (log q - log_p), 0 log 0 = 0 */
+TN_API tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction);
+    /* q (log q - log_p), 0 log 0 = 0 */
 
 /* ---- gradients ------------------------------------------------------------------------------- */
 
@@ -293,7 +307,8 @@ TN_API tn_node *tn_stop_gradient(tn_node *x); /* x, as a constant */
  * with the cotangent dy and sets dx[i] (NULL: zero). user is kept by address. */
 typedef void (*tn_custom_rule)(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy,
                                tn_node **dx, void *user);
-TN_API tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rule, void *user);
+TN_API tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rule,
+                               void *user);
 
 #ifdef __cplusplus
 }

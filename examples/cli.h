@@ -19,8 +19,8 @@ typedef struct cli_option {
 
 typedef enum cli_result { CLI_GO_ON, CLI_HELP, CLI_WRONG } cli_result;
 
-/* Sets the values of what is given. Help goes to stdout, what is wrong to stderr: numbers below zero
- * too. */
+/* Sets the values of what is given. Help goes to stdout, what is wrong to stderr: numbers below
+ * zero too. */
 cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n);
 
 /* All values as lines "name=value", cut to size; and values from such lines, whose texts stay where

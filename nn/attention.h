@@ -33,7 +33,8 @@ typedef struct tn_attention_layer_options {
                                   fans of its own matrix [d, h dh] */
 } tn_attention_layer_options;
 
-TN_API tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, int64_t n_heads,
+TN_API tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d,
+                                           int64_t n_heads,
                                            const tn_attention_layer_options *options);
 
 /* x [.., t, d], memory [.., tk, d_memory] -> [.., t, d]; packed with offsets in the mask: x [n, d],

@@ -25,7 +25,8 @@ TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const 
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */
-TN_API tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
+TN_API tn_status tn_checkpoint_save_average(const char *path, const tn_params *p,
+                                            const tn_optimizer *opt,
                                             const tn_metadata *metadata, int n_metadata);
 
 /* Writes the arithmetic mean of the models at n paths: checkpoint averaging. Integers, bools and

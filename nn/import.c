@@ -140,7 +140,8 @@ static tn_status check_shape(import *m, const tn_node *v, source *s)
         if (!takes(s, &in.shape, &want.shape))
             return tn_fail(m->ctx, TN_ERR_SHAPE, "%s: %s is %s there%s, %s is %s", m->path,
                            tn_safetensors_name(m->file, s->tensor[k]),
-                           tn_shape_text(&in.shape, a, sizeof a), r->transposed ? ", to be transposed" : "",
+                           tn_shape_text(&in.shape, a, sizeof a),
+                           r->transposed ? ", to be transposed" : "",
                            tn_variable_name(v), tn_shape_text(&want.shape, b, sizeof b));
     }
     if (is_whole(s)) return TN_OK;

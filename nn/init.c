@@ -125,10 +125,11 @@ static void fill_block(void *arg, int64_t task, int worker)
     }
 }
 
-static void fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, int64_t n, uint64_t stream, void *out)
+static void fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, int64_t n, uint64_t stream,
+                 void *out)
 {
-    filling f = { .init = *init, .rng = { .seed = tn_ctx_seed(ctx), .stream = stream }, .dtype = dtype,
-                  .n = n, .out = out };
+    filling f = { .init = *init, .rng = { .seed = tn_ctx_seed(ctx), .stream = stream },
+                  .dtype = dtype, .n = n, .out = out };
     tn_parallel_for(ctx, (n + FILL_BLOCK - 1) / FILL_BLOCK, fill_block, &f);
 }
 
@@ -199,7 +200,8 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
     if (init->fan_out > 0) fan_out = init->fan_out;
     double  gain = init->gain == 0 ? 1 : init->gain, r;
     tn_init plain = *init;
-    if (init->kind != TN_INIT_CONSTANT && !(isfinite(init->a) && isfinite(init->b) && isfinite(gain)))
+    if (init->kind != TN_INIT_CONSTANT &&
+        !(isfinite(init->a) && isfinite(init->b) && isfinite(gain)))
         return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g, %g and gain %g: one is not finite",
                        init->a, init->b, gain);
     switch (init->kind) {

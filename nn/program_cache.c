@@ -20,7 +20,8 @@ struct tn_program_cache {
     int64_t          clock, misses;
 };
 
-tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_program_build build, void *user)
+tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_program_build build,
+                                       void *user)
 {
     if (!ctx) return NULL;
     if (!build || capacity < 0) {

@@ -294,7 +294,8 @@ void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src,
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* A piece of a row; `next` is where the source goes on after a few more. */
-static void copy_piece(const copy_plan *p, char *dst, const char *src, const char *next, int64_t piece)
+static void copy_piece(const copy_plan *p, char *dst, const char *src, const char *next,
+                       int64_t piece)
 {
     if (p->mode == TRANSPOSE) {
         int64_t first = piece / p->parts * p->piece,

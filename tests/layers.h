@@ -33,7 +33,8 @@ TN_UNUSED static tn_node *filled(tn_graph *g, tn_shape shape, double offset)
 
 enum { MOST = 2048 };
 
-TN_UNUSED static void check_values(const char *name, tn_node *x, const double *want, int64_t n, double tolerance)
+TN_UNUSED static void check_values(const char *name, tn_node *x, const double *want, int64_t n,
+                                   double tolerance)
 {
     double   got[MOST];
     tn_shape s = tn_node_shape(x);

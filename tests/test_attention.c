@@ -103,7 +103,8 @@ static bool segment(const int32_t *lengths, int64_t n, int64_t r, int64_t *s, in
 }
 
 /* May query i of batch row b attend to key j? */
-static bool may_attend(const problem *p, const numbers *n, int64_t b, int64_t h, int64_t i, int64_t j)
+static bool may_attend(const problem *p, const numbers *n, int64_t b, int64_t h, int64_t i,
+                       int64_t j)
 {
     int64_t nq = p->tq, nk = p->tk;
     bool    is_cache = p->has_lengths;
@@ -165,7 +166,8 @@ static void add(double *a, double c, const double *b, int64_t n)
 }
 
 /* One query of one head. */
-static void naive_row(const problem *p, const numbers *n, results *r, int64_t b, int64_t h, int64_t i, double *w)
+static void naive_row(const problem *p, const numbers *n, results *r, int64_t b, int64_t h,
+                      int64_t i, double *w)
 {
     const double  scale = 1 / sqrt((double)p->dh);
     const int64_t kv = h / (p->h / p->hk), qi = ((b * p->tq + i) * p->h + h);
@@ -268,7 +270,8 @@ static void to_double(double *out, const void *x, int64_t n, tn_dtype dtype)
 }
 
 /* y, dq, dk, dv and dbias; with `composed`, of the composition. */
-static tn_status run(const problem *p, const numbers *n, tn_ctx *ctx, tn_dtype dtype, bool composed, results *r)
+static tn_status run(const problem *p, const numbers *n, tn_ctx *ctx, tn_dtype dtype,
+                     bool composed, results *r)
 {
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     built     x = build(p, n, g, dtype, composed);
@@ -326,16 +329,20 @@ static const struct {
     { "grouped heads", { 2, 35, 50, 6, 2, 16, 20, .causal = true, .range = 1 } },
     { "key padding", { 3, 20, 37, 2, 2, 8, 8, .keep_rank = 2, .range = 1 } },
     { "keep [b, tq, tk]", { 2, 33, 140, 2, 2, 8, 8, .keep_rank = 3, .range = 1 } },
-    { "keep [b, h, tq, tk], causal", { 2, 33, 33, 2, 1, 8, 8, .causal = true, .keep_rank = 4, .range = 1 } },
+    { "keep [b, h, tq, tk], causal", { 2, 33, 33, 2, 1, 8, 8, .causal = true, .keep_rank = 4,
+                                       .range = 1 } },
     { "bias [tq, tk]", { 2, 37, 70, 2, 2, 8, 8, .bias_rank = 2, .range = 1 } },
-    { "bias [h, tq, tk], causal", { 2, 40, 40, 3, 3, 8, 8, .causal = true, .bias_rank = 3, .range = 1 } },
+    { "bias [h, tq, tk], causal", { 2, 40, 40, 3, 3, 8, 8, .causal = true, .bias_rank = 3,
+                                    .range = 1 } },
     { "bias [b, 1, 1, tk]", { 2, 70, 90, 2, 2, 8, 8, .bias_rank = 4, .keep_rank = 2, .range = 1 } },
-    { "lengths", { 4, 20, 140, 2, 2, 8, 8, .has_lengths = true, .lengths = { 0, 1, 133, 140 }, .range = 1 } },
+    { "lengths", { 4, 20, 140, 2, 2, 8, 8, .has_lengths = true, .lengths = { 0, 1, 133, 140 },
+                   .range = 1 } },
     { "cache", { 3, 4, 50, 2, 1, 8, 8, .causal = true, .has_lengths = true,
                  .lengths = { 4, 17, 50 }, .range = 1 } },
     { "padded, causal", { 3, 20, 20, 2, 2, 8, 8, .causal = true, .has_lengths = true,
                           .lengths = { 20, 3, 0 }, .range = 1 } },
-    { "packed", { 3, 60, 60, 2, 2, 8, 8, .is_packed = true, .lengths = { 30, 0, 25 }, .range = 1 } },
+    { "packed", { 3, 60, 60, 2, 2, 8, 8, .is_packed = true, .lengths = { 30, 0, 25 },
+                  .range = 1 } },
     { "packed, causal", { 4, 200, 200, 2, 1, 20, 16, .causal = true, .is_packed = true,
                           .lengths = { 1, 130, 7, 40 }, .range = 1 } },
     { "packed, two lengths", { 3, 50, 90, 2, 2, 8, 8, .causal = true, .is_packed = true,
@@ -498,8 +505,8 @@ static void check_dropout(tn_ctx *ctx, const problem *p)
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     const int64_t size = batch(p) * p->h * p->tq * p->tk;
     built     x = build(p, &n, g, TN_F64, false);
-    const tn__attention_attrs attrs = { .causal = p->causal, .scale = 1 / sqrt((double)p->dh), .p = p->p, .stream = 99,
-                                        .has_q_offsets = p->is_packed };
+    const tn__attention_attrs attrs = { .causal = p->causal, .scale = 1 / sqrt((double)p->dh),
+                                        .p = p->p, .stream = 99, .has_q_offsets = p->is_packed };
     tn_node *in[4] = { x.q, x.k, x.v, x.mask.q_offsets }, *out[4], *wrt[3] = { x.q, x.k, x.v };
     struct {
         double   p;
@@ -591,7 +598,8 @@ TEST(attention, avx2_and_avx512_give_the_same_bits)
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Kernels write where they should and nowhere else: rows lie apart, with marks between them. */
-static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int64_t tk, int64_t dh, int64_t dv)
+static void check_guards(const tn_kernels *kernels, bool is_f32, int64_t tq, int64_t tk,
+                         int64_t dh, int64_t dv)
 {
     const int64_t size = is_f32 ? 4 : 8, gap = 3, qr = dh + gap, vr = dv + gap;
     const int64_t bytes[] = { tq * vr * size, tq * size, tq * qr * size, tk * qr * size,
@@ -664,7 +672,8 @@ TEST(attention, bad_lengths_and_offsets_are_refused_when_run)
     } list[] = {
         { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { 4, 5 },
           "k_lengths[1] = 5 is not in [0, 4]" },
-        { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { -1, 2 }, "k_lengths[0] = -1" },
+        { { 2, 3, 4, 1, 1, 2, 2, .has_lengths = true, .range = 1 }, { -1, 2 },
+          "k_lengths[0] = -1" },
         { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, 3 },
           "q_offsets[2] = 7 is not in [4, 6]" },
         { { 2, 6, 6, 1, 1, 2, 2, .is_packed = true, .range = 1 }, { 4, -2 },

@@ -74,7 +74,8 @@ static bool live(tn_ctx *ctx)
 {
     life l = { 0 };
     bool ok = build(&l, ctx) && train(&l, ctx) &&
-              tn_checkpoint_save(path_of(), l.p, l.opt, &(tn_metadata){ "kind", "transformer" }, 1) == TN_OK &&
+              tn_checkpoint_save(path_of(), l.p, l.opt, &(tn_metadata){ "kind", "transformer" },
+                                 1) == TN_OK &&
               tn_checkpoint_load(path_of(), l.p, l.opt) == TN_OK && translate(&l);
     tn_translator_free(l.translator);
     tn_program_free(l.step);

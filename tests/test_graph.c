@@ -407,7 +407,8 @@ TEST(grad, missing_paths_are_errors_and_higher_orders_work)
     tn_ctx_free(ctx);
 }
 
-static void twice_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy, tn_node **dx, void *user)
+static void twice_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy,
+                       tn_node **dx, void *user)
 {
     (void)g, (void)x, (void)n, (void)y;
     dx[0] = tn_scale(dy, *(double *)user);

@@ -248,7 +248,8 @@ typedef struct linear_case {
 } linear_case;
 
 /* sum, nll, count, dx, dw and, with a bias, db. */
-static int linear_graph(tn_graph *g, const linear_case *c, tn_dtype dtype, bool fused, tn_node **out)
+static int linear_graph(tn_graph *g, const linear_case *c, tn_dtype dtype, bool fused,
+                        tn_node **out)
 {
     double  *data[] = { numbers(c->n * c->d, 1, -1, 1), numbers(c->v * c->d, 2, -1, 1),
                         numbers(c->v, 3, -1, 1) };
@@ -334,7 +335,8 @@ TEST(loss, linear_cross_entropy_never_has_all_logits)
 
 /* ---- the same bits --------------------------------------------------------------------------- */
 
-static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b, tn_dtype dtype)
+static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b,
+                       tn_dtype dtype)
 {
     const linear_case c = { 700, 40, 3001, true, true, true,
                             { .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 3 } };

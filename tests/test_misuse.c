@@ -16,18 +16,18 @@ typedef tn_node *(*binary)(tn_node *, tn_node *);
 typedef tn_node *(*reduction)(tn_node *, const int *, int, bool);
 
 static const unary unaries[] = {
-    tn_neg, tn_abs, tn_sign, tn_reciprocal, tn_square, tn_sqrt, tn_rsqrt, tn_cbrt, tn_exp, tn_exp2, tn_expm1,
-    tn_log, tn_log2, tn_log10, tn_log1p, tn_sin, tn_cos, tn_tan, tn_asin, tn_acos, tn_atan, tn_sinh, tn_cosh,
-    tn_tanh, tn_asinh, tn_acosh, tn_atanh, tn_erf, tn_erfc, tn_floor, tn_ceil, tn_round, tn_trunc, tn_frac,
-    tn_relu, tn_relu6, tn_selu, tn_gelu, tn_gelu_tanh, tn_sigmoid, tn_log_sigmoid, tn_silu, tn_softplus, tn_mish,
-    tn_hard_sigmoid, tn_hard_swish, tn_hard_tanh, tn_softsign, tn_logical_not, tn_isnan, tn_isinf, tn_isfinite,
-    tn_sum_all, tn_mean_all, tn_contiguous, tn_stop_gradient, tn_zeros_like,
+    tn_neg, tn_abs, tn_sign, tn_reciprocal, tn_square, tn_sqrt, tn_rsqrt, tn_cbrt, tn_exp, tn_exp2,
+    tn_expm1, tn_log, tn_log2, tn_log10, tn_log1p, tn_sin, tn_cos, tn_tan, tn_asin, tn_acos,
+    tn_atan, tn_sinh, tn_cosh, tn_tanh, tn_asinh, tn_acosh, tn_atanh, tn_erf, tn_erfc, tn_floor,
+    tn_ceil, tn_round, tn_trunc, tn_frac, tn_relu, tn_relu6, tn_selu, tn_gelu, tn_gelu_tanh,
+    tn_sigmoid, tn_log_sigmoid, tn_silu, tn_softplus, tn_mish, tn_hard_sigmoid, tn_hard_swish,
+    tn_hard_tanh, tn_softsign, tn_logical_not, tn_isnan, tn_isinf, tn_isfinite, tn_sum_all,
+    tn_mean_all, tn_contiguous, tn_stop_gradient, tn_zeros_like,
 };
 static const binary binaries[] = {
     tn_add, tn_sub, tn_mul, tn_div, tn_pow, tn_atan2, tn_hypot, tn_fmod, tn_remainder,
-        tn_floor_divide, tn_maximum,
-    tn_minimum, tn_logaddexp, tn_eq, tn_ne, tn_lt, tn_le, tn_gt, tn_ge, tn_logical_and, tn_logical_or,
-    tn_logical_xor, tn_matmul, tn_outer,
+    tn_floor_divide, tn_maximum, tn_minimum, tn_logaddexp, tn_eq, tn_ne, tn_lt, tn_le, tn_gt, tn_ge,
+    tn_logical_and, tn_logical_or, tn_logical_xor, tn_matmul, tn_outer,
 };
 static const reduction reductions[] = {
     tn_sum, tn_sum_square, tn_mean, tn_prod, tn_max, tn_min, tn_norm, tn_logsumexp, tn_any, tn_all,

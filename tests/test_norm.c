@@ -146,7 +146,8 @@ static void softmax_loops(const double *x, const double *dy, int64_t outer, int6
         }
 }
 
-static void check_softmax(tn_ctx *ctx, tn_dtype dtype, int64_t outer, int64_t n, int64_t inner, bool log_)
+static void check_softmax(tn_ctx *ctx, tn_dtype dtype, int64_t outer, int64_t n, int64_t inner,
+                          bool log_)
 {
     const int64_t size = outer * n * inner;
     double       *x = numbers(size, 1, -5, 5), *dy = numbers(size, 2, -1, 1), *got[2];
@@ -161,8 +162,9 @@ static void check_softmax(tn_ctx *ctx, tn_dtype dtype, int64_t outer, int64_t n,
         const double tolerance = dtype == TN_F32 ? 2e-5 : 1e-12;
         for (int k = 0; k < 2; k++) {
             double w = worst(got[k], k ? dx : y, size);
-            CHECK_MSG(w <= tolerance, "[%d,%d,%d] %s, %s: expected within %g, got %g", (int)outer, (int)n, (int)inner,
-                      log_ ? "log" : "plain", k ? "gradient" : "value", tolerance, w);
+            CHECK_MSG(w <= tolerance, "[%d,%d,%d] %s, %s: expected within %g, got %g", (int)outer,
+                      (int)n, (int)inner, log_ ? "log" : "plain", k ? "gradient" : "value",
+                      tolerance, w);
         }
     }
     free_all(got, 2);
@@ -172,9 +174,9 @@ static void check_softmax(tn_ctx *ctx, tn_dtype dtype, int64_t outer, int64_t n,
 
 TEST(softmax, equals_plain_loops)
 {
-    const int64_t shapes[][3] = { { 3, 1, 1 },    { 5, 7, 1 },   { 2, 16, 1 },   { 3, 64, 1 },  { 3, 67, 1 },
-                                  { 300, 131, 1 }, { 2, 5003, 1 }, { 2, 3, 5 },    { 1, 40, 64 }, { 3, 9, 700 },
-                                  { 40, 8, 33 },   { 1, 3000, 70 } };
+    const int64_t shapes[][3] = { { 3, 1, 1 },  { 5, 7, 1 },     { 2, 16, 1 },   { 3, 64, 1 },
+                                  { 3, 67, 1 }, { 300, 131, 1 }, { 2, 5003, 1 }, { 2, 3, 5 },
+                                  { 1, 40, 64 }, { 3, 9, 700 },  { 40, 8, 33 },  { 1, 3000, 70 } };
     tn_ctx       *ctx = new_ctx(2, TN_CPU_AUTO);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int k = 0; k < 4; k++)
@@ -274,7 +276,8 @@ static void norm_loops(const norm_case *c, const double *x, const double *dy, co
 }
 
 /* The nodes y, dx and, where there are gamma and beta, their gradients; how many. */
-static int norm_graph(tn_graph *g, const norm_case *c, tn_dtype dtype, double *const *in, tn_node **out)
+static int norm_graph(tn_graph *g, const norm_case *c, tn_dtype dtype, double *const *in,
+                      tn_node **out)
 {
     tn_shape shape = TN_SHAPE(c->rows, c->n), vector = TN_SHAPE(c->n);
     tn_node *wrt[3] = { constant(g, dtype, shape, in[0]) }, *dy = constant(g, dtype, shape, in[1]);
@@ -395,7 +398,8 @@ static int bits_graph(tn_graph *g, tn_dtype dtype, double *const *in, tn_node **
     return n;
 }
 
-static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b, tn_dtype dtype)
+static void check_bits(int threads_a, tn_cpu_level cpu_a, int threads_b, tn_cpu_level cpu_b,
+                       tn_dtype dtype)
 {
     double *in[] = { numbers(300 * 259, 1, -2, 2), numbers(300 * 259, 2, -1, 1),
                      numbers(259, 3, 0, 2), numbers(259, 4, -1, 1) };

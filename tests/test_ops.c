@@ -49,8 +49,8 @@ static double worst_error(const case_result *a, const case_result *b, int k)
 static void check_close(const op_case *c, const char *what, const case_result *got,
                         const case_result *want, double tolerance)
 {
-    CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: status %s, %s", title(c->op, c->sample),
-              what, tn_status_text(got->status), tn_status_text(want->status));
+    CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: status %s, %s",
+              title(c->op, c->sample), what, tn_status_text(got->status), tn_status_text(want->status));
     if (got->status != TN_OK || want->status != TN_OK) return;
     CHECK_INT(got->n, want->n);
     for (int k = 0; k < got->n && k < want->n; k++) {
@@ -63,7 +63,8 @@ static void check_close(const op_case *c, const char *what, const case_result *g
     }
 }
 
-static void check_bits(const op_case *c, const char *what, const case_result *got, const case_result *want)
+static void check_bits(const op_case *c, const char *what, const case_result *got,
+                       const case_result *want)
 {
     CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: failed",
               title(c->op, c->sample), what);

@@ -29,7 +29,8 @@ static const double torch_w[3] = { 0.5, -1.25, 2.0 }, torch_a[3] = { 1, 0.3, 2.5
     torch_c[3] = { 0.1, -0.7, 0.05 };
 
 /* Ten steps on the bowl; want: torch.optim's weights after them (2.x, float64). */
-static void check_torch(const char *name, tn_ctx *ctx, tn_params *p, tn_optimizer *opt, const double want[3])
+static void check_torch(const char *name, tn_ctx *ctx, tn_params *p, tn_optimizer *opt,
+                        const double want[3])
 {
     tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
     tn_node    *w = tn_params_find(p, "w"), *loss = bowl(g, w, torch_a, torch_c);
@@ -66,8 +67,9 @@ TEST(optimizer, sgd_is_torchs)
     }
     {
         const double want[3] = { -0.2915902522277766, 2.2206555924891034, 0.23359470743442914 };
-        TORCH("nesterov", tn_sgd_new, &(tn_sgd_options){ .lr = 0.1, .momentum = 0.9, .nesterov = true,
-                                                         .weight_decay = 0.05, .decay_all = true });
+        TORCH("nesterov", tn_sgd_new, &(tn_sgd_options){ .lr = 0.1, .momentum = 0.9,
+                                                         .nesterov = true, .weight_decay = 0.05,
+                                                         .decay_all = true });
     }
 }
 
@@ -181,7 +183,8 @@ static void textbook_step(const recipe *r, textbook *s, int t)
 }
 
 /* Ten steps of both. */
-static void check_textbook(const char *name, toy *t, tn_optimizer *opt, const recipe *r, bool averages)
+static void check_textbook(const char *name, toy *t, tn_optimizer *opt, const recipe *r,
+                           bool averages)
 {
     tn_graph   *g = tn_graph_new(t->ctx, TN_TRAIN);
     tn_node    *count = tn_full(g, TN_F32, TN_SCALAR, r->count);
@@ -202,12 +205,14 @@ static void check_textbook(const char *name, toy *t, tn_optimizer *opt, const re
             CHECK(!averages == !average);
             for (int i = 0; i < toy_size[k]; i++) {
                 CHECK_MSG(check_is_near(numbers(t->w[k])[i], book.w[k][i], 1e-12),
-                          "%s: step %d, parameter %d, element %d: expected %.17g, got %.17g, tolerance 1e-12", name, s,
-                          k, i, book.w[k][i], numbers(t->w[k])[i]);
+                          "%s: step %d, parameter %d, element %d: expected %.17g, got %.17g, "
+                          "tolerance 1e-12",
+                          name, s, k, i, book.w[k][i], numbers(t->w[k])[i]);
                 if (averages)
                     CHECK_MSG(check_is_near(numbers(average)[i], book.average[k][i], 1e-12),
-                              "%s: step %d, average %d, element %d: expected %.17g, got %.17g, tolerance 1e-12", name,
-                              s, k, i, book.average[k][i], numbers(average)[i]);
+                              "%s: step %d, average %d, element %d: expected %.17g, got %.17g, "
+                              "tolerance 1e-12",
+                              name, s, k, i, book.average[k][i], numbers(average)[i]);
             }
         }
     }
@@ -227,33 +232,38 @@ TEST(optimizer, sgd_is_the_textbooks)
                    tn_sgd_new(t.p, &(tn_sgd_options){ .lr = 0.05, .weight_decay = 0.1,
                                                       .momentum = 0.9, .nesterov = true,
                                                       .clip_norm = 0.7, .ema_decay = 0.8 }),
-                   &(recipe){ .lr = 0.05, .decay = 0.1, .momentum = 0.9, .nesterov = true, .clip = 0.7, .ema = 0.8,
-                              .count = 3, .lr_scale = ONES, .decay_scale = ONES }, true);
+                   &(recipe){ .lr = 0.05, .decay = 0.1, .momentum = 0.9, .nesterov = true,
+                              .clip = 0.7, .ema = 0.8, .count = 3, .lr_scale = ONES,
+                              .decay_scale = ONES }, true);
 }
 
 TEST(optimizer, adam_is_the_textbooks)
 {
     toy t = toy_new(1);
-    check_textbook("adam", &t, tn_adam_new(t.p, &(tn_adam_options){ .lr = 0.02, .weight_decay = 0.3, .decay_all = true }),
-                   &(recipe){ .is_adam = true, .lr = 0.02, .b1 = 0.9, .b2 = 0.999, .eps = 1e-8, .decay = 0.3,
-                              .decay_all = true, .count = 1, .lr_scale = ONES,
+    check_textbook("adam", &t,
+                   tn_adam_new(t.p, &(tn_adam_options){ .lr = 0.02, .weight_decay = 0.3,
+                                                        .decay_all = true }),
+                   &(recipe){ .is_adam = true, .lr = 0.02, .b1 = 0.9, .b2 = 0.999, .eps = 1e-8,
+                              .decay = 0.3, .decay_all = true, .count = 1, .lr_scale = ONES,
                               .decay_scale = ONES }, false);
     t = toy_new(2);
     check_textbook("adamw with groups, clipped, averaged with a ramp", &t,
-                   tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.02, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-4,
-                                    .clip_norm = 1.5, .ema_decay = 0.5, .ema_ramp = true, .decay_all = true,
-                                    .group = { [1] = { .lr_scale = 2, .decay_scale = 0.5 },
-                                               [2] = { .lr_scale = 3, .decay_scale = TN_NONE } } }),
-                   &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .b1 = 0.8, .b2 = 0.9, .eps = 1e-4,
-                              .decay = 0.01, .decay_all = true, .clip = 1.5, .ema = 0.5,
-                              .ramp = true, .count = 2,
-                              .lr_scale = { 1, 2, 3 }, .decay_scale = { 1, 0.5, 0 } }, true);
+                   tn_adamw_new(t.p, &(tn_adamw_options){
+                       .lr = 0.02, .beta1 = 0.8, .beta2 = 0.9, .eps = 1e-4, .clip_norm = 1.5,
+                       .ema_decay = 0.5, .ema_ramp = true, .decay_all = true,
+                       .group = { [1] = { .lr_scale = 2, .decay_scale = 0.5 },
+                                  [2] = { .lr_scale = 3, .decay_scale = TN_NONE } } }),
+                   &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .b1 = 0.8, .b2 = 0.9,
+                              .eps = 1e-4, .decay = 0.01, .decay_all = true, .clip = 1.5,
+                              .ema = 0.5, .ramp = true, .count = 2, .lr_scale = { 1, 2, 3 },
+                              .decay_scale = { 1, 0.5, 0 } }, true);
     t = toy_new(1);
     check_textbook("adam without memory", &t,
                    tn_adamw_new(t.p, &(tn_adamw_options){ .lr = 0.02, .beta1 = TN_NONE,
-                                                          .beta2 = TN_NONE, .weight_decay = TN_NONE }),
-                   &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .eps = 1e-8, .count = 1,
-                              .lr_scale = ONES, .decay_scale = ONES }, false);
+                                                          .beta2 = TN_NONE,
+                                                          .weight_decay = TN_NONE }),
+                   &(recipe){ .is_adam = true, .decoupled = true, .lr = 0.02, .eps = 1e-8,
+                              .count = 1, .lr_scale = ONES, .decay_scale = ONES }, false);
 }
 
 TEST(optimizer, what_the_host_sets_counts_from_the_next_run)

@@ -78,10 +78,9 @@ TEST(params, patterns)
         const char *pattern, *name;
         bool        match;
     } cases[] = { { "a.b", "a.b", true },      { "a.b", "a.bc", false },  { "*", "", true },
-                  { "*.b", "x.y.b", true },
-                  { "*.b", "x.y.bc", false },  { "enc.*", "enc.1.w", true },
-                  { "enc.*", "enc", false }, { "a*c*e", "abcde", true },
-                  { "a*c*e", "abcd", false },  { "*ab", "aab", true },    { "", "", true },         { "", "a", false },
+                  { "*.b", "x.y.b", true },    { "*.b", "x.y.bc", false }, { "", "", true },
+                  { "enc.*", "enc.1.w", true }, { "enc.*", "enc", false }, { "", "a", false },
+                  { "a*c*e", "abcde", true },  { "a*c*e", "abcd", false }, { "*ab", "aab", true },
                   { "**", "abc", true },       { "a*", "ba", false } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         CHECK_MSG(tn_name_matches(cases[i].pattern, cases[i].name) == cases[i].match,
@@ -161,11 +160,14 @@ TEST(init, distributions_have_their_moments)
         { "uniform", tn_init_uniform(-1, 3), 1, 4 / sqrt(12), -1, 3 },
         { "normal", tn_init_normal(2, 0.5), 2, 0.5, -INFINITY, INFINITY },
         { "truncated", tn_init_truncated_normal(1, 0.5), 1, 0.5 * 0.87962566, 0, 2 },
-        { "xavier_uniform", tn_init_xavier_uniform(), 0, sqrt(2.0 / 900), -sqrt(6.0 / 900), sqrt(6.0 / 900) },
-        { "xavier_uniform, gain 3", gain3, 0, 3 * sqrt(2.0 / 900), -3 * sqrt(6.0 / 900), 3 * sqrt(6.0 / 900) },
+        { "xavier_uniform", tn_init_xavier_uniform(), 0, sqrt(2.0 / 900), -sqrt(6.0 / 900),
+          sqrt(6.0 / 900) },
+        { "xavier_uniform, gain 3", gain3, 0, 3 * sqrt(2.0 / 900), -3 * sqrt(6.0 / 900),
+          3 * sqrt(6.0 / 900) },
         { "xavier_normal", tn_init_xavier_normal(), 0, sqrt(2.0 / 900), -INFINITY, INFINITY },
         { "xavier_normal, fans", fans, 0, sqrt(2.0 / 400), -INFINITY, INFINITY },
-        { "kaiming_uniform", tn_init_kaiming_uniform(), 0, sqrt(2.0 / 400), -sqrt(6.0 / 400), sqrt(6.0 / 400) },
+        { "kaiming_uniform", tn_init_kaiming_uniform(), 0, sqrt(2.0 / 400), -sqrt(6.0 / 400),
+          sqrt(6.0 / 400) },
         { "kaiming_normal", tn_init_kaiming_normal(), 0, sqrt(2.0 / 400), -INFINITY, INFINITY },
         { "linear", tn_init_linear(400), 0, 1 / sqrt(1200.0), -0.05, 0.05 },
         { "constant", tn_init_constant(2.5), 2.5, 0, 2.5, 2.5 },

@@ -34,9 +34,9 @@ TEST(schedule, tables)
           0.1, 0.1, 0.1);
     RATES("inverse sqrt", S(TN_SCHEDULE_INV_SQRT, .lr = 2, .warmup = 10), 0.2, 0.2, 1, 2,
           2 * sqrt(10 / 15.0), sqrt(2), 2 * sqrt(0.4), 2 / sqrt(3), 1);
-    RATES("noam", S(TN_SCHEDULE_NOAM, .warmup = 10, .d_model = 64), 1 / 8.0 * pow(10, -1.5), 1 / 8.0 * pow(10, -1.5),
-          5 / 8.0 * pow(10, -1.5), 1 / 8.0 / sqrt(10), 1 / 8.0 / sqrt(15), 1 / 8.0 / sqrt(20),
-          1 / 8.0 / 5, 1 / 8.0 / sqrt(30), 1 / 8.0 / sqrt(40));
+    RATES("noam", S(TN_SCHEDULE_NOAM, .warmup = 10, .d_model = 64),
+          1 / 8.0 * pow(10, -1.5), 1 / 8.0 * pow(10, -1.5), 5 / 8.0 * pow(10, -1.5),
+          1 / 8.0 / sqrt(10), 1 / 8.0 / sqrt(15), 1 / 8.0 / sqrt(20), 1 / 8.0 / 5, 1 / 8.0 / sqrt(30), 1 / 8.0 / sqrt(40));
 }
 
 /* ---- the cache ------------------------------------------------------------------------------- */

@@ -105,7 +105,8 @@ TEST(train_step, two_micro_batches_are_one_batch)
 /* ---- resuming, bits -------------------------------------------------------------------------- */
 
 /* n runs of the regression with dropout; its weights go to out. */
-static void train(const regression *r, tn_optimizer *opt, const tn_train_step_options *o, int first, int n)
+static void train(const regression *r, tn_optimizer *opt, const tn_train_step_options *o,
+                  int first, int n)
 {
     tn_graph   *g = tn_graph_new(r->ctx, TN_TRAIN);
     tn_program *step = tn_train_step_with(g, regression_loss(r, g, 6, TN_MEAN), opt, o);

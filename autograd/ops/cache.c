@@ -51,19 +51,18 @@ static void write_rows_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(write_rows,
-             .doc = "cache [b, t, ..] with rows [b, r, ..] at [:, position : position + r]", .arity = 3,
-             .flags = TN_NOT_DIFFERENTIABLE | TN_STRIDED | TN_CAN_FAIL | TN_UPDATES,
-             .infer = write_rows_infer,
-             .run = write_rows_run, .ref = write_rows_ref,
-             TN_SAMPLES({ .in = { { 2, 5, 3 }, { 2, 2, 3 }, { 0 } }, .dtype = { [2] = TN_I32 },
-                          .int_lo = 1, .int_hi = 4 },
-                        { .in = { { 1, 4 }, { 1, 1 }, { 0 } }, .dtype = { [2] = TN_I32 },
-                          .int_lo = 3, .int_hi = 4 },
-                        { .in = { { 2, 5, 3 }, { 2, 6, 3 }, { 0 } }, .dtype = { [2] = TN_I32 }, .fails = TN_ERR_SHAPE,
-                          .message = "do not fit" },
-                        { .in = { { 2, 5 }, { 2, 2 }, { 0 } }, .dtype = { [2] = TN_I32 },
-                          .int_lo = 4, .int_hi = 5,
-                          .fails = TN_ERR_INDEX, .message = "rows 4 to 6 of a cache of 5" }));
+    .doc = "cache [b, t, ..] with rows [b, r, ..] at [:, position : position + r]",
+    .arity = 3, .flags = TN_NOT_DIFFERENTIABLE | TN_STRIDED | TN_CAN_FAIL | TN_UPDATES,
+    .infer = write_rows_infer, .run = write_rows_run, .ref = write_rows_ref,
+    TN_SAMPLES({ .in = { { 2, 5, 3 }, { 2, 2, 3 }, { 0 } }, .dtype = { [2] = TN_I32 },
+                 .int_lo = 1, .int_hi = 4 },
+               { .in = { { 1, 4 }, { 1, 1 }, { 0 } }, .dtype = { [2] = TN_I32 },
+                 .int_lo = 3, .int_hi = 4 },
+               { .in = { { 2, 5, 3 }, { 2, 6, 3 }, { 0 } }, .dtype = { [2] = TN_I32 },
+                 .fails = TN_ERR_SHAPE, .message = "do not fit" },
+               { .in = { { 2, 5 }, { 2, 2 }, { 0 } }, .dtype = { [2] = TN_I32 },
+                 .int_lo = 4, .int_hi = 5,
+                 .fails = TN_ERR_INDEX, .message = "rows 4 to 6 of a cache of 5" }));
 
 tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position)
 {

@@ -351,7 +351,8 @@ static void vjp(tn_vjp *c)
     .dtype = { TN_F32, TN_F32, TN_I32 }, .int_hi = 5
 
 TN_OP_DEFINE(linear_cross_entropy,
-    .doc = "x [n, d], w [v, d] or [d, v], target [n], b [v] -> sum, nll, count, dx, dw, db (for dsum = 1)",
+    .doc = "x [n, d], w [v, d] or [d, v], target [n], b [v] -> "
+           "sum, nll, count, dx, dw, db (for dsum = 1)",
     .arity = 3, .max_arity = 4, .count_out = count_outputs, .flags = TN_CAN_FAIL,
     TN_ATTRS_OF(linear_cross_entropy), .infer = infer, .run = run, .scratch = scratch, .vjp = vjp,
     .expand = expand, .cost = cost,
@@ -361,7 +362,8 @@ TN_OP_DEFINE(linear_cross_entropy,
                  CASE(0.1, 1, false, true, true) },
                { .in = { { 6, 3 }, { 5, 3 }, { 6 }, { 5 } }, .n_in = 4,
                  CASE(0.2, 2, true, true, false) },
-               { .in = { { 3, 5 }, { 5, 5 }, { 3 } }, .n_in = 3, CASE(0.1, -1, false, false, true), .lo = -5, .hi = 5 },
+               { .in = { { 3, 5 }, { 5, 5 }, { 3 } }, .n_in = 3, CASE(0.1, -1, false, false, true),
+                 .lo = -5, .hi = 5 },
                { .in = { { 3, 4 }, { 5, 3 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true),
                  .fails = TN_ERR_SHAPE, .message = "inner dimensions 4 and 3 differ" },
                { .in = { { 3, 4 }, { 4, 4 }, { 3 } }, .n_in = 3, CASE(0, -1, true, false, true),

@@ -33,7 +33,8 @@ tn_status tn__infer_cross_entropy(tn_infer *c, const cross_entropy_attrs *a, int
 
 /* ---- cross_entropy: rows of logits, or their gradient ---------------------------------------- */
 
-#define CROSS_ENTROPY_FIELDS .attrs = cross_entropy_fields, .attrs_size = sizeof(cross_entropy_attrs)
+#define CROSS_ENTROPY_FIELDS                                                                       \
+    .attrs = cross_entropy_fields, .attrs_size = sizeof(cross_entropy_attrs)
 
 static const tn_attr_field cross_entropy_fields[] = {
     CROSS_ENTROPY_ATTRS(TN_ATTR_FIELD) { NULL, TN_ATTR_END, 0 }
@@ -177,7 +178,8 @@ static void cross_entropy_rows_ref(const tn_ref *r)
 #define IGNORE(e, i) .attrs = &(cross_entropy_attrs){ e, true, i }, .dtype = { TN_F32, TN_I32 }
 
 TN_OP_DEFINE(cross_entropy_rows,
-    .doc = "logits [n, v], target [n] -> loss, nll, shift, log_sum [n]; log p = logits - shift - log_sum",
+    .doc = "logits [n, v], target [n] -> loss, nll, shift, log_sum [n]; "
+           "log p = logits - shift - log_sum",
     .arity = 2, .n_out = 4, .flags = TN_CAN_FAIL, CROSS_ENTROPY_FIELDS,
     .infer = cross_entropy_rows_infer,
     .run = cross_entropy_rows_run, .vjp = cross_entropy_rows_vjp,
@@ -242,9 +244,12 @@ TN_OP_DEFINE(cross_entropy_rows_grad,
     .arity = 7, .flags = TN_CAN_FAIL | TN_INPLACE_OK, CROSS_ENTROPY_FIELDS,
     .infer = cross_entropy_rows_grad_infer, .run = cross_entropy_rows_grad_run,
     .expand = cross_entropy_rows_grad_expand, .cost = cross_entropy_cost,
-    TN_SAMPLES({ .in = { { 3, 5 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 } }, LOSS(0), .int_hi = 5 },
-               { .in = { { 6, 3 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 } }, IGNORE(0.1, 1), .int_hi = 3 },
-               { .in = { { 2, 67 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 } }, LOSS(0.2), .int_hi = 67 },
+    TN_SAMPLES({ .in = { { 3, 5 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 }, { 3 } }, LOSS(0),
+                 .int_hi = 5 },
+               { .in = { { 6, 3 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 }, { 6 } }, IGNORE(0.1, 1),
+                 .int_hi = 3 },
+               { .in = { { 2, 67 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 } }, LOSS(0.2),
+                 .int_hi = 67 },
                { .in = { { 3, 5 }, { 3 }, { 3 }, { 2 }, { 3 }, { 3 }, { 3 } }, LOSS(0),
                  .fails = TN_ERR_SHAPE, .message = "input 3" }));
 

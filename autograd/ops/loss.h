@@ -6,7 +6,8 @@
 #include "tensor/kernels/loss.h"
 
 #define CROSS_ENTROPY_ATTRS(F)                                                                     \
-    F(cross_entropy, f64, smoothing) F(cross_entropy, flag, has_ignore) F(cross_entropy, i64, ignore)
+    F(cross_entropy, f64, smoothing) F(cross_entropy, flag, has_ignore)                            \
+    F(cross_entropy, i64, ignore)
 
 typedef struct cross_entropy_attrs {
     CROSS_ENTROPY_ATTRS(TN_ATTR_MEMBER)

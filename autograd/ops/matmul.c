@@ -79,7 +79,8 @@ static size_t matmul_scratch(const tn_exec *e)
 }
 
 /* Rows i0..i1 and columns j0..j1 of a product are final: the chain behind it runs over them. */
-static void run_epilogue(void *arg, int64_t batch, int64_t i0, int64_t i1, int64_t j0, int64_t j1, int worker)
+static void run_epilogue(void *arg, int64_t batch, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                         int worker)
 {
     const tn__epilogue *x = arg;
     if (j0 == 0 && j1 == x->n) {
@@ -234,7 +235,8 @@ static tn_status parse_term(tn_ctx *ctx, const char *equation, const char *begin
     return TN_OK;
 }
 
-static tn_status parse_equation(tn_ctx *ctx, const char *equation, tn_node *const *x, int n, terms *t)
+static tn_status parse_equation(tn_ctx *ctx, const char *equation, tn_node *const *x, int n,
+                                terms *t)
 {
     const char *arrow = strstr(equation, "->"), *end = arrow ? arrow : equation + strlen(equation),
         *p = equation;
@@ -322,7 +324,8 @@ static int64_t label_dim(tn_node *x, const char *labels, char c)
 }
 
 /* x and y contracted to the labels that are still needed: [batch.., m, k] x [batch.., k, n]. */
-static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly, const char *needed, char *lout)
+static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
+                         const char *needed, char *lout)
 {
     char batch[2 * TN_MAX_RANK + 1] = "", m[TN_MAX_RANK + 1] = "", n[TN_MAX_RANK + 1] = "",
         k[TN_MAX_RANK + 1] = "";

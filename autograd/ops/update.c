@@ -197,7 +197,8 @@ void tn__momentum_update(double momentum, bool nesterov, tn_node *w, tn_node *u,
 
 RULES(clear, 2, 0)
 REF(clear, 0)
-TN_OP_DEFINE(clear, .doc = "zeros of x's shape, once the other operand is there", UPDATE(clear, 2, 1),
+TN_OP_DEFINE(clear,
+    .doc = "zeros of x's shape, once the other operand is there", UPDATE(clear, 2, 1),
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } }, { .in = { { 130 }, { 130 } } },
                { .in = { { 3 }, { 4 } }, .fails = TN_ERR_SHAPE, .message = "[4]" }));
 
@@ -277,9 +278,10 @@ static void sum_squares_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(sum_squares,
-             .doc = "the sum of the squares of all inputs' elements, in f64: the global norm's",
+    .doc = "the sum of the squares of all inputs' elements, in f64: the global norm's",
     .arity = 1, .max_arity = -1, .flags = TN_NOT_DIFFERENTIABLE, .infer = sum_squares_infer,
-    .run = sum_squares_run, .scratch = sum_squares_scratch, .cost = sum_squares_cost, .ref = sum_squares_ref,
+    .run = sum_squares_run, .scratch = sum_squares_scratch, .cost = sum_squares_cost,
+    .ref = sum_squares_ref,
     TN_SAMPLES({ .in = { { 2, 3 } }, .n_in = 1 },
                { .in = { { 67 }, { -1 }, { 4, 5, 2 } }, .n_in = 3 },
                { .in = { { 130 }, { 0 } }, .n_in = 2, .lo = -100, .hi = 100 },
