@@ -114,9 +114,9 @@ static void NAME(panel_edge)(const NAME(panel_args) *t, int64_t rows, int64_t w)
     const int64_t   nv = w / LANES;
     NAME(tile_args) x = { .k = t->k, .a_step = rows, .b_step = NV * LANES, .c_row = t->c_row,
                           .a = t->a, .b = t->b, .next_a = t->a, .c = t->c, .next_c = t->c,
-                          .beta = t->adds, .part = (int)(w % LANES) };
+                          .beta = t->adds, .part = LANES };
     if (nv) NAME(whole)[0][nv - 1][rows - 1](&x);
-    x.b += nv * LANES, x.c += nv * LANES;
+    x.b += nv * LANES, x.c += nv * LANES, x.part = (int)(w % LANES);
     if (x.part) NAME(part)[0][rows - 1](&x);
 }
 

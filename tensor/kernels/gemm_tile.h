@@ -158,6 +158,8 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 #endif
 #if NV == 3
 #  define TILES(X) ROWS(X, 1) ROWS(X, 2) ROWS(X, 3)
+#elif defined PARTS_ARE_FREE
+#  define TILES(X) ROWS(X, 2)
 #else
 #  define TILES(X) ROWS(X, 1) ROWS(X, 2)
 #endif
@@ -174,11 +176,17 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 TILES(WHOLE_COLS) TILES(WHOLE_ROWS) TILES_WIDE(WHOLE_COLS)
 ROWS(PART_COLS, 1) ROWS(PART_ROWS, 1)
 
-/* Of whole vectors: [by rows][vectors - 1][rows - 1]. Of a part of one: [by rows][rows - 1]. */
+/* Of whole vectors, called with part = LANES: [by rows][vectors - 1][rows - 1]. Of a part of one:
+ * [by rows][rows - 1]. */
 static const NAME(tile_fn) NAME(whole)[2][8][MR] = {
 #define ENTRY_COLS(nv, mr) [0][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_cols),
 #define ENTRY_ROWS(nv, mr) [1][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_rows),
     TILES(ENTRY_COLS) TILES_WIDE(ENTRY_COLS) TILES(ENTRY_ROWS)
+#ifdef PARTS_ARE_FREE
+#  define SERVE_COLS(nv, mr) [0][0][mr - 1] = NAME(tile_1x##mr##_part_cols),
+#  define SERVE_ROWS(nv, mr) [1][0][mr - 1] = NAME(tile_1x##mr##_part_rows),
+    ROWS(SERVE_COLS, 1) ROWS(SERVE_ROWS, 1)
+#endif
 };
 static const NAME(tile_fn) NAME(part)[2][MR] = {
 #define PART_ENTRY_COLS(nv, mr) [0][mr - 1] = NAME(tile_##nv##x##mr##_part_cols),
@@ -413,6 +421,7 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const int64_t a_row = g->a_packed ? packed_row : g->a_row;
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
     T            *c = (T *)g->c + j;
+    const int     part = t->part;
     NAME(ahead)   strips = { 0 };
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
         end = tn__gemm_strip(g->m, n, s + 1);
@@ -431,8 +440,10 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         t->c = c + i * g->c_row;
         t->next_c = end < g->m ? c + end * g->c_row : c + g->width;
         t->next_a = end < g->m ? a + end * a_row : a;
+        t->part = LANES;
         if (nv) NAME(whole)[by_rows][nv - 1][end - i - 1](t);
-        if (!t->part) continue;
+        if (!part) continue;
+        t->part = part;
         t->b += nv * LANES;
         t->c += nv * LANES;
         NAME(part)[by_rows][end - i - 1](t);

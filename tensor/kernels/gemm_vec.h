@@ -13,6 +13,7 @@
 #  define MR 14
 #  define NV 2
 #  define HAS_PART_LOADS true
+#  define PARTS_ARE_FREE /* masks cost nothing: tiles of a part of a vector serve whole ones too */
 #  define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
 #  define TILES_WIDE(X)                                                                            \
       X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2)      \
