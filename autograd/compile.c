@@ -161,8 +161,8 @@ static tn__item *item_new(compiler *c, const tn_op *op, const void *attrs, const
     if (!room || !text || !kept) return NULL;
     strcpy(text, scope);
     if (attrs) memcpy(kept, attrs, op->attrs_size);
-    l->items[l->n] = (tn__item){ .op = op, .attrs = kept, .scope = text, .n_in = n_in, .n_out = n_out,
-                                 .in = room, .out = room + n_in,
+    l->items[l->n] = (tn__item){ .op = op, .attrs = kept, .scope = text, .n_in = n_in,
+                                 .n_out = n_out, .in = room, .out = room + n_in,
                                  .is_gradient = c->is_gradient };
     return &l->items[l->n++];
 }

@@ -127,7 +127,8 @@ void tn_program_dump(const tn_program *p, FILE *out)
         fprintf(out, " -> %s\n", tn_variable_name(p->slots[p->commits[i].slot]));
     }
     tn_program_stats st = tn_program_stats_of(p);
-    fprintf(out, "arena %zu bytes (%zu without reuse), %lld calls in %lld steps, %.4g GFLOP\n", st.arena_bytes,
+    fprintf(out, "arena %zu bytes (%zu without reuse), %lld calls in %lld steps, %.4g GFLOP\n",
+            st.arena_bytes,
             st.no_reuse_bytes, (long long)st.calls, (long long)st.steps, st.flops * 1e-9);
     if (st.recomputed_calls)
         fprintf(out,

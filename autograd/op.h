@@ -25,7 +25,8 @@ typedef enum tn_attr_kind {
     TN_ATTR_flag,   /* bool */
     TN_ATTR_dtype,  /* tn_dtype */
     TN_ATTR_shape,  /* tn_shape */
-    TN_ATTR_stream, /* uint64_t: which random numbers; 0 is replaced by a stream of the scope's own */
+    /* uint64_t: which random numbers; 0 is replaced by a stream of the scope's own */
+    TN_ATTR_stream,
     TN_ATTR_ptr     /* void *: a user op's own data, compared by address */
 } tn_attr_kind;
 

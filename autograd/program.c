@@ -134,8 +134,8 @@ static tn_status feed(tn_program *p, tn__program_input *in, const void *data, si
     size_t wanted = (size_t)tn_shape_size(&in->type.shape) * tn_dtype_size(in->type.dtype);
     char   text[96];
     if (bytes != wanted)
-        return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s is %s %s, %zu bytes, not %zu", in->name,
-                       tn_dtype_name(in->type.dtype),
+        return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s is %s %s, %zu bytes, not %zu",
+                       in->name, tn_dtype_name(in->type.dtype),
                        tn_shape_text(&in->type.shape, text, sizeof text),
                        wanted, bytes);
     if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s: no data", in->name);

@@ -20,7 +20,8 @@ static const unsigned char segments[10] = { 0x77, 0x24, 0x5d, 0x6d, 0x2e, 0x6b, 
                                             0x6f };
 
 /* x, y, width and height of each segment in a figure of 12 x 20. */
-static const int box[7][4] = { { 0, 0, 12, 2 },  { 0, 0, 2, 10 },  { 10, 0, 2, 10 }, { 0, 9, 12, 2 },
+static const int box[7][4] = { { 0, 0, 12, 2 },  { 0, 0, 2, 10 },  { 10, 0, 2, 10 },
+                               { 0, 9, 12, 2 },
                                { 0, 10, 2, 10 }, { 10, 10, 2, 10 }, { 0, 18, 12, 2 } };
 
 /* Batch number i of a stream: 64 images and what they show. */

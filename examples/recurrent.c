@@ -22,7 +22,8 @@ static void soft_clip_vjp(tn_vjp *c) /* dy (1 + x^2)^(-3/2) */
     c->din[0] = tn_mul(c->dout[0], tn_mul(r, tn_square(r)));
 }
 
-static const tn_op op_soft_clip = { .name = "soft_clip", .doc = "x / sqrt(1 + x^2)", .arity = 1, .infer = tn_infer_same,
+static const tn_op op_soft_clip = { .name = "soft_clip", .doc = "x / sqrt(1 + x^2)", .arity = 1,
+                                    .infer = tn_infer_same,
                                     .span = &soft_clip_span, .vjp = soft_clip_vjp };
 
 static tn_node *soft_clip(tn_node *x) { return tn_apply(&op_soft_clip, &x, 1, NULL); }

@@ -69,7 +69,7 @@ TN_API tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name,
  * keys and values are written into the cache in place (tn_write_rows).
  *   position: i32 scalar, of the first of them: how many the cache holds; the caller advances it
  *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL:
- *             its own. Then the cache is re-ordered, and assigns must be among the program's outputs.
+ *             its own. Then the cache is re-ordered, and assigns must be among the outputs.
  *   assigns:  two nodes with parents; may be NULL without */
 TN_API tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
                                     const tn_attention_cache *cache, tn_node *position,

@@ -15,7 +15,8 @@ typedef enum tn_init_kind {
     TN_INIT_NORMAL,           /* mean a, standard deviation b */
     TN_INIT_TRUNCATED_NORMAL, /* the same, drawn again outside of a +- 2 b (as PyTorch's, b is not
                                  corrected for what is cut off: the result's deviation is 0.88 b) */
-    TN_INIT_XAVIER_UNIFORM,   /* U(-r, r), r = gain sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010 */
+    /* U(-r, r), r = gain sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010 */
+    TN_INIT_XAVIER_UNIFORM,
     TN_INIT_XAVIER_NORMAL,    /* N(0, gain^2 2 / (fan_in + fan_out)) */
     TN_INIT_KAIMING_UNIFORM,  /* U(-r, r), r = gain sqrt(3 / fan_in); He et al. 2015 */
     TN_INIT_KAIMING_NORMAL,   /* N(0, gain^2 / fan_in) */

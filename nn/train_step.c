@@ -94,7 +94,8 @@ static void make_scalars(building *b, tn_node *count, bool skip_nonfinite)
     make_scale(b, count, skip_nonfinite);
     if (opt->kind != TN__SGD)
         b->root = to_dtype(b, opt->adam.beta2 > 0
-                                  ? tn_rsqrt(tn_affine(tn_pow(number(b, opt->adam.beta2), b->t), -1, 1))
+                                  ? tn_rsqrt(
+                                        tn_affine(tn_pow(number(b, opt->adam.beta2), b->t), -1, 1))
                                   : number(b, 1));
     if (opt->averages) { /* 1 - decay; the first average is the first weights themselves */
         tn_node *rate = tn_affine(tn_read(b->g, opt->ema_decay), -1, 1), *zero = number(b, 0);

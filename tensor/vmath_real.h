@@ -276,8 +276,8 @@ TN_INLINE real FN(exp2_part)(real f, int fused) { return FMA(f, FN(poly_exp2)(f,
 TN_INLINE real FN(exp2_unit)(real t) { return FN(of_bits)(FN(bits)(t) << TN__MANTISSA); }
 #endif
 
-/* In f32 from 0.6 on 1 - 2 / (e^(2 a) + 1), e^(2 a) = 2^(n + f): what 2^f adds to 2^n + 1 is so small
- * that its own rounding counts for little. */
+/* In f32 from 0.6 on 1 - 2 / (e^(2 a) + 1), e^(2 a) = 2^(n + f): what 2^f adds to 2^n + 1 is so
+ * small that its own rounding counts for little. */
 TN_INLINE real FN(tanh)(real x, int fused)
 {
 #if TN__MANTISSA == 23

@@ -218,8 +218,8 @@ static case_result case_run(const op_case *c, tn_ctx *ctx, tn_dtype dtype, bool 
     if (expand) {
         tn_node *logical[TN_SAMPLE_IN];
         for (int i = 0; i < c->n; i++) logical[i] = undo_layout(c, in[i]);
-        c->op->expand(&(tn_expansion){ .graph = g, .op = c->op, .attrs = c->sample->attrs, .n_in = c->n,
-                                       .n_out = n, .in = logical, .out = out });
+        c->op->expand(&(tn_expansion){ .graph = g, .op = c->op, .attrs = c->sample->attrs,
+                                       .n_in = c->n, .n_out = n, .in = logical, .out = out });
     } else {
         case_apply(c, g, in, out);
     }

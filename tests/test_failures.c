@@ -53,8 +53,8 @@ static bool train(life *l, tn_ctx *ctx)
 
 static bool build(life *l, tn_ctx *ctx)
 {
-    tn_transformer_config c = { .src_vocab = VOCAB, .d_model = 8, .n_heads = 2, .d_ff = 8, .n_encoder = 1,
-                                .n_decoder = 1, .max_length = 8 };
+    tn_transformer_config c = { .src_vocab = VOCAB, .d_model = 8, .n_heads = 2, .d_ff = 8,
+                                .n_encoder = 1, .n_decoder = 1, .max_length = 8 };
     l->p = tn_params_new(ctx, TN_F32);
     l->model = tn_transformer_new(l->p, &c);
     l->opt = l->model ? tn_adamw_new(l->p, &(tn_adamw_options){ .clip_norm = 1, .ema_decay = 0.9 })

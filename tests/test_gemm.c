@@ -332,11 +332,13 @@ TEST(gemm, past_blocks)
 /* Few rows and a matrix that is not in the second cache: B streams past. */
 TEST(gemm, few_rows)
 {
-    static const int64_t shape[][3] = { { 1, 2100, 260 }, { 2, 4099, 131 }, { 5, 513, 1030 }, { 14, 2049, 270 },
+    static const int64_t shape[][3] = { { 1, 2100, 260 }, { 2, 4099, 131 }, { 5, 513, 1030 },
+                                        { 14, 2049, 270 },
                                         { 33, 1000, 517 }, { 64, 5003, 107 }, { 65, 700, 780 } };
     for (int s = 0; s < 7; s++)
         for (int x = 0; x < 4; x++) {
-            gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1],
+            gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0],
+                            .n = shape[s][1],
                             .k = shape[s][2], .ta = x == 1, .tb = x >= 2, .pad = x,
                             .alpha = x == 2 ? 0.3 : 1 };
             run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
@@ -449,7 +451,8 @@ TEST(gemm, caches_of_other_machines)
     for (int i = 0; i < 6; i++)
         for (int s = 0; s < 4; s++) {
             const int x = s ? (i + s) % 4 : 3; /* both packed by each worker */
-            gemm_case t = { .dtype = s % 2 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1], .k = shape[s][2],
+            gemm_case t = { .dtype = s % 2 ? TN_F64 : TN_F32, .m = shape[s][0], .n = shape[s][1],
+                            .k = shape[s][2],
                             .ta = x & 1, .tb = x >> 1, .pad = i % 2, .alpha = s % 2 ? 1 : 0.5 };
             tn__ctx_set_caches(ctx, machine[i]);
             run_levels(&t, 1 << 3, level);

@@ -137,7 +137,8 @@ TEST(loss, cross_entropy_equals_plain_loops)
     tn_ctx *ctx = new_ctx(2, TN_CPU_AUTO);
     const tn_cross_entropy_options options[] = { { 0 }, { .label_smoothing = 0.1 },
                                                  { .has_ignore = true, .ignore_index = 1 },
-                                                 { .label_smoothing = 0.3, .has_ignore = true, .ignore_index = 0 },
+                                                 { .label_smoothing = 0.3, .has_ignore = true,
+                                                   .ignore_index = 0 },
                                                  { .has_ignore = true, .ignore_index = -100 } };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         for (int d = 0; d < 2; d++) {

@@ -207,8 +207,8 @@ TEST(misuse_models, numbers_that_are_not_finite)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static const tn_transformer_config small = { .src_vocab = 16, .d_model = 8, .n_heads = 2, .n_encoder = 1,
-                                             .n_decoder = 1, .max_length = 8 };
+static const tn_transformer_config small = { .src_vocab = 16, .d_model = 8, .n_heads = 2,
+                                             .n_encoder = 1, .n_decoder = 1, .max_length = 8 };
 
 TEST(misuse_models, models)
 {

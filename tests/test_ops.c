@@ -50,7 +50,8 @@ static void check_close(const op_case *c, const char *what, const case_result *g
                         const case_result *want, double tolerance)
 {
     CHECK_MSG(got->status == TN_OK && want->status == TN_OK, "%s: %s: status %s, %s",
-              title(c->op, c->sample), what, tn_status_text(got->status), tn_status_text(want->status));
+              title(c->op, c->sample), what, tn_status_text(got->status),
+              tn_status_text(want->status));
     if (got->status != TN_OK || want->status != TN_OK) return;
     CHECK_INT(got->n, want->n);
     for (int k = 0; k < got->n && k < want->n; k++) {
@@ -116,8 +117,8 @@ static case_result run_reference(const op_case *c, const case_result *like)
         if (r.type[k].dtype == TN_I32) r.type[k].dtype = TN_I64;
         r.data[k] = calloc((size_t)tn_shape_size(&r.type[k].shape) + 1, 8);
     }
-    tn_ref ref = { .attrs = c->sample->attrs, .n_in = c->n, .n_out = like->n, .in_type = in, .out_type = r.type,
-                   .in = data, .out = r.data };
+    tn_ref ref = { .attrs = c->sample->attrs, .n_in = c->n, .n_out = like->n, .in_type = in,
+                   .out_type = r.type, .in = data, .out = r.data };
     c->op->ref(&ref);
     for (int i = 0; i < c->n; i++) free(wide[i]);
     return r;

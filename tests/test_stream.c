@@ -53,7 +53,8 @@ static int cross_entropies(tn_graph *g, tn_dtype dtype, tn_node **out)
 
 static int long_losses(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
-    tn_node *x = numbers(g, dtype, TN_SHAPE(3, 5003), 0), *target = tn_arange(g, TN_I32, 3, 0, 2501);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(3, 5003), 0),
+        *target = tn_arange(g, TN_I32, 3, 0, 2501);
     tn_node *dy = numbers(g, dtype, TN_SHAPE(3, 5003), 3);
     tn_grad(tn_cross_entropy(x, target, NULL), NULL, &x, 1, &out[0]);
     tn_grad(tn_log_softmax(x, -1), dy, &x, 1, &out[1]);

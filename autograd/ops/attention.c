@@ -24,7 +24,8 @@ static tn_status infer_offsets(tn_infer *c, int i, const char *name)
 }
 
 /* in[i] broadcasts to [b, h, tq, tk], with rank 4. */
-static tn_status infer_mask(tn_infer *c, int i, tn_dtype dtype, const tn__attention_sizes *s, const char *name)
+static tn_status infer_mask(tn_infer *c, int i, tn_dtype dtype, const tn__attention_sizes *s,
+                            const char *name)
 {
     if (i < 0) return TN_OK;
     const int64_t   dims[4] = { s->b, s->h, s->tq, s->tk };
@@ -150,7 +151,8 @@ static void attention_cost(const tn_infer *c, tn_cost *cost)
 {
     const tn__attention_attrs *a = c->attrs;
     const tn__attention_at     at = tn__attention_inputs(a);
-    const tn__attention_sizes  s = tn__attention_sizes_of(a, &c->in[0].shape, &c->in[1].shape, &c->in[2].shape,
+    const tn__attention_sizes  s = tn__attention_sizes_of(a, &c->in[0].shape, &c->in[1].shape,
+                                                          &c->in[2].shape,
                              a->has_q_offsets ? &c->in[at.q_offsets].shape : NULL);
     /* equal segments */
     const double n = s.is_packed ? (s.b > 0 ? 1.0 / (double)s.b : 0) : (double)s.b;
@@ -215,7 +217,8 @@ TN_OP_DEFINE(attention,
           .dtype = { [3] = TN_BOOL }, .attrs = A(.has_keep = true) },
         { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 1, 2, 3, 4 } }, .n_in = 4,
           .attrs = A(.has_bias = true) },
-        { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 2, 1, 3, 1 }, { 2, 1, 1, 4 }, { 2 } },
+        { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 2, 1, 3, 1 }, { 2, 1, 1, 4 },
+                  { 2 } },
           .n_in = 6, .dtype = { [3] = TN_BOOL, [5] = TN_I32 }, .int_lo = 0, .int_hi = 5,
           .attrs = A(.causal = true, .p = 0.5, .has_keep = true, .has_bias = true,
                      .has_k_lengths = true) },
@@ -229,8 +232,8 @@ TN_OP_DEFINE(attention,
           .fails = TN_ERR_SHAPE, .message = "3 key heads do not divide 4 heads" },
         { .in = { { 2, 3, 4, 4 }, { 2, 3, 4, 4 }, { 2, 4, 4, 4 } }, .attrs = A(.causal = false),
           .fails = TN_ERR_SHAPE, .message = "k and v differ" },
-        { .in = { { 2, 3, 4 }, { 2, 3, 4 }, { 2, 3, 4 } }, .attrs = A(.causal = false), .fails = TN_ERR_SHAPE,
-          .message = "packed with q_offsets" },
+        { .in = { { 2, 3, 4 }, { 2, 3, 4 }, { 2, 3, 4 } }, .attrs = A(.causal = false),
+          .fails = TN_ERR_SHAPE, .message = "packed with q_offsets" },
         { .in = { { 2, 3, 1, 4 }, { 2, 4, 1, 4 }, { 2, 4, 1, 4 }, { 2, 1, 3, 5 } }, .n_in = 4,
           .dtype = { [3] = TN_BOOL }, .attrs = A(.has_keep = true), .fails = TN_ERR_SHAPE,
           .message = "keep [2,1,3,5] does not broadcast to [2,1,3,4]" },
@@ -242,19 +245,25 @@ TN_OP_DEFINE(attention_grad,
     .arity = 6, .max_arity = 12, .n_out = 3, .count_out = attention_grad_outputs,
     .flags = TN_PREFIX_STRIDED | TN_STRIDED_OUT | TN_CAN_FAIL | TN_RANDOM, ATTENTION_ATTRS_OF,
     .infer = attention_grad_infer, .run = tn__attention_grad_run,
-    .scratch = tn__attention_grad_run_scratch, .expand = attention_grad_expand, .cost = attention_cost,
+    .scratch = tn__attention_grad_run_scratch, .expand = attention_grad_expand,
+    .cost = attention_cost,
     TN_SAMPLES(
-        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 3 }, { 2, 3, 2, 3 } },
+        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 3 },
+                  { 2, 3, 2, 3 } },
           .attrs = A(.causal = false) },
-        { .in = { { 2, 4, 2, 3 }, { 2, 4, 1, 3 }, { 2, 4, 1, 3 }, { 2, 4, 2, 3 }, { 2, 2, 4 }, { 2, 4, 2, 3 },
-                  { 2, 2, 4 } }, .n_in = 7, .attrs = A(.causal = true, .p = 0.25, .has_dlse = true) },
-        { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 1, 2, 3, 4 }, { 2, 3, 2, 2 }, { 2, 2, 3 },
+        { .in = { { 2, 4, 2, 3 }, { 2, 4, 1, 3 }, { 2, 4, 1, 3 }, { 2, 4, 2, 3 }, { 2, 2, 4 },
+                  { 2, 4, 2, 3 }, { 2, 2, 4 } },
+          .n_in = 7, .attrs = A(.causal = true, .p = 0.25, .has_dlse = true) },
+        { .in = { { 2, 3, 2, 4 }, { 2, 4, 2, 4 }, { 2, 4, 2, 2 }, { 1, 2, 3, 4 }, { 2, 3, 2, 2 },
+                  { 2, 2, 3 },
                   { 2, 3, 2, 2 } }, .n_in = 7, .attrs = A(.has_bias = true, .wants_bias = true) },
-        { .in = { { 2, 3, 1, 4 }, { 2, 4, 1, 4 }, { 2, 4, 1, 4 }, { 2, 1, 1, 4 }, { 2, 1, 3, 1 }, { 2, 3, 1, 4 },
+        { .in = { { 2, 3, 1, 4 }, { 2, 4, 1, 4 }, { 2, 4, 1, 4 }, { 2, 1, 1, 4 }, { 2, 1, 3, 1 },
+                  { 2, 3, 1, 4 },
                   { 2, 1, 3 }, { 2, 3, 1, 4 } }, .n_in = 8, .dtype = { [3] = TN_BOOL },
           .attrs = A(.has_keep = true, .has_bias = true, .wants_bias = true) },
-        { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 }, { 1, 67, 1, 33 }, { 1, 1, 67 },
-                  { 1, 67, 1, 33 } }, .lo = -0.5, .hi = 0.5, .attrs = A(.p = 0.1),
+        { .in = { { 1, 67, 1, 17 }, { 1, 130, 1, 17 }, { 1, 130, 1, 33 }, { 1, 67, 1, 33 },
+                  { 1, 1, 67 }, { 1, 67, 1, 33 } }, .lo = -0.5, .hi = 0.5, .attrs = A(.p = 0.1),
           .no_grad = { true, true, true, true, true, true } },
-        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 4 }, { 2, 3, 2, 3 } },
+        { .in = { { 2, 3, 2, 4 }, { 2, 5, 2, 4 }, { 2, 5, 2, 3 }, { 2, 3, 2, 3 }, { 2, 2, 4 },
+                  { 2, 3, 2, 3 } },
           .attrs = A(.causal = false), .fails = TN_ERR_SHAPE, .message = "do not fit" }));

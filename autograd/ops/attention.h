@@ -53,7 +53,8 @@ typedef struct tn__attention_sizes {
     int64_t b, tq, tk, h, hk, dh, dv;
 } tn__attention_sizes;
 
-TN_INLINE tn__attention_sizes tn__attention_sizes_of(const tn__attention_attrs *a, const tn_shape *q,
+TN_INLINE tn__attention_sizes tn__attention_sizes_of(const tn__attention_attrs *a,
+                                                     const tn_shape *q,
                                                      const tn_shape *k, const tn_shape *v,
                                                      const tn_shape *offsets)
 {

@@ -145,7 +145,8 @@ static tn_node *lse_of(tn_graph *g, const parts *p)
     return tn_masked_fill(lse, tn_squeeze(empty, -1), 0);
 }
 
-tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in)
+tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs *a,
+                                          tn_node *const *in)
 {
     const parts         p = parts_of(g, a, in);
     tn__attention_nodes n = { .weights = tn_softmax(p.scores, -1), .lse = lse_of(g, &p) };
@@ -155,7 +156,8 @@ tn__attention_nodes tn__attention_compose(tn_graph *g, const tn__attention_attrs
 }
 
 /* As the kernels compute it, from the weights made again (see tensor/kernels/attention.c). */
-void tn__attention_grad_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in, tn_node **out)
+void tn__attention_grad_compose(tn_graph *g, const tn__attention_attrs *a, tn_node *const *in,
+                                tn_node **out)
 {
     const int              axis = -1;
     const tn__attention_at at = tn__attention_inputs(a);

@@ -110,7 +110,8 @@ static tn_status assign_infer(tn_infer *c)
 
 TN_OP_DEFINE(read, .doc = "the value of a variable at the start of the run", .infer = read_infer,
              TN_ATTRS_OF(read), .flags = TN_NOT_DIFFERENTIABLE);
-TN_OP_DEFINE(assign, .doc = "the variable's new value, committed when the run ends well", .arity = 1,
+TN_OP_DEFINE(assign, .doc = "the variable's new value, committed when the run ends well",
+             .arity = 1,
              .infer = assign_infer, TN_ATTRS_OF(assign), .flags = TN_NOT_DIFFERENTIABLE);
 
 tn_node *tn_assign(tn_node *variable, tn_node *value)

@@ -90,7 +90,8 @@ typedef struct job {
 static tn_gemm logits_gemm(const job *j, const char *x, int64_t m)
 {
     const bool r = j->at->w_rows;
-    return (tn_gemm){ .dtype = j->dtype, .m = m, .n = j->v, .k = j->d, .alpha = 1, .a = x, .a_row = j->d,
+    return (tn_gemm){ .dtype = j->dtype, .m = m, .n = j->v, .k = j->d, .alpha = 1, .a = x,
+                      .a_row = j->d,
                       .a_col = 1, .b = j->w, .b_row = r ? 1 : j->v, .b_col = r ? j->d : 1,
                       .c = j->logits, .c_row = j->v };
 }

@@ -37,7 +37,8 @@ static void describe(const tn_exec *e, tn_gemm *g)
 {
     const tn_tensor *a = &e->in[0], *b = &e->in[1], *c = &e->out[0];
     int              ra = a->shape.rank, rb = b->shape.rank, rc = c->shape.rank;
-    *g = (tn_gemm){ .dtype = a->dtype, .alpha = 1, .beta = 0, .a = a->data, .b = b->data, .c = c->data,
+    *g = (tn_gemm){ .dtype = a->dtype, .alpha = 1, .beta = 0, .a = a->data, .b = b->data,
+                    .c = c->data,
                     .m = c->shape.dim[rc - 2], .n = c->shape.dim[rc - 1], .k = a->shape.dim[ra - 1],
                     .a_row = a->stride[ra - 2], .a_col = a->stride[ra - 1],
                     .b_row = b->stride[rb - 2], .b_col = b->stride[rb - 1],
@@ -170,8 +171,8 @@ TN_OP_DEFINE(matmul, .doc = "y = a b: [.., m, k] x [.., k, n] -> [.., m, n]", .a
                         { .in = { { 2, 2, 3 }, { 3, 3, 2 } }, .fails = TN_ERR_SHAPE,
                           .message = "broadcast" },
                         { .in = { { 3 }, { 3, 2 } }, .fails = TN_ERR_SHAPE, .message = "rank 1" },
-                        { .in = { { 2, 2 }, { 2, 2 } }, .dtype = { TN_F32, TN_I64 }, .fails = TN_ERR_DTYPE,
-                          .message = "i64" }));
+                        { .in = { { 2, 2 }, { 2, 2 } }, .dtype = { TN_F32, TN_I64 },
+                          .fails = TN_ERR_DTYPE, .message = "i64" }));
 
 tn_node *tn_matmul(tn_node *a, tn_node *b)
 {

@@ -244,7 +244,8 @@ static tn_node *plus(tn_node *x, tn_node *y) { return x && y ? tn_add(x, y) : x 
 
 /* dx of the statistics, which only higher orders ask for:
  * d mean / dx = 1 / n,  d rstd / dx = -rstd^3 (x - mean) / n */
-static tn_node *grad_of_statistics(tn_node *x, tn_node *mean, tn_node *rstd, tn_node *dmean, tn_node *drstd)
+static tn_node *grad_of_statistics(tn_node *x, tn_node *mean, tn_node *rstd, tn_node *dmean,
+                                   tn_node *drstd)
 {
     const double n = (double)tn_dim(x, -1);
     tn_node     *dx = NULL;
@@ -341,7 +342,8 @@ static tn_status layer_norm_grad_run(tn_exec *e) { return run_grad(e, false); }
 static void      layer_norm_grad_expand(tn_expansion *c) { expand_grad(c, c->in[2], c->in[3]); }
 
 TN_OP_DEFINE(layer_norm_grad, .doc = "dy, x, mean, rstd, gamma -> dx, dgamma, dbeta of layer_norm",
-    .arity = 4, .max_arity = 5, .count_out = count_gradients, .flags = TN_INPLACE_OK, TN_ATTRS_OF(norm),
+    .arity = 4, .max_arity = 5, .count_out = count_gradients, .flags = TN_INPLACE_OK,
+    TN_ATTRS_OF(norm),
     .infer = layer_norm_grad_infer, .run = layer_norm_grad_run, .scratch = grad_scratch,
     .expand = layer_norm_grad_expand, .cost = grad_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 }, { 2 }, { 2 }, { 5 } }, .n_in = 5, ALL },
@@ -396,7 +398,8 @@ static tn_status rms_norm_grad_run(tn_exec *e) { return run_grad(e, true); }
 static void      rms_norm_grad_expand(tn_expansion *c) { expand_grad(c, NULL, c->in[2]); }
 
 TN_OP_DEFINE(rms_norm_grad, .doc = "dy, x, rstd, gamma -> dx, dgamma of rms_norm",
-    .arity = 3, .max_arity = 4, .count_out = count_gradients, .flags = TN_INPLACE_OK, TN_ATTRS_OF(norm),
+    .arity = 3, .max_arity = 4, .count_out = count_gradients, .flags = TN_INPLACE_OK,
+    TN_ATTRS_OF(norm),
     .infer = rms_norm_grad_infer, .run = rms_norm_grad_run, .scratch = grad_scratch,
     .expand = rms_norm_grad_expand, .cost = grad_cost,
     TN_SAMPLES({ .in = { { 2, 5 }, { 2, 5 }, { 2 }, { 5 } }, .n_in = 4, GAMMA },
@@ -460,7 +463,7 @@ TN_OP_DEFINE(deviation, .doc = "x [.., d] -> [..], the sum of (x - mean)^2 over 
     .infer = deviation_infer, .run = deviation_run, .vjp = deviation_vjp,
     .expand = deviation_expand,
     .cost = norm_cost, .ref = deviation_ref, .ref_tolerance = 1e-11,
-    TN_SAMPLES({ .in = { { 2, 5 } } }, { .in = { { 3, 2, 4 } }, .lo = 3, .hi = 5 }, { .in = { { 130 } } },
-               { .in = { { 3, 1 } } },
+    TN_SAMPLES({ .in = { { 2, 5 } } }, { .in = { { 3, 2, 4 } }, .lo = 3, .hi = 5 },
+               { .in = { { 130 } } }, { .in = { { 3, 1 } } },
                { .in = { { 0 } }, .fails = TN_ERR_SHAPE, .message = "rank 0" },
                { .in = { { 3 } }, .dtype = { TN_I32 }, .fails = TN_ERR_DTYPE, .message = "i32" }));

@@ -98,8 +98,8 @@ static tn_status run_random(tn_exec *e, void (*fill_f32)(const tn__draw *d),
 {
     const random_attrs *a = e->attrs;
     job j = { .fill = a->dtype == TN_F32 ? fill_f32 : fill_f64, .size = tn_dtype_size(a->dtype) };
-    j.draw = (tn__draw){ .key = tn__rng_key(e->seed, a->stream), .run = e->run, .a = a->a, .b = a->b,
-                         .n = tn_shape_size(&e->out[0].shape), .out = e->out[0].data };
+    j.draw = (tn__draw){ .key = tn__rng_key(e->seed, a->stream), .run = e->run, .a = a->a,
+                         .b = a->b, .n = tn_shape_size(&e->out[0].shape), .out = e->out[0].data };
     tn_parallel_for(e->ctx, (j.draw.n + TASK - 1) / TASK, fill_task, &j);
     return TN_OK;
 }

@@ -35,7 +35,8 @@ static void rows_task(void *arg, int64_t task, int worker)
         (j->is_f32 ? j->k->softmax_grad_rows_f32 : j->k->softmax_grad_rows_f64)(
             j->in[0] + at, j->in[1] + at, j->out + at, rows, j->n, j->is_log, j->is_far);
     else
-        (j->is_f32 ? j->k->softmax_rows_f32 : j->k->softmax_rows_f64)(j->in[0] + at, j->out + at, rows,
+        (j->is_f32 ? j->k->softmax_rows_f32 : j->k->softmax_rows_f64)(j->in[0] + at, j->out + at,
+                                                                      rows,
                                                                       j->n, j->is_log, j->is_far);
 }
 
@@ -121,7 +122,8 @@ static tn_status softmax_infer(tn_infer *c)
     int axis;
     if (tn_infer_float(c, 0) != TN_OK || tn_infer_rank(c, 0, 1) != TN_OK)
         return tn_ctx_status(c->ctx);
-    if (tn_infer_axis(c, ((const softmax_attrs *)c->attrs)->axis, c->in[0].shape.rank, &axis) != TN_OK)
+    if (tn_infer_axis(c, ((const softmax_attrs *)c->attrs)->axis, c->in[0].shape.rank,
+                      &axis) != TN_OK)
         return tn_ctx_status(c->ctx);
     for (int i = 1; i < c->n_in; i++)
         if (c->in[i].dtype != c->in[0].dtype || !tn_shape_equal(&c->in[i].shape, &c->in[0].shape))
@@ -247,7 +249,8 @@ static void log_softmax_expand(tn_expansion *c)
 TN_OP_DEFINE(log_softmax, .doc = "x - log(sum(e^x)) along an axis", .arity = 1,
     .flags = TN_INPLACE_OK, TN_ATTRS_OF(softmax), .infer = softmax_infer, .run = log_softmax_run,
     .scratch = softmax_scratch,
-    .vjp = log_softmax_vjp, .expand = log_softmax_expand, .cost = softmax_cost, .ref = log_softmax_ref,
+    .vjp = log_softmax_vjp, .expand = log_softmax_expand, .cost = softmax_cost,
+    .ref = log_softmax_ref,
     TN_SAMPLES({ .in = { { 2, 5 } }, AXIS(-1) },
                { .in = { { 3, 4, 2 } }, AXIS(1), .lo = -4, .hi = 4 },
                { .in = { { 2, 130 } }, AXIS(1), .lo = -3, .hi = 3 },

@@ -78,7 +78,8 @@ TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
 
 /* n rows of one vec of lanes become 2^(s - from), those that are not kept 0; adds them all to
  * sum. */
-TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const word *kept, int bit, vec sum)
+TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const word *kept,
+                                 int bit, vec sum)
 {
     vec e[TN_R(at_once)];
     UNROLL for (int i = 0; i < n; i++) e[i] = v_sub(v_load(s + i * row), from);
@@ -91,7 +92,8 @@ TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const
 }
 
 /* The same of any number of rows from 0 on; returns the sum. */
-TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, const word *kept, bool drops)
+TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, const word *kept,
+                                    bool drops)
 {
     enum { N = TN_R(at_once) }; /* divides the 32 rows of a word */
     vec     sum = TN_R(all)(0);
@@ -140,7 +142,8 @@ static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
 }
 
 /* One block of keys for one panel. */
-static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, int64_t j0, int64_t nj)
+static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, int64_t j0,
+                                int64_t nj)
 {
     const tn__attention *a = f->a;
     const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
@@ -155,7 +158,8 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
     }
     const bool changed = TN_R(softmax_block)(p, &b);
     if (changed && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
-    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad, .a = f->s,
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad,
+                                    .a = f->s,
                                     .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
                                     .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
                                     .adds = j0 > 0, .fetcher = f->fetcher });
@@ -168,7 +172,8 @@ static int64_t TN_R(keys_before)(const tn__attention *a, int64_t i)
     return n < 0 ? 0 : n < a->tk ? n : a->tk;
 }
 
-static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n, int64_t dv_pad, T **scratch)
+static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n, int64_t dv_pad,
+                                  T **scratch)
 {
     const int64_t width = tn__attention_pad(n, sizeof(T));
     TN_R(panel)   p = { .i0 = i0, .n = n, .width = width, .end = TN_R(keys_before)(a, i0 + n) };
@@ -376,7 +381,8 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g,
 {
     const int64_t at = b->j0 - g->j0;
     TN_R(grad_scores)(a, g, p, b);
-    TN_R(product) x = { .kind = TN_R(BY_KEY), .c = g->dv.p + at * g->dv.row, .c_row = g->dv.row, .a = p->w,
+    TN_R(product) x = { .kind = TN_R(BY_KEY), .c = g->dv.p + at * g->dv.row, .c_row = g->dv.row,
+                        .a = p->w,
                         .a_row = b->width, .b = p->dy.p, .b_row = p->dy.row, .rows = b->nj,
                         .cols = g->dv_pad / v_lanes, .depth = b->n, .first = b->first,
                         .fetcher = g->fetcher };
@@ -385,8 +391,9 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g,
         x.b_row = p->q.row;
     x.cols = g->dh_pad / v_lanes;
     TN_R(multiply_by_key)(x, g->seen - b->j0);
-    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq.p, .c_row = p->dq.row, .a = p->ds,
-                                    .a_row = b->width, .b = g->k.p + at * g->k.row, .b_row = g->k.row,
+    TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->dq.p, .c_row = p->dq.row,
+                                    .a = p->ds, .a_row = b->width, .b = g->k.p + at * g->k.row,
+                                    .b_row = g->k.row,
                                     .rows = b->n, .cols = g->dh_pad / v_lanes, .depth = b->nj,
                                     .first = b->first, .adds = adds_dq, .fetcher = g->fetcher });
 }

@@ -153,7 +153,8 @@ typedef struct TN_R(kept_window) {
 } TN_R(kept_window);
 
 /* Begins with the group of `first`, and ends with that of `last` or earlier. */
-static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint64_t first, uint64_t last)
+static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint64_t first,
+                              uint64_t last)
 {
     enum { most = TN_R(most_groups) };
     const uint64_t group = first / TN_GROUP_HALVES, wanted = last / TN_GROUP_HALVES - group + 1;

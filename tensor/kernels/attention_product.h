@@ -70,7 +70,8 @@ static TN_R(fetcher) TN_R(fetcher_of)(const tn__attention_fetch *soon, int n, in
 }
 
 /* n rows from `first` on. */
-static tn__attention_fetch TN_R(rows_soon)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
+static tn__attention_fetch TN_R(rows_soon)(const void *base, int64_t first, int64_t row, int64_t n,
+                                           int64_t depth)
 {
     const int64_t size = sizeof(T);
     return (tn__attention_fetch){ (const char *)base + first * row * size, row * size, n,

@@ -111,7 +111,8 @@ static void TN_R(pad_rows)(TN_R(rows) dst, const T *src, int64_t row, int64_t n,
             v_store(dst.p + d, v_load_part(src + d, depth - d, 0));
 }
 
-static TN_R(rows) TN_R(rows_for)(const T *at, int64_t row, int64_t n, int64_t depth, bool copies, T **scratch)
+static TN_R(rows) TN_R(rows_for)(const T *at, int64_t row, int64_t n, int64_t depth, bool copies,
+                                 T **scratch)
 {
     const int64_t pad = tn__attention_pad(depth, sizeof(T));
     if (!copies && pad == depth) return (TN_R(rows)){ (T *)(uintptr_t)at, row };
@@ -129,7 +130,8 @@ static TN_R(rows) TN_R(rows_of)(const void *base, int64_t first, int64_t row, in
 }
 
 /* Rows that were written go home, if they are elsewhere. */
-static void TN_R(put_rows)(TN_R(rows) x, void *base, int64_t first, int64_t row, int64_t n, int64_t depth)
+static void TN_R(put_rows)(TN_R(rows) x, void *base, int64_t first, int64_t row, int64_t n,
+                           int64_t depth)
 {
     T *at = (T *)base + first * row;
     for (int64_t i = 0; i < n && x.p != at; i++)

@@ -45,7 +45,8 @@ typedef struct NAME(stream_args) {
     bool     starts;
 } NAME(stream_args);
 
-TN_INLINE void NAME(stream_unit)(const NAME(stream_args) *u, const int depth, const int nv, const bool is_part)
+TN_INLINE void NAME(stream_unit)(const NAME(stream_args) *u, const int depth, const int nv,
+                                 const bool is_part)
 {
     const PART    part = v_part(is_part ? u->left : 0);
     const int64_t c_row = u->c_row;
@@ -95,8 +96,8 @@ static void NAME(stream_row_part)(const NAME(stream_args) *u) { NAME(stream_unit
 static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t c_row, int64_t p,
                               int depth, const T *b, int64_t b_row, int64_t n, bool fetches)
 {
-    NAME(stream_args) u = { .a = (const T *)g->a + p * g->m, .b = b, .c = sums, .m = g->m, .b_row = b_row,
-                            .c_row = c_row, .ahead = fetches ? depth * b_row : 0,
+    NAME(stream_args) u = { .a = (const T *)g->a + p * g->m, .b = b, .c = sums, .m = g->m,
+                            .b_row = b_row, .c_row = c_row, .ahead = fetches ? depth * b_row : 0,
                             .starts = p == 0 };
     int64_t l = 0;
     for (; depth > 1 && l + STREAM_NV * LANES <= n; l += STREAM_NV * LANES) {
@@ -112,7 +113,8 @@ static void NAME(stream_rows)(const tn__gemm_stream *g, T *sums, int64_t c_row, 
 }
 
 /* C's columns [j, j + n) from their sums. */
-static void NAME(stream_put)(const tn__gemm_stream *g, const T *sums, int64_t c_row, int64_t j, int64_t n)
+static void NAME(stream_put)(const tn__gemm_stream *g, const T *sums, int64_t c_row, int64_t j,
+                             int64_t n)
 {
     for (int64_t i = 0; i < g->m; i++)
         memcpy((T *)g->c + i * g->c_row + j, sums + i * c_row, (size_t)n * sizeof(T));

@@ -347,7 +347,8 @@ static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col,
 enum { STRIPS = 4 }; /* of A, packed together */
 
 /* Strips of A of which each k is contiguous, one k of all of them after the other. */
-static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k, VEC by)
+static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k,
+                            VEC by)
 {
     for (int64_t p = 0; p < k; p++)
         for (int s = 0; s < n; s++, __builtin_prefetch(a + i[s] + (p + SOON) * step))
@@ -356,7 +357,8 @@ static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, 
 }
 
 /* Strips [s, end) of the n of A, in the form that tn__gemm_block says. */
-static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, int64_t end, int64_t n)
+static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, int64_t end,
+                              int64_t n)
 {
     const T  *a = g->a;
     T        *dst = g->a_packed;

@@ -30,7 +30,8 @@ TN_INLINE T TN_R(shift_of)(T max) { return max == (T)-INFINITY ? 0 : tn__floor(m
 static const T TN_R(least) = sizeof(T) == 4 ? (T)0x1p-80 : (T)0x1p-900;
 
 /* loss and nll of row r, from l = log sum e^(x - shift). */
-static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, T x_sum, T shift, T l)
+static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, T x_sum, T shift,
+                             T l)
 {
     const T e = (T)a->smoothing, nll = (shift - x_target) + l;
     ((T *)a->nll)[r] = nll;

@@ -28,7 +28,8 @@ TN_INLINE T TN_R(inverse_of)(T sum) { return sum == 0 ? 0 : 1 / sum; }
 static void TN_R(long_softmax_row)(const T *x, T *y, int64_t n, TN_R(far_rows) *far)
 {
     const T   shift = TN_R(shift_of)(TN_R(row_max)(x, n));
-    const vec m = v_set(shift), c = v_set(TN_R(inverse_of)(TN_R(row_exp)(x, NULL, n, shift, &far->queue)));
+    const vec m = v_set(shift), c = v_set(TN_R(inverse_of)(TN_R(row_exp)(x, NULL, n, shift,
+                                                                         &far->queue)));
     for (int64_t at = 0, part; at < n; at += part) {
         T *to = TN_R(part_begin)(far, y + at);
         part = TN_R(part_of)(far, n - at);
