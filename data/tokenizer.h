@@ -53,8 +53,8 @@ TN_API int64_t tn_tokenizer_decode(const tn_tokenizer *t, const int32_t *ids, in
 TN_API tn_status     tn_tokenizer_save(const tn_tokenizer *t, const char *path);
 TN_API tn_tokenizer *tn_tokenizer_load(tn_ctx *ctx, const char *path);
 
-/* The same bytes in memory: to put into a checkpoint, say. tn_free(ctx, ..) frees what pack gives;
- * `name` stands for the path in messages. */
+/* The same bytes in memory, and a NUL behind them: to put into a checkpoint, say. tn_free(ctx, ..)
+ * frees what pack gives; `name` stands for the path in messages. */
 TN_API char         *tn_tokenizer_pack(const tn_tokenizer *t, size_t *length);
 TN_API tn_tokenizer *tn_tokenizer_unpack(tn_ctx *ctx, const char *name, const char *bytes,
                                          size_t length);

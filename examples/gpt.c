@@ -6,6 +6,7 @@
  *     gpt --model book.safetensors --prompt "It was" --tokens 200
  *     gpt --model book.safetensors --minutes 60 --save book.safetensors       (goes on) */
 #include "cli.h"
+#include "clock.h"
 #include "grammar.h"
 #include "libtensor.h"
 
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
@@ -59,13 +59,6 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 
 static volatile sig_atomic_t interrupted;
 static void on_interrupt(int number) { (void)number, interrupted = 1; }
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -115,21 +108,17 @@ typedef struct work {
 
 static tn_status keep(work *w, const tn_windows *windows)
 {
-    char        settings_text[4096], position[64];
-    size_t      length = 0;
-    char       *packed = tn_tokenizer_pack(w->tokenizer, &length);
-    char       *tokenizer = packed ? tn_alloc(w->ctx, length + 1) : NULL;
-    tn_batches_position at = tn_windows_tell(windows);
+    char                      settings_text[4096], position[64];
+    size_t                    length = 0;
+    char                     *tokenizer = tn_tokenizer_pack(w->tokenizer, &length);
+    const tn_batches_position at = tn_windows_tell(windows);
     cli_write(options, N_REMEMBERED, settings_text, sizeof settings_text);
     snprintf(position, sizeof position, "%lld %lld", (long long)at.epoch, (long long)at.batch);
-    if (tokenizer) {
-        memcpy(tokenizer, packed, length); /* and a NUL */
-        const tn_metadata texts[] = { { "gpt", settings_text },
-                                      { "tokenizer", tokenizer },
-                                      { "position", position } };
-        tn_checkpoint_save(save, w->p, w->opt, texts, 3);
-    }
-    tn_free(w->ctx, packed), tn_free(w->ctx, tokenizer);
+    const tn_metadata texts[] = { { "gpt", settings_text },
+                                  { "tokenizer", tokenizer },
+                                  { "position", position } };
+    if (tokenizer) tn_checkpoint_save(save, w->p, w->opt, texts, 3);
+    tn_free(w->ctx, tokenizer);
     return tn_ctx_status(w->ctx);
 }
 

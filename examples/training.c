@@ -1,18 +1,12 @@
 /* Training: each shape of batch has its program; packed batches have all the same one. */
 #include "training.h"
 
+#include "clock.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- programs -------------------------------------------------------------------------------- */
 

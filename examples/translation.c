@@ -26,21 +26,15 @@ void free_texts(tn_ctx *ctx, char **texts, int64_t n)
 tn_status translation_save(const translation *t, const char *path, const tn_optimizer *optimizer,
                            const char *training)
 {
-    char   config[2048];
-    size_t length = 0;
-    char *packed = tn_tokenizer_pack(t->tokenizer, &length),
-         *tokenizer = packed ? tn_alloc(t->ctx, length + 1) : NULL;
+    char              config[2048];
+    size_t            length = 0;
+    char             *tokenizer = tn_tokenizer_pack(t->tokenizer, &length);
+    const tn_metadata texts[] = { { "transformer", config },
+                                  { "tokenizer", tokenizer },
+                                  { "training", training } };
     tn_transformer_config_text(&t->model->config, config, sizeof config);
-    if (tokenizer) {
-        memcpy(tokenizer, packed, length); /* and a NUL */
-        tn_metadata texts[] = {
-            { "transformer", config },
-            { "tokenizer", tokenizer },
-            { "training", training }
-        };
-        tn_checkpoint_save(path, t->params, optimizer, texts, training ? 3 : 2);
-    }
-    tn_free(t->ctx, packed), tn_free(t->ctx, tokenizer);
+    if (tokenizer) tn_checkpoint_save(path, t->params, optimizer, texts, training ? 3 : 2);
+    tn_free(t->ctx, tokenizer);
     return tn_ctx_status(t->ctx);
 }
 

@@ -230,6 +230,7 @@ TEST(tokenizer, training_is_deterministic)
     char *pack_a = tn_tokenizer_pack(a, &n_a), *pack_b = tn_tokenizer_pack(b, &n_b);
     CHECK(tn_tokenizer_vocab(a) > 280);
     CHECK(n_a == n_b && memcmp(pack_a, pack_b, n_a) == 0);
+    CHECK(pack_a[n_a] == 0 && strlen(pack_a) == n_a);
     tn_free(ctx, pack_a), tn_free(other, pack_b);
     tn_tokenizer_free(a), tn_tokenizer_free(b);
     tn_ctx_free(ctx), tn_ctx_free(other);
