@@ -394,7 +394,7 @@ static tn_status check_arguments(tn_graph *g, tn_node *const *outputs, int n,
         return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the run counter is not one i64 variable");
     if (o->arena && o->arena->ctx != ctx)
         return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the arena is of another context");
-    if (o->panels && tn__panels_ctx(o->panels) != ctx)
+    if (o->panels && tn__panels_ctx(o->panels) != tn__ctx_whole(ctx))
         return tn_fail(ctx, TN_ERR_ARG, "tn_compile: the panels are of another context");
     return TN_OK;
 }

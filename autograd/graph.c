@@ -171,7 +171,7 @@ static tn_node *read_of(tn_graph *g, tn_node *variable)
         if (((const read_attrs *)g->reads[i]->call->attrs)->variable == variable)
             return g->reads[i];
     tn__variable *v = (tn__variable *)variable;
-    if (v->ctx != g->ctx) {
+    if (v->ctx != g->ctx && v->ctx != tn__ctx_whole(g->ctx)) {
         tn_fail(g->ctx, TN_ERR_ARG, "variable %s belongs to another context", v->name);
         return NULL;
     }

@@ -10,6 +10,8 @@
 #include "tensor/gemm_panels.h"
 #include "tensor/internal.h"
 
+#include <pthread.h>
+
 typedef struct packed {
     tn_node *variable;
     bool     is_transposed; /* the variable is [n, k] */
@@ -19,6 +21,7 @@ typedef struct packed {
 
 struct tn_panels {
     tn_ctx  *ctx;
+    pthread_mutex_t lock; /* of all below: parts of the context may compile at once */
     packed  *items;
     int64_t  n, cap;
     void   **blocks;
@@ -29,7 +32,7 @@ struct tn_panels {
 tn_panels *tn_panels_new(tn_ctx *ctx)
 {
     tn_panels *s = ctx ? tn_alloc(ctx, sizeof *s) : NULL;
-    if (s) s->ctx = ctx;
+    if (s) s->ctx = ctx, pthread_mutex_init(&s->lock, NULL);
     return s;
 }
 
@@ -37,6 +40,7 @@ void tn_panels_free(tn_panels *s)
 {
     if (!s) return;
     tn_ctx *ctx = s->ctx;
+    pthread_mutex_destroy(&s->lock);
     for (int64_t i = 0; i < s->n_blocks; i++) tn_free(ctx, s->blocks[i]);
     tn_free(ctx, s->blocks), tn_free(ctx, s->items), tn_free(ctx, s);
 }
@@ -168,7 +172,8 @@ static tn_status use(tn__lowered *l, tn__item *it, const tn_panels *s, const pac
     return TN_OK;
 }
 
-tn_status tn__use_panels(tn__lowered *l, tn_panels *s)
+/* Packs what is new among the matrices of products. */
+static tn_status gather(const tn__lowered *l, tn_panels *s)
 {
     const int64_t first = s->n;
     packed        x;
@@ -180,7 +185,16 @@ tn_status tn__use_panels(tn__lowered *l, tn_panels *s)
     }
     if (status == TN_OK) status = settle(s, first);
     if (status != TN_OK) s->n = first;
+    return status;
+}
+
+tn_status tn__use_panels(tn__lowered *l, tn_panels *s)
+{
+    packed x;
+    pthread_mutex_lock(&s->lock);
+    tn_status status = gather(l, s);
     for (int64_t i = 0; status == TN_OK && i < l->n; i++)
         if (matrix_of(l, &l->items[i], &x)) status = use(l, &l->items[i], s, find(s, &x));
+    pthread_mutex_unlock(&s->lock);
     return status;
 }

@@ -19,14 +19,14 @@ enum { MAX_REPEATS = 101, MAX_SOURCE = 200 };
 typedef struct options {
     const tn_bench_size *size;
     const char          *size_name, *text, *export_to;
-    int64_t              threads, repeats, beam, batch, sentences;
+    int64_t              threads, repeats, beam, batch, sentences, at_once;
     bool                 json;
 } options;
 
 static int parse(options *o, int argc, char **argv)
 {
     *o = (options){ .size_name = "base", .threads = 2, .repeats = 3, .beam = 1, .batch = 32,
-                    .sentences = 1000 };
+                    .sentences = 1000, .at_once = 1 };
     const char      *about = "Translating real sentences: tokens a second.";
     const cli_option table[] = {
         { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
@@ -34,6 +34,7 @@ static int parse(options *o, int argc, char **argv)
         TN_BENCH_THREADS(&o->threads),
         { CLI_INT, "beam", &o->beam, "N", "hypotheses that go on; 1: greedy" },
         { CLI_INT, "batch", &o->batch, "N", "sentences at a time" },
+        { CLI_INT, "at-once", &o->at_once, "N", "batches, each by its share of the threads" },
         { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
         { CLI_INT, "repeats", &o->repeats, "N", "samples, median taken" },
         { CLI_TEXT, "export", &o->export_to, "FILE", "weights and sources go there" },
@@ -114,7 +115,8 @@ static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m,
 {
     static double        seconds[MAX_REPEATS], cpu[MAX_REPEATS];
     tn_translate_options options = { .beam = o->beam, .batch = o->batch, .max_ratio = 1,
-                                     .max_extra = TN_NONE, .is_fixed = true };
+                                     .max_extra = TN_NONE, .is_fixed = true,
+                                     .at_once = o->at_once };
     tn_translator       *t = tn_translator_new(m, &options);
     int64_t              tokens = 0;
     uint32_t             hash = 0;
@@ -135,12 +137,15 @@ static tn_status measure(tn_ctx *ctx, const options *o, const tn_transformer *m,
     double busy = tn_bench_median(cpu, (int)o->repeats);
     if (ok)
         printf(o->json ? "{\"size\": \"%s\", \"beam\": %lld, \"batch\": %lld, \"threads\": %d, "
-                         "\"sentences\": %lld, \"tokens\": %lld, \"seconds\": %.3f, \"cpu_s\": "
-                         "%.3f, \"tok_s\": %.1f, \"rss_mib\": %.1f, \"hash\": \"%08x\"}\n"
-                       : "%s, beam %lld, batch %lld, %d threads: %lld sentences, %lld tokens "
-                         "in %.3f s (%.3f s of CPU): %.1f tokens/s; rss %.1f MiB, ids %08x\n",
+                         "\"at_once\": %lld, \"sentences\": %lld, \"tokens\": %lld, "
+                         "\"seconds\": %.3f, \"cpu_s\": %.3f, \"tok_s\": %.1f, "
+                         "\"rss_mib\": %.1f, \"hash\": \"%08x\"}\n"
+                       : "%s, beam %lld, batch %lld, %d threads, %lld at once: %lld sentences, "
+                         "%lld tokens in %.3f s (%.3f s of CPU): %.1f tokens/s; rss %.1f MiB, "
+                         "ids %08x\n",
                o->size->name, (long long)o->beam, (long long)o->batch, tn_ctx_threads(ctx),
-               (long long)n, (long long)tokens, s, busy, (double)tokens / s, mib, hash);
+               (long long)o->at_once, (long long)n, (long long)tokens, s, busy,
+               (double)tokens / s, mib, hash);
     tn_translator_free(t);
     return tn_ctx_status(ctx);
 }

@@ -19,9 +19,12 @@ typedef struct tn_translate_options {
                                eq. 14; 0: 0.6; TN_NONE: no penalty */
     /* a translation has at most max_ratio tokens for each of the source, .. */
     double  max_ratio;
-    int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more than
-                               there are positions */
+    int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more
+                               than there are positions */
     int64_t batch;          /* sources that are translated together; 0: 32 */
+    int64_t at_once;        /* batches that are translated at the same time, each by its share of
+                               the threads, where there are as many: more tokens a second for as
+                               many times the caches; at most the threads; 0: 1 */
     bool    is_fixed;       /* the parameters stay as they are while the translator lives: they are
                                packed for the decoder's products once, and not at each call */
 } tn_translate_options;

@@ -5,6 +5,7 @@
 #include "tensor/cpu.h"
 #include "tensor/pool.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +24,13 @@ enum { ERROR_TEXT = 512, BLOCK_ALIGN = 64 };
 #define HUGE_PAGE     ((size_t)2 << 20)
 #define LARGE_BLOCK   ((size_t)4 << 20)   /* from here on blocks are aligned to large pages */
 #define MAPPED_BLOCK  ((size_t)256 << 10) /* from here on they are fresh pages, which are zero */
-#define PROBED_BLOCK  ((size_t)256 << 20) /* from here on a block looks again whether large pages pay */
+#define PROBED_BLOCK  ((size_t)256 << 20) /* from here on a block tries large pages again */
 #define SLOW_PAGE     1.5e-3 /* seconds a large page; its small ones take a third of that */
 
 struct tn_ctx {
+    tn_ctx           *whole;     /* of which this is a part; NULL: of none */
     tn_allocator      allocator;
+    pthread_mutex_t   lock;      /* of the allocator and of what is counted */
     bool              is_system; /* the allocator is ours */
     uint64_t          seed;
     size_t            limit, held, peak;
@@ -190,6 +193,27 @@ typedef struct block_head {
 
 typedef enum block_state { AS_IT_IS, ZEROED, TOUCHED /* and zeroed */ } block_state;
 
+/* What the allocator gives within the limit, counted. */
+static char *take_block(tn_ctx *ctx, size_t total)
+{
+    const size_t held = ctx->held, limit = ctx->limit;
+    if (limit && (total > limit || held > limit - total)) {
+        tn_fail(ctx, TN_ERR_LIMIT, "over the memory limit: %zu bytes held, %zu more needed, "
+                "limit %zu", held, total, limit);
+        return NULL;
+    }
+    ctx->allocations++;
+    char *raw = ctx->allocator.alloc(ctx->allocator.user, total,
+                                     total >= LARGE_BLOCK ? HUGE_PAGE : BLOCK_ALIGN);
+    if (!raw) {
+        tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for, %zu held", total, held);
+        return NULL;
+    }
+    ctx->held += total;
+    if (ctx->held > ctx->peak) ctx->peak = ctx->held;
+    return raw;
+}
+
 static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
 {
     if (size > SIZE_MAX - 2 * BLOCK_ALIGN) {
@@ -197,21 +221,10 @@ static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
         return NULL;
     }
     size_t total = (size + 2 * BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
-    if (ctx->limit && (total > ctx->limit || ctx->held > ctx->limit - total)) {
-        tn_fail(ctx, TN_ERR_LIMIT, "over the memory limit: %zu bytes held, %zu more needed, "
-                "limit %zu", ctx->held, total, ctx->limit);
-        return NULL;
-    }
-    ctx->allocations++;
-    char *raw = ctx->allocator.alloc(ctx->allocator.user, total,
-                                     total >= LARGE_BLOCK ? HUGE_PAGE : BLOCK_ALIGN);
-    if (!raw) {
-        tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for, %zu held", total,
-                ctx->held);
-        return NULL;
-    }
-    ctx->held += total;
-    if (ctx->held > ctx->peak) ctx->peak = ctx->held;
+    pthread_mutex_lock(&ctx->lock);
+    char *raw = take_block(ctx, total);
+    pthread_mutex_unlock(&ctx->lock);
+    if (!raw) return NULL;
     bool is_fresh = ctx->is_system && system_is_zeroed(total);
     if (is_fresh && state == TOUCHED) touch(ctx, raw, total);
     else if (is_fresh && total >= LARGE_BLOCK) system_advise(raw, total, !gives_up_large(ctx));
@@ -237,8 +250,10 @@ void tn_free(tn_ctx *ctx, void *block)
     if (!ctx || !block) return;
     char  *raw = (char *)block - BLOCK_ALIGN;
     size_t total = ((block_head *)raw)->size;
+    pthread_mutex_lock(&ctx->lock);
     ctx->held -= total;
     if (ctx->allocator.free) ctx->allocator.free(ctx->allocator.user, raw, total);
+    pthread_mutex_unlock(&ctx->lock);
 }
 
 size_t   tn_ctx_memory(const tn_ctx *ctx) { return ctx ? ctx->held : 0; }
@@ -268,6 +283,7 @@ tn_ctx *tn_ctx_new(const tn_ctx_options *options)
     atomic_init(&ctx->is_running, false);
     atomic_init(&ctx->has_failed, false);
     atomic_init(&ctx->status, TN_OK);
+    pthread_mutex_init(&ctx->lock, NULL); /* can't fail with default attributes */
     ctx->pool = tn__pool_new(&ctx->allocator, o.threads ? o.threads : tn__cpu_count());
     if (!ctx->pool) {
         tn_ctx_free(ctx);
@@ -280,9 +296,41 @@ void tn_ctx_free(tn_ctx *ctx)
 {
     if (!ctx) return;
     tn__pool_free(ctx->pool);
+    pthread_mutex_destroy(&ctx->lock);
     tn_allocator a = ctx->allocator;
     if (a.free) a.free(a.user, ctx, sizeof *ctx);
 }
+
+/* ---- parts ------------------------------------------------------------------------------- */
+
+static void *part_alloc(void *user, size_t size, size_t align)
+{
+    (void)align; /* of more than BLOCK_ALIGN only for the sake of large pages */
+    return tn__alloc_pages(user, size);
+}
+
+static void part_free(void *user, void *block, size_t size)
+{
+    (void)size;
+    tn_free(user, block);
+}
+
+tn_ctx *tn__ctx_part(tn_ctx *whole, int threads)
+{
+    const tn_ctx_options o = { .threads = threads, .seed = whole->seed, .cpu = whole->cpu,
+                               .allocator = { part_alloc, part_free, whole } };
+    tn_ctx *ctx = tn_ctx_new(&o);
+    if (!ctx) {
+        tn_fail(whole, TN_ERR_MEMORY, "no memory or no threads for a part of the context");
+        return NULL;
+    }
+    ctx->whole = whole, ctx->caches = whole->caches, ctx->stream_from = whole->stream_from;
+    return ctx;
+}
+
+const tn_ctx *tn__ctx_whole(const tn_ctx *ctx) { return ctx->whole ? ctx->whole : ctx; }
+
+/* ---- what it was made with --------------------------------------------------------------- */
 
 int               tn_ctx_threads(const tn_ctx *c) { return c ? tn__pool_threads(c->pool) : 0; }
 uint64_t          tn_ctx_seed(const tn_ctx *ctx) { return ctx ? ctx->seed : 0; }

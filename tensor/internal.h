@@ -33,6 +33,13 @@ bool tn__matches(const char *pattern, size_t n_pattern, const char *name, size_t
 /* Was tn_cancel called? Asking clears it. */
 bool tn__ctx_cancelled(tn_ctx *ctx);
 
+/* A context for one of several threads that work at once: programs of it run beside those of other
+ * parts, with so many threads each, and may read the variables and panels of the whole, which none
+ * writes meanwhile. Its memory is the whole's and counts there. Freed by tn_ctx_free, before the
+ * whole. NULL: the whole has the error. */
+tn_ctx       *tn__ctx_part(tn_ctx *whole, int threads);
+const tn_ctx *tn__ctx_whole(const tn_ctx *ctx); /* of which it is a part, or itself */
+
 /* Cache sizes of this machine in bytes, with sane guesses where it does not tell. */
 typedef struct tn__caches {
     int64_t l1d, l2, l3;

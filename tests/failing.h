@@ -29,11 +29,11 @@ static void failing_free(void *user, void *block, size_t size)
 
 /* body frees what it makes and returns whether all of it succeeded. Checks that it fails, with a
  * memory error and nothing leaked, for as many k as it makes allocations, and then succeeds. */
-static void check_each_allocation(bool (*body)(tn_ctx *ctx))
+static void check_each_allocation_of(bool (*body)(tn_ctx *ctx), int threads)
 {
     failing f = { .until = -1 };
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){
-        .threads = 1, .allocator = { failing_alloc, failing_free, &f } });
+        .threads = threads, .allocator = { failing_alloc, failing_free, &f } });
     REQUIRE(ctx);
     long live = f.live;
     for (long k = 0;; k++) {
@@ -51,6 +51,11 @@ static void check_each_allocation(bool (*body)(tn_ctx *ctx))
     CHECK(body(ctx));
     tn_ctx_free(ctx);
     CHECK_INT(f.live, 0);
+}
+
+TN_UNUSED static void check_each_allocation(bool (*body)(tn_ctx *ctx))
+{
+    check_each_allocation_of(body, 1);
 }
 
 #endif
