@@ -250,21 +250,26 @@ def decode():
             size, beam, batch = job
             n = args.sentences if batch > 1 else max(args.sentences // 10, 1)
             common = ["--size", size, "--beam", beam, "--batch", batch, "--threads", args.threads, "--repeats", 1]
-            mine, one, many, left = [], [], [], None
+            mine, peers, left = {1: [], args.threads: []}, {1: [], args.threads: []}, None
             for _ in range(args.rounds):
-                mine.append(last(ours("decode", *common, "--text", args.text, "--sentences", n, "--export", work, "--json")))
+                for at_once, found in mine.items():
+                    found.append(last(ours("decode", *common, "--at-once", at_once, "--text", args.text, "--sentences", n, "--export", work, "--json")))
                 found = [last(theirs("ct2_decode.py", work, *common, "--products", products, "--at-once", at_once))
-                         for products, at_once in left or [(k, t) for t in {1, args.threads} for k in ("mkl", "onednn")]]
-                best = [max((x for x in found if x and (x["at_once"] == 1) == is_one), key=lambda x: x["tok_s"], default=None) for is_one in (True, False)]
+                         for products, at_once in left or [(k, t) for t in peers for k in ("mkl", "onednn")]]
+                best = [max((x for x in found if x and x["at_once"] == t), key=lambda x: x["tok_s"], default=None) for t in peers]
                 left = [(x["products"], x["at_once"]) for x in best if x]
-                one.append(best[0]), many.append(best[1] or best[0])
-            ratios = [[a["tok_s"] / b["tok_s"] for a, b in zip(mine, peer)] for peer in (one, many)]
-            rows.append([size, str(beam), str(batch), str(n), spread(column(mine, "tok_s"), 0)]
-                        + [f"{spread(column(peer, 'tok_s'), 0)}, {peer[0]['products']}" for peer in (one, many)]
-                        + [f"**{spread(ratio, 2)}**" for ratio in ratios] + [f"{middle(mine, 'rss_mib'):,.0f}, {middle(one, 'rss_mib'):,.0f}"])
-            write("decode", machine(f"; {one[0]['peer']}, float32, with what makes its products faster; medians of {args.rounds} alternations") + "\n\n" + table(
-                ["size", "beam", "batch", "sentences", "libtensor, tokens/s", "CTranslate2, tokens/s", f"{args.threads} batches at a time", "ratio",
-                 f"ratio to {args.threads} at a time", "MiB: ours, theirs"], rows), job == jobs[-1])
+                for at_once, x in zip(peers, best):
+                    peers[at_once].append(x or best[0])
+            row = [size, str(beam), str(batch), str(n)]
+            for t in mine:
+                ratios = [a["tok_s"] / b["tok_s"] for a, b in zip(mine[t], peers[t])]
+                row += [spread(column(mine[t], "tok_s"), 0), f"{spread(column(peers[t], 'tok_s'), 0)}, {peers[t][0]['products']}", f"**{spread(ratios, 2)}**"]
+            rows.append(row + [f"{middle(x, 'rss_mib'):,.0f}, {middle(y, 'rss_mib'):,.0f}" for x, y in zip(mine.values(), peers.values())])
+            several = [f"{t} batches at once" for t in list(mine)[1:]]
+            write("decode", machine(f"; {peers[1][0]['peer']}, float32, with what makes its products faster; medians of {args.rounds} alternations") + "\n\n" + table(
+                ["size", "beam", "batch", "sentences", "one batch at a time: libtensor, tokens/s", "CTranslate2", "ratio"]
+                + [x for head in several for x in (head + ": libtensor", "CTranslate2", "ratio")]
+                + ["MiB: ours, theirs"] + [head + ": MiB" for head in several], rows), job == jobs[-1])
 
 
 def padding():

@@ -26,7 +26,7 @@ typedef struct options {
 static int parse(options *o, int argc, char **argv)
 {
     *o = (options){ .size_name = "base", .threads = 2, .repeats = 3, .beam = 1, .batch = 32,
-                    .sentences = 1000, .at_once = 1 };
+                    .sentences = 1000 };
     const char      *about = "Translating real sentences: tokens a second.";
     const cli_option table[] = {
         { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
@@ -34,7 +34,7 @@ static int parse(options *o, int argc, char **argv)
         TN_BENCH_THREADS(&o->threads),
         { CLI_INT, "beam", &o->beam, "N", "hypotheses that go on; 1: greedy" },
         { CLI_INT, "batch", &o->batch, "N", "sentences at a time" },
-        { CLI_INT, "at-once", &o->at_once, "N", "batches, each by its share of the threads" },
+        { CLI_INT, "at-once", &o->at_once, "N", "batches, each by its share of the threads; 0: one a thread" },
         { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
         { CLI_INT, "repeats", &o->repeats, "N", "samples, median taken" },
         { CLI_TEXT, "export", &o->export_to, "FILE", "weights and sources go there" },
@@ -46,6 +46,7 @@ static int parse(options *o, int argc, char **argv)
     bool ok = o->size && tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
               tn_bench_is_within("batch", o->batch, 1, INT32_MAX);
+    if (o->at_once == 0) o->at_once = o->threads;
     return ok ? TN_BENCH_GO_ON : 2;
 }
 

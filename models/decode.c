@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { MAX_BEAM = 32 };
+enum { MAX_BEAM = 32, AT_ONCE = 4 };
 
 struct tn_translator {
     const tn_transformer *m;
@@ -193,7 +193,7 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
     if (o->max_ratio == 0) o->max_ratio = 2;
     if (o->max_extra == 0) o->max_extra = 10;
     if (o->batch == 0) o->batch = 32;
-    if (o->at_once == 0) o->at_once = 1;
+    if (o->at_once == 0) o->at_once = AT_ONCE;
     if (o->beam < 1 || o->beam > MAX_BEAM)
         return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: beam %lld is not in [1, %d]",
                        (long long)o->beam, MAX_BEAM);

@@ -44,7 +44,8 @@ TEST(decode, at_once_as_one_by_one)
         fixture f;
         tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 3, .seed = 5 });
         REQUIRE(begin(&f, ctx));
-        tn_translate_options o = { .beam = beam, .n_best = beam > 1 ? 2 : 1, .batch = 2 };
+        tn_translate_options o = { .beam = beam, .n_best = beam > 1 ? 2 : 1, .batch = 2,
+                                   .at_once = 1 };
         tn_translator       *one = tn_translator_new(f.m, &o);
         const tn_translation *want = tn_translate(one, ids, at, N);
         for (o.at_once = 2; o.at_once <= 9; o.at_once += 7) { /* 9: there are no more than three */
