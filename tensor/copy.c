@@ -16,6 +16,7 @@ enum {
                          far as the machine reads ahead; */
     RUN = 2 * LINE,   /* of a destination row; */
     PART = 1 << 20,   /* and of both in a task, about */
+    AHEAD = 4096,     /* bytes between what is moved past the caches and what is asked for */
     MAX_ITEM = 16,
     STREAM_BYTES = 1 << 21
 };
@@ -143,6 +144,8 @@ static void cut_into_tasks(const tn_ctx *ctx, copy_plan *p)
     }
     p->units = p->rows * p->pieces;
     p->per_task = at_least_one(TASK_BYTES / at_least_one(bytes));
+    if (p->streams && p->mode == RUNS)
+        p->per_task = tn__stream_rows(p->units, bytes, tn_ctx_threads(ctx), p->per_task);
 }
 
 /* False if there is nothing to copy. */
@@ -320,7 +323,7 @@ static void copy_piece(const copy_plan *p, char *dst, const char *src, const cha
 static int64_t runs_ahead(const copy_plan *p)
 {
     const int64_t run = p->n * p->item;
-    return run < TN_STREAM_BLOCK ? TN_STREAM_BLOCK / run : 1;
+    return (AHEAD + run - 1) / run;
 }
 
 static void copy_task(void *arg, int64_t task, int worker)
@@ -334,7 +337,7 @@ static void copy_task(void *arg, int64_t task, int worker)
     if (p->streams) tn__odometer_set(&ahead, u / p->pieces + (p->pieces > 1 ? 0 : runs_ahead(p)));
     int64_t piece = u % p->pieces;
     for (; u < end; u++) {
-        const int64_t lead = p->pieces > 1 ? piece * p->piece * p->item + TN_STREAM_BLOCK : 0;
+        const int64_t lead = p->pieces > 1 ? piece * p->piece * p->item + AHEAD : 0;
         copy_piece(p, p->dst + at.a, p->src + at.b, p->src + ahead.b + lead, piece);
         if (++piece < p->pieces) continue;
         piece = 0;

@@ -52,7 +52,8 @@ TN_INLINE void tn__stream_line(char *to, const char *from)
 }
 
 /* memcpy past the caches, but for the lines at the ends that are not whole; with each line one of
- * each of `ahead` is asked for. */
+ * each of `ahead` is asked for: into the second cache, which waits for more lines at a time than
+ * the first. */
 TN_INLINE void tn__stream(void *to_, const void *from_, size_t bytes, const char *const *ahead,
                           int n_ahead)
 {
@@ -62,7 +63,7 @@ TN_INLINE void tn__stream(void *to_, const void *from_, size_t bytes, const char
     if (head > bytes) head = bytes;
     if (head) memcpy(to, from, head);
     for (; i + TN_LINE <= bytes; i += TN_LINE) {
-        for (int a = 0; a < n_ahead; a++) __builtin_prefetch(ahead[a] + i);
+        for (int a = 0; a < n_ahead; a++) __builtin_prefetch(ahead[a] + i, 0, 2);
         tn__stream_line(to + i, from + i);
     }
     if (i < bytes) memcpy(to + i, from + i, bytes - i);
@@ -94,6 +95,15 @@ TN_INLINE void tn__stream_end(void)
 #if defined __x86_64__
     _mm_sfence();
 #endif
+}
+
+/* Rows of a task that streams, `least` or more: about a megabyte, since at its end it waits for all
+ * that is on its way, but some tasks for each thread. */
+TN_INLINE int64_t tn__stream_rows(int64_t rows, int64_t row_bytes, int threads, int64_t least)
+{
+    const int64_t want = (1 << 20) / (row_bytes + 1) + 1, most = rows / (8 * threads) + 1;
+    const int64_t step = want < most ? want : most;
+    return step > least ? step : least;
 }
 
 #endif

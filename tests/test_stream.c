@@ -111,6 +111,21 @@ static int row_sums(tn_graph *g, tn_dtype dtype, tn_node **out)
     return 4;
 }
 
+/* Rows taken by index, rows of three lines and of less; and one row that gets all. */
+static int takes(tn_graph *g, tn_dtype dtype, tn_node **out)
+{
+    tn_node *w = numbers(g, dtype, TN_SHAPE(29, 301), 0);
+    tn_node *x = numbers(g, dtype, TN_SHAPE(29, 49), 2);
+    int32_t  rows[70], same[70];
+    for (int i = 0; i < 70; i++) rows[i] = i * i * 9 % 29, same[i] = 11;
+    tn_node *at = tn_constant(g, TN_I32, TN_SHAPE(70), rows);
+    tn_node *one = tn_constant(g, TN_I32, TN_SHAPE(70), same);
+    out[0] = tn_embedding(w, at, -1), out[1] = tn_embedding(x, at, -1);
+    out[2] = tn_index_select(w, 1, at);
+    tn_grad(tn_embedding(w, one, -1), out[0], &w, 1, &out[3]);
+    return 4;
+}
+
 /* All outputs one after the other, in bytes; freed by the caller. */
 static char *results(make_outputs make, tn_dtype dtype, int threads, tn_cpu_level cpu, bool streams,
                      size_t *bytes)
@@ -163,6 +178,7 @@ TEST(stream, rows)
 
 TEST(stream, chains) { check_levels("chains", chains), check_levels("wide chains", wide_chains); }
 TEST(stream, copies) { check_levels("copies", copies); }
+TEST(stream, takes) { check_levels("takes", takes); }
 TEST(stream, row_sums) { check_levels("row sums", row_sums); }
 
 /* No byte before or after is touched, wherever the destination begins. */

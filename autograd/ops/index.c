@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { TASK_BYTES = 1 << 16, CHUNK = 4096 };
+enum { TASK_BYTES = 1 << 16, AHEAD = 8192, CHUNK = 4096 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -41,14 +41,14 @@ static const char *row_from(const take_plan *p, int64_t unit)
     return p->x + (unit / p->n * p->rows + p->index[unit % p->n]) * p->row_bytes;
 }
 
-/* Row by row, the next one asked for with what is written of this one. */
+/* Row by row; with what is written of one, a later one is asked for: AHEAD bytes or a row later. */
 static void take_far(const take_plan *p, int64_t unit, int64_t end)
 {
-    const char *from = row_from(p, unit);
+    const int64_t lead = (AHEAD + p->row_bytes - 1) / p->row_bytes;
     for (; unit < end; unit++) {
-        const char *next = unit + 1 < end ? row_from(p, unit + 1) : from;
-        p->streams->stream(p->y + unit * p->row_bytes, from, (size_t)p->row_bytes, &next, 1);
-        from = next;
+        const char *next = row_from(p, least(unit + lead, p->units - 1));
+        p->streams->stream(p->y + unit * p->row_bytes, row_from(p, unit), (size_t)p->row_bytes,
+                           &next, 1);
     }
     tn__stream_end();
 }
@@ -84,6 +84,8 @@ static tn_status take_run(tn_exec *e, int axis)
     if (p.units == 0 || p.row_bytes == 0) return TN_OK;
     if (p.row_bytes >= 2 * TN_LINE && tn__is_far(e)) p.streams = tn__ctx_kernels(e->ctx);
     p.per_task = TASK_BYTES / least(p.row_bytes + 16, TASK_BYTES);
+    if (p.streams)
+        p.per_task = tn__stream_rows(p.units, p.row_bytes, tn_ctx_threads(e->ctx), p.per_task);
     tn_parallel_for(e->ctx, (p.units + p.per_task - 1) / p.per_task, take_task, &p);
     return TN_OK;
 }

@@ -2,6 +2,7 @@
  * compositions, written so that nothing overflows and no difference of near numbers is taken.
  * linear_cross_entropy.c has the loss of a projection whose logits are never all there. */
 #include "autograd/ops/loss.h"
+#include "tensor/stream.h"
 
 #include <math.h>
 
@@ -68,6 +69,9 @@ static tn_status run_rows(tn_exec *e, job *j)
     j->a.logits = e->in[0].data, j->a.target = e->in[1].data, j->a.target_dtype = e->in[1].dtype;
     j->n_rows = s->dim[0];
     j->step = (TASK + j->a.n) / (j->a.n + 1);
+    if (j->a.is_far)
+        j->step = tn__stream_rows(j->n_rows, j->a.n * (int64_t)tn_dtype_size(e->in[0].dtype),
+                                  tn_ctx_threads(e->ctx), j->step);
     tn_parallel_for(e->ctx, (j->n_rows + j->step - 1) / j->step, rows_task, j);
     return TN_OK;
 }

@@ -6,6 +6,7 @@
  * shape, each block is summed by itself, and the blocks' sums are added in order. */
 #include "autograd/ops/build.h"
 #include "tensor/kernels/norm.h"
+#include "tensor/stream.h"
 
 #include <math.h>
 #include <string.h>
@@ -130,6 +131,9 @@ static tn_status run_norm(tn_exec *e, bool rms)
     j.norm.rstd = e->out[rms ? 1 : 2].data;
     j.norm.is_far = tn__is_far(e);
     j.step = (TASK + j.norm.n) / (j.norm.n + 1);
+    if (j.norm.is_far)
+        j.step = tn__stream_rows(j.n_rows, j.norm.n * (int64_t)tn_dtype_size(e->in[0].dtype),
+                                 tn_ctx_threads(e->ctx), j.step);
     tn_parallel_for(e->ctx, (j.n_rows + j.step - 1) / j.step, rows_task, &j);
     return TN_OK;
 }

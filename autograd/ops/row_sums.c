@@ -7,7 +7,12 @@
 
 #include <string.h>
 
-enum { PART_BYTES = 4096, TASK_BYTES = 1 << 16 };
+enum {
+    PART_BYTES = 2048,
+    TASK_BYTES = 1 << 16,
+    AHEAD = 8192, /* bytes between what is summed and what is asked for */
+    GROUPS = 64   /* of neighbouring rows, whose sources are counted */
+};
 
 /* Task t: rows [per_task t', per_task (t' + 1)) of one outer, in tile t % tiles of columns. */
 typedef struct job {
@@ -15,18 +20,25 @@ typedef struct job {
     tn_span_fn          add;
     const tn_kernels   *kernels;
     int64_t             size, part;                          /* bytes; elements at a time */
+    int64_t             lead;                                /* rows of AHEAD */
     int64_t             per_task, row_tasks, tiles, tile;    /* tiles of elements */
 } job;
 
-/* After this index[i] is the next source of the same row, and first[row] its first; -1: none. */
-static void link_sources(const tn__row_sums *s)
+/* After this index[i] is the next source of the same row, and first[row] its first; -1: none.
+ * Returns how many sources the group has that has most. */
+static int64_t link_sources(const tn__row_sums *s)
 {
+    const int64_t group = s->rows / GROUPS + 1;
+    int64_t       count[GROUPS] = { 0 }, most = 0;
     for (int64_t r = 0; r < s->rows; r++) s->first[r] = -1;
     for (int64_t i = s->n - 1; i >= 0; i--) {
         const int64_t row = s->index[i];
         if (row == s->skip) continue;
         s->index[i] = s->first[row], s->first[row] = i;
+        count[row / group]++;
     }
+    for (int g = 0; g < GROUPS; g++) most = count[g] > most ? count[g] : most;
+    return most;
 }
 
 /* Source i of outer o, from this column on. */
@@ -48,12 +60,13 @@ static void sum_part(const job *j, int64_t o, int64_t i, int64_t column, int64_t
     }
 }
 
-/* Columns [column, end) of a row; the next row's first source is asked for with what is written. */
+/* Columns [column, end) of a row; a later row's first source is asked for with what is written. */
 static void sum_row(const job *j, int64_t o, int64_t row, int64_t column, int64_t end,
                     const char *ones, char *room)
 {
     const tn__row_sums *s = j->s;
-    const int64_t       i = s->first[row], next = row + 1 < s->rows ? s->first[row + 1] : -1;
+    const int64_t       i = s->first[row], later = row + j->lead;
+    const int64_t       next = later < s->rows ? s->first[later] : -1;
     for (int64_t n; column < end; column += n) {
         n = end - column < j->part ? end - column : j->part;
         const int64_t at = ((o * s->rows + row) * s->inner + column) * j->size;
@@ -100,13 +113,16 @@ void tn__row_sums_run(tn_ctx *ctx, const tn__row_sums *s)
               .kernels = tn__ctx_kernels(ctx), .size = (int64_t)tn_dtype_size(s->dtype),
               .tiles = 1, .tile = s->inner };
     if (s->rows == 0 || s->inner == 0) return;
-    link_sources(s);
     j.part = PART_BYTES / j.size;
-    /* one row may get everything */
-    if (s->inner >= 256 && threads > 1) j.tiles = 2, j.tile = (s->inner / 2 + 15) / 16 * 16;
+    /* some rows may get most */
+    if (link_sources(s) > s->n / (2 * threads) && s->inner >= 256 && threads > 1)
+        j.tiles = 2, j.tile = (s->inner / 2 + 15) / 16 * 16;
+    j.lead = (AHEAD + j.tile * j.size - 1) / (j.tile * j.size);
     const int64_t most = (s->rows + 8 * threads - 1) / (8 * threads);
     j.per_task = TASK_BYTES / (j.tile * j.size) + 1;
     if (j.per_task > most) j.per_task = most;
+    if (s->is_far)
+        j.per_task = tn__stream_rows(s->rows, j.tile * j.size, threads, j.per_task);
     j.row_tasks = (s->rows + j.per_task - 1) / j.per_task;
     tn_parallel_for(ctx, s->outer * j.row_tasks * j.tiles, sum_task, &j);
 }

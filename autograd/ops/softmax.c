@@ -2,6 +2,7 @@
  * of [n, inner] whose columns are taken some at a time. A row of -inf alone gives zeros (of the
  * logarithm: -inf), not NaN. */
 #include "autograd/ops/build.h"
+#include "tensor/stream.h"
 
 #include <math.h>
 
@@ -106,6 +107,9 @@ static tn_status run_along(tn_exec *e, bool is_grad, bool is_log)
     j.is_far = tn__is_far(e);
     if (j.inner == 1) {
         j.step = (TASK + j.n - 1) / j.n;
+        if (j.is_far)
+            j.step = tn__stream_rows(j.outer, j.n * (j.is_f32 ? 4 : 8), tn_ctx_threads(e->ctx),
+                                     j.step);
         tn_parallel_for(e->ctx, (j.outer + j.step - 1) / j.step, rows_task, &j);
     } else {
         j.n_tiles = j.outer * ((j.inner + j.width - 1) / j.width);
