@@ -349,6 +349,7 @@ static const struct {
                                .lengths = { 10, 20, 15 },
                                .k_lengths = { 40, 5, 30 }, .range = 1 } },
     { "few heads, many keys", { 1, 40, 1200, 1, 1, 8, 8, .range = 1 } },
+    { "many queries and heads", { 2, 600, 20, 9, 3, 4, 3, .range = 1 } },
     { "no queries", { 2, 0, 5, 2, 2, 4, 4, .range = 1 } },
     { "no keys", { 2, 5, 0, 2, 2, 4, 4, .causal = true, .range = 1 } },
 };
@@ -441,6 +442,23 @@ TEST(attention, order_of_keys_does_not_matter)
     reversed_keys(&p, b.out[2], p.hk * p.dh), reversed_keys(&p, b.out[3], p.hk * p.dv);
     check_close("reversed keys", &a, &b, 1e-13);
     results_free(&a), results_free(&b), numbers_free(&n), tn_ctx_free(ctx);
+}
+
+/* Maxima that rise from block to block, by less and by more than what sums are rescaled for. */
+TEST(attention, rising_scores)
+{
+    const problem p = { 1, 40, 500, 1, 1, 8, 8, .range = 2 };
+    tn_ctx       *ctx = tn_ctx_new(NULL);
+    numbers       n = numbers_of(&p);
+    results       wide, narrow;
+    for (int64_t i = 0; i < p.tk * p.dh; i++) n.k[i] *= (double)(float)(i / p.dh) / 40;
+    results want = naive(&p, &n);
+    CHECK_INT(run(&p, &n, ctx, TN_F64, false, &wide), TN_OK);
+    CHECK_INT(run(&p, &n, ctx, TN_F32, false, &narrow), TN_OK);
+    check_close("rising scores, f64", &wide, &want, 1e-12);
+    check_close("rising scores, f32", &narrow, &want, 1e-4);
+    results_free(&want), results_free(&wide), results_free(&narrow);
+    numbers_free(&n), tn_ctx_free(ctx);
 }
 
 /* The same rows packed and padded: the same bits. */

@@ -12,8 +12,9 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 128,  /* queries of a forward task, where there are more; */
-    LONG_ROWS = 256,   /* from twice as many on: keys are read from farther away */
+    CHUNK_ROWS = 512,  /* most queries of a forward task, half of them and half again where */
+    LEAST_ROWS = 64,   /* tasks are few, but not less than these */
+    TASKS_EACH = 8,    /* of a thread: enough to end at the same time */
     CHUNK_KEYS = 512,  /* least keys of a backward task, where keys are cut */
     ENOUGH_TASKS = 16, /* with as many heads and batch rows, keys are not cut */
     MOST_CHUNKS = 8
@@ -289,9 +290,14 @@ tn_status tn__attention_run(tn_exec *e)
         const int64_t n = c.q_offsets[b + 1] - c.q_offsets[b];
         longest = n > longest ? n : longest;
     }
-    c.chunk_rows = longest < 2 * LONG_ROWS ? CHUNK_ROWS : LONG_ROWS;
+    const int64_t heads = c.s.b * c.s.h, wanted = TASKS_EACH * tn_ctx_threads(e->ctx);
+    c.chunk_rows = CHUNK_ROWS;
     c.q_chunks = (longest + c.chunk_rows - 1) / c.chunk_rows;
-    c.n_tasks = c.s.b * c.s.h * c.q_chunks;
+    while (heads * c.q_chunks < wanted && c.chunk_rows > LEAST_ROWS) {
+        c.chunk_rows /= 2;
+        c.q_chunks = (longest + c.chunk_rows - 1) / c.chunk_rows;
+    }
+    c.n_tasks = heads * c.q_chunks;
     clear_jobs(&c);
     tn_parallel_for(e->ctx, c.n_tasks, forward_task, &c);
     return TN_OK;

@@ -38,6 +38,9 @@ typedef word ireg __attribute__((vector_size(TN__BITS / 8)));
 #  define LOG2E ((T)1.4426950408889634)
 #  define LN2   ((T)0.69314718055994531)
 
+/* Of a maximum that scores are counted from. */
+static const T TN_R(floor) = sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308;
+
 /* ---- forward --------------------------------------------------------------------------------- */
 
 /* What a panel of queries works on. */
@@ -107,29 +110,56 @@ TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, c
     return sum;
 }
 
-/* s becomes 2^(s - maximum); m, l are brought up to date. Returns whether a maximum has changed.
- * Rows that no lane of a vec may attend to become 0, and so do weights that dropout drops: those
- * kept are divided by 1 - p at the end. */
-static bool TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
+/* m where it is more than 8 above old (of what weights grow by 2^8), else old. */
+TN_INLINE vec TN_R(raised)(vec old, vec m)
 {
-    const vec floor = TN_R(all)(sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308);
-    T         changed = 0;
+    for (int r = 0; r < regs; r++) {
+        const ireg rises = (ireg)(m.r[r] > old.r[r] + 8);
+        m.r[r] = (reg)(((ireg)m.r[r] & rises) | ((ireg)old.r[r] & ~rises));
+    }
+    return m;
+}
+
+/* Brings the maxima of a panel up to date, and what was summed up for others. Those that rise by a
+ * little stay as they are: weights may then be up to 2^8, and next to nothing is ever rescaled.
+ * Returns whether a maximum has changed. */
+static bool TN_R(raise_maxima)(const TN_R(panel) *p, const TN_R(block) *b)
+{
+    const vec floor = TN_R(all)(TN_R(floor));
+    vec       risen = TN_R(all)(0);
+    for (int64_t l = 0; l < b->width; l += v_lanes) {
+        const vec old = v_load(p->m + l);
+        const vec m = TN_R(raised)(old, TN_R(largest)(b->s + l, b->width, TN_R(rows_seen)(b, l),
+                                                      old));
+        v_store(p->m + l, m);
+        v_store(p->rescale + l, old);
+        risen = v_max(v_sub(m, v_max(old, floor)), risen);
+    }
+    if (v_sum(risen) == 0) return false;
+    for (int64_t l = 0; l < b->width; l += v_lanes) {
+        const vec from = v_max(v_load(p->m + l), floor);
+        const vec rescale = TN_R(v_exp2)(v_sub(v_load(p->rescale + l), from));
+        v_store(p->rescale + l, rescale);
+        v_store(p->l + l, v_mul(v_load(p->l + l), rescale));
+    }
+    return true;
+}
+
+/* s becomes 2^(s - m), and l is brought up to date. Rows that no lane of a vec may attend to become
+ * 0, and so do weights that dropout drops: those kept are divided by 1 - p at the end. */
+static void TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
+{
+    const vec floor = TN_R(all)(TN_R(floor)); /* finite: -inf gives 0 where all is masked */
     for (int64_t l = 0; l < b->width; l += v_lanes) {
         const int64_t rows = TN_R(rows_seen)(b, l);
         const word   *kept = p->kept ? p->kept + b->j0 / 32 * b->width + l : NULL;
-        const vec     old = v_load(p->m + l), m = TN_R(largest)(b->s + l, b->width, rows, old);
-        const vec     from = v_max(m, floor); /* finite, so that -inf gives 0 where all is masked */
+        const vec     from = v_max(v_load(p->m + l), floor);
         const vec     sum = kept ? TN_R(exponentials_of)(b->s + l, b->width, rows, from, kept, true)
                                  : TN_R(exponentials_of)(b->s + l, b->width, rows, from, NULL,
                                                          false);
         for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, TN_R(all)(0));
-        const vec rescale = TN_R(v_exp2)(v_sub(old, from));
-        v_store(p->m + l, m);
-        v_store(p->rescale + l, rescale);
-        v_store(p->l + l, v_fma(v_load(p->l + l), rescale, sum));
-        changed += v_sum(v_sub(TN_R(all)(1), rescale));
+        v_store(p->l + l, v_add(v_load(p->l + l), sum));
     }
-    return changed != 0;
 }
 
 static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
@@ -154,10 +184,10 @@ static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, in
     if (a->bias) TN_R(apply_bias)(a, &b);
     if (TN_R(needs_mask)(a, &b)) {
         TN_R(mask_words)(a, &b, f->mask);
-        TN_R(apply_mask)(&b, f->mask);
+        TN_R(apply_mask)(a, &b, f->mask);
     }
-    const bool changed = TN_R(softmax_block)(p, &b);
-    if (changed && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
+    if (TN_R(raise_maxima)(p, &b) && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
+    TN_R(softmax_block)(p, &b);
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad,
                                     .a = f->s,
                                     .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
@@ -357,7 +387,7 @@ static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g,
     if (a->bias) TN_R(apply_bias)(a, b);
     if (TN_R(needs_mask)(a, b)) {
         TN_R(mask_words)(a, b, p->mask);
-        TN_R(apply_mask)(b, p->mask);
+        TN_R(apply_mask)(a, b, p->mask);
     }
     TN_R(weights_grad)(a, p, b, g->j0);
 }

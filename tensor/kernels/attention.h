@@ -15,8 +15,8 @@
 
 /* Rows are counted in blocks of 64 bytes (16 lanes of f32, 8 of f64). */
 enum {
-    TN_ATTENTION_ROWS = 2,
-    TN_ATTENTION_KEYS = 128,
+    TN_ATTENTION_ROWS = 4,
+    TN_ATTENTION_KEYS = 64,
     TN_ATTENTION_PANELS = 8, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
     TN_ATTENTION_GRAD_KEYS = 64,

@@ -20,6 +20,18 @@ TN_INLINE int64_t TN_R(rows_seen)(const TN_R(block) *b, int64_t l)
 /* Lanes of `yes` where bit number `bit` of the word is set, of `no` elsewhere. */
 TN_INLINE vec TN_R(v_pick)(const word *words, int bit, vec yes, vec no)
 {
+#if defined __AVX512F__
+#  define BITS(b) 1u << (b), 2u << (b), 4u << (b), 8u << (b)
+    static const word one_bit[] = { BITS(0), BITS(4), BITS(8), BITS(12), BITS(16), BITS(20),
+                                    BITS(24), BITS(28) };
+#  undef BITS
+    const __m512i w = _mm512_loadu_si512(words), y = (__m512i)yes.r[0], n = (__m512i)no.r[0];
+    const __m512i narrow = _mm512_set1_epi32((int)one_bit[bit]),
+        wide = _mm512_set1_epi64((long long)one_bit[bit]);
+    if (sizeof(T) == 4)
+        yes.r[0] = (reg)_mm512_mask_mov_epi32(n, _mm512_test_epi32_mask(w, narrow), y);
+    else yes.r[0] = (reg)_mm512_mask_mov_epi64(n, _mm512_test_epi64_mask(w, wide), y);
+#else
     for (int r = 0; r < regs; r++) {
         ireg w, y, n;
         __builtin_memcpy(&w, words + r * (int)(sizeof w / sizeof *words), sizeof w);
@@ -29,26 +41,14 @@ TN_INLINE vec TN_R(v_pick)(const word *words, int bit, vec yes, vec no)
         y = (y & on) | (n & ~on);
         __builtin_memcpy(&yes.r[r], &y, sizeof y);
     }
+#endif
     return yes;
 }
 
 /* x where bit number `bit` of the word is set, 0 elsewhere. */
 TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
 {
-#if defined __AVX512F__
-#  define BITS(b) 1u << (b), 2u << (b), 4u << (b), 8u << (b)
-    static const word one_bit[] = { BITS(0), BITS(4), BITS(8), BITS(12), BITS(16), BITS(20),
-                                    BITS(24), BITS(28) };
-#  undef BITS
-    const __m512i w = _mm512_loadu_si512(words), v = (__m512i)x.r[0];
-    const __m512i narrow = _mm512_set1_epi32((int)one_bit[bit]),
-        wide = _mm512_set1_epi64((long long)one_bit[bit]);
-    if (sizeof(T) == 4) x.r[0] = (reg)_mm512_maskz_mov_epi32(_mm512_test_epi32_mask(w, narrow), v);
-    else x.r[0] = (reg)_mm512_maskz_mov_epi64(_mm512_test_epi64_mask(w, wide), v);
-    return x;
-#else
     return TN_R(v_pick)(words, bit, x, TN_R(all)(0));
-#endif
 }
 
 /* ---- masks ----------------------------------------------------------------------------------- */
@@ -99,12 +99,14 @@ static void TN_R(mask_words)(const tn__attention *a, const TN_R(block) *b, word 
     }
 }
 
-/* Scores that may not be attended to become -inf. */
-static void TN_R(apply_mask)(const TN_R(block) *b, const word *words)
+/* Scores that may not be attended to become -inf. By the causal rule alone the first rows of a vec
+ * are for all of its lanes. */
+static void TN_R(apply_mask)(const tn__attention *a, const TN_R(block) *b, const word *words)
 {
     const vec minus_inf = TN_R(all)(-(T)__builtin_inf());
     for (int64_t l = 0; l < b->width; l += v_lanes)
-        for (int64_t j = 0; j < TN_R(rows_seen)(b, l); j++) {
+        for (int64_t j = a->keep || b->first + l < 0 ? 0 : b->first + l + 1;
+             j < TN_R(rows_seen)(b, l); j++) {
             T *s = b->s + j * b->width + l;
             v_store(s, TN_R(v_pick)(words + j / 32 * b->width + l, j & 31, v_load(s), minus_inf));
         }
@@ -172,12 +174,13 @@ static void TN_R(make_window)(const tn__attention *a, TN_R(kept_window) *k, uint
 }
 
 /* words[j / 32][lane]: set where weight (i0 + lane, j0 + j) is kept, j < nj. The elements of a row
- * are neighbours in the random sequence, and where rows are as long as the part of them that is
- * wanted, so are those of the next row: a window runs on through the rows then. */
+ * are neighbours in the random sequence, and where rows have hardly more groups than the part of
+ * them that is wanted, so are those of the next row: a window runs on through the rows then. */
 static void TN_R(dropout_words)(const tn__attention *a, int64_t i0, int64_t n, int64_t width,
                                 int64_t j0, int64_t nj, word *words)
 {
-    const bool          is_dense = 2 * nj >= a->first_row;
+    const int64_t       groups = (nj + TN_GROUP_HALVES - 1) / TN_GROUP_HALVES; /* of one row */
+    const bool          is_dense = 8 * a->first_row <= 9 * groups * TN_GROUP_HALVES;
     TN_R(kept_window)   k = { .n = 0 };
     const uint64_t      start = a->first + (uint64_t)(i0 * a->first_row + j0);
     for (int64_t l = 0; l < n; l++) {

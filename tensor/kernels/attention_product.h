@@ -3,23 +3,28 @@
  * multiply-adds in rising order, whatever the tile. Meanwhile the rows of the next block or head
  * are fetched: they lie far apart, where no hardware looks ahead, and the last cache is slow. */
 
-/* Rows and vecs of the largest tile, and how many steps of the sum are unrolled: a step of many
- * multiply-adds needs none. */
+/* Rows and vecs of the largest tiles, and how many steps of the sum are unrolled: a step of many
+ * multiply-adds needs none. Tiles that are wide have fewer rows: they load the least for each
+ * multiply-add, and so run the fastest. */
 #undef NV
 #undef MR
+#undef MOST_ROWS
 #undef DEEP
 #if defined __AVX512F__
-#  define NV   2
+#  define NV   4
 #  define MR   12
 #  define DEEP 1
+#  define MOST_ROWS(nv) ((nv) == 4 ? 6 : (nv) == 3 ? 8 : 12)
 #elif defined __AVX2__ || defined __aarch64__
 #  define NV   1
 #  define MR   6
 #  define DEEP 2
+#  define MOST_ROWS(nv) MR
 #else
 #  define NV   1
 #  define MR   2
 #  define DEEP 2
+#  define MOST_ROWS(nv) MR
 #endif
 
 /* Loops over a tile must vanish, or its accumulators live in memory. */
@@ -107,7 +112,7 @@ TN_INLINE vec TN_R(all)(T x)
 typedef struct TN_R(tile_args) {
     const T           *a, *b;
     T                 *c;
-    int64_t            a_row, b_row, c_row, depth;
+    int64_t            a_row, a_step, b_row, c_row, depth;
     bool               adds;
     int64_t            n_fetches, fetch_row;
     const char        *fetch;
@@ -115,13 +120,14 @@ typedef struct TN_R(tile_args) {
 
 typedef void (*TN_R(tile_fn))(const TN_R(tile_args) *t);
 
-/* mr rows x nv vecs of C (+)= A B. A[r, k] is at r a_row + k, or turned at k a_row + r. */
-TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv, const bool turned)
+/* mr rows x nv vecs of C (+)= A B. A[r, k] is at r a_row + k a_step. */
+TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 {
-    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LANES = TN__BITS / 8 / sizeof(T) };
+    enum { GROUP = 4, GROUPS = (MR + GROUP - 1) / GROUP, LANES = TN__BITS / 8 / sizeof(T) };
     const int          nr = nv * regs;
     reg                acc[MR][NV * regs], bx[NV * regs];
-    const int64_t      a_row = t->a_row, b_row = t->b_row, c_row = t->c_row;
+    const int64_t      a_step = t->a_step, b_row = t->b_row, c_row = t->c_row;
+    int64_t            at[GROUP] = { 0, t->a_row, 2 * t->a_row, 3 * t->a_row };
     const T           *a[GROUPS], *b = t->b;
     const char        *fetch = t->fetch;
     int64_t            n_fetches = t->n_fetches;
@@ -136,12 +142,12 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv, 
         c = t->c;
     }
 
-#define STEP(o)                                                                                    \
+#define STEP()                                                                                     \
     do {                                                                                           \
         UNROLL for (int x = 0; x < nr; x++) bx[x] = TN_R(reg_load)(b + x * LANES);                 \
         b += b_row;                                                                                \
         UNROLL for (int r = 0; r < mr; r++) {                                                      \
-            const reg ax = (turned ? a[0][r] : a[r / GROUP][r % GROUP * a_row + (o)]) - (reg){ 0 }; \
+            const reg ax = a[r / GROUP][at[r % GROUP]] - (reg){ 0 };                               \
             UNROLL for (int x = 0; x < nr; x++) {                                                  \
                 reg sum = TN_R(reg_fma)(ax, bx[x], acc[r][x]);                                     \
                 STAY(sum);                                                                         \
@@ -149,25 +155,25 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv, 
             }                                                                                      \
             IN_ORDER();                                                                            \
         }                                                                                          \
-        if (turned) a[0] += a_row;                                                                 \
+        UNROLL for (int g = 0; g * GROUP < mr; g++) {                                              \
+            a[g] += a_step;                                                                        \
+            HIDE(a[g]);                                                                            \
+        }                                                                                          \
     } while (0)
 
-    /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
-    UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + (turned ? 0 : g * GROUP * a_row);
+    /* A few pointers and strides reach all rows with one address each. */
+    UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * t->a_row;
+    UNROLL for (int g = 1; g < GROUP && g < mr; g++) HIDE(at[g]);
     int64_t k = t->depth;
     for (; k >= DEEP; k -= DEEP) {
         if (n_fetches > 0) {
             __builtin_prefetch(fetch, 0, 2), __builtin_prefetch(fetch + 64, 0, 2);
             fetch += t->fetch_row, n_fetches--;
         }
-        STEP(0);
-        if (DEEP > 1) STEP(1);
-        if (!turned) UNROLL for (int g = 0; g * GROUP < mr; g++) {
-            a[g] += DEEP;
-            HIDE(a[g]);
-        }
+        STEP();
+        if (DEEP > 1) STEP();
     }
-    if (DEEP > 1 && k) STEP(0);
+    if (DEEP > 1 && k) STEP();
 #undef STEP
 
     UNROLL for (int r = 0; r < mr; r++) {
@@ -182,28 +188,24 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv, 
 #  define TILES(X)                                                                                 \
       X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10) X(1, 11)    \
       X(1, 12) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(2, 10)    \
-      X(2, 11) X(2, 12)
+      X(2, 11) X(2, 12) X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(3, 8) X(4, 1)    \
+      X(4, 2) X(4, 3) X(4, 4) X(4, 5) X(4, 6)
 #elif MR == 6
 #  define TILES(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6)
 #else
 #  define TILES(X) X(1, 1) X(1, 2)
 #endif
 
-#define STRAIGHT(nv, mr)                                                                           \
-    static void TN_R(straight_##nv##x##mr)(const TN_R(tile_args) *t) { TN_R(tile)(t, mr, nv, false); }
-#define TURNED(nv, mr)                                                                             \
-    static void TN_R(turned_##nv##x##mr)(const TN_R(tile_args) *t) { TN_R(tile)(t, mr, nv, true); }
-TILES(STRAIGHT) TILES(TURNED)
-#undef STRAIGHT
-#undef TURNED
+#define TILE(nv, mr)                                                                               \
+    static void TN_R(tile_##nv##x##mr)(const TN_R(tile_args) *t) { TN_R(tile)(t, mr, nv); }
+TILES(TILE)
+#undef TILE
 
-/* [turned][vecs - 1][rows - 1] */
-static const TN_R(tile_fn) TN_R(tiles)[2][NV][MR] = {
-#define STRAIGHT(nv, mr) [0][nv - 1][mr - 1] = TN_R(straight_##nv##x##mr),
-#define TURNED(nv, mr)   [1][nv - 1][mr - 1] = TN_R(turned_##nv##x##mr),
-    TILES(STRAIGHT) TILES(TURNED)
-#undef STRAIGHT
-#undef TURNED
+/* [vecs - 1][rows - 1] */
+static const TN_R(tile_fn) TN_R(tiles)[NV][MR] = {
+#define TILE(nv, mr) [nv - 1][mr - 1] = TN_R(tile_##nv##x##mr),
+    TILES(TILE)
+#undef TILE
 };
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -232,18 +234,16 @@ typedef struct TN_R(product) {
     TN_R(fetcher) *fetcher;
 } TN_R(product);
 
-/* Rows [r, r + n) and vecs [x, x + nv) of C, summed over [k0, k1). */
-TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, int64_t r, int64_t n, int64_t x, int nv,
-                              int64_t k0, int64_t k1)
+/* Rows [r, r + n) and vecs [x, x + nv) of C, summed over [k0, k1). The rest of *t is set. */
+TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_t r, int64_t n,
+                              int64_t x, int nv, int64_t k0, int64_t k1)
 {
-    const bool       turned = p->kind == TN_R(BY_QUERY);
-    TN_R(tile_args) t = { .a = p->a + (turned ? k0 * p->a_row + r : r * p->a_row + k0),
-                          .b = p->b + k0 * p->b_row + x * v_lanes,
-                          .c = p->c + r * p->c_row + x * v_lanes,
-                          .a_row = p->a_row, .b_row = p->b_row, .c_row = p->c_row,
-                          .depth = k1 > k0 ? k1 - k0 : 0, .adds = p->adds };
-    t.n_fetches = TN_R(fetches)(p->fetcher, t.depth / DEEP, &t.fetch, &t.fetch_row);
-    TN_R(tiles)[turned][nv - 1][n - 1](&t);
+    t->a = p->a + r * t->a_row + k0 * t->a_step;
+    t->b = p->b + k0 * p->b_row + x * v_lanes;
+    t->c = p->c + r * p->c_row + x * v_lanes;
+    t->depth = k1 > k0 ? k1 - k0 : 0;
+    t->n_fetches = TN_R(fetches)(p->fetcher, t->depth / DEEP, &t->fetch, &t->fetch_row);
+    TN_R(tiles)[nv - 1][n - 1](t);
 }
 
 /* Rows of the tiles that `rows` are cut in: n, and one more in the first `larger` ones. */
@@ -251,36 +251,51 @@ typedef struct TN_R(cut) {
     int64_t n, larger;
 } TN_R(cut);
 
-static TN_R(cut) TN_R(cut_of)(int64_t rows)
+static TN_R(cut) TN_R(cut_of)(int64_t rows, int nv)
 {
-    const uint32_t all = (uint32_t)rows, tiles = (all + MR - 1) / MR;
+    (void)nv;
+    const uint32_t all = (uint32_t)rows, most = MOST_ROWS(nv), tiles = (all + most - 1) / most;
     return tiles ? (TN_R(cut)){ all / tiles, all % tiles } : (TN_R(cut)){ 1, 0 };
+}
+
+static TN_R(tile_args) TN_R(tile_args_of)(const TN_R(product) *p)
+{
+    const bool turned = p->kind == TN_R(BY_QUERY);
+    return (TN_R(tile_args)){ .a_row = turned ? 1 : p->a_row, .a_step = turned ? p->a_row : 1,
+                              .b_row = p->b_row, .c_row = p->c_row, .adds = p->adds };
 }
 
 /* Row by row of tiles: a row of A, which may lie far from the next one, is soon read again. */
 static void TN_R(multiply_scores)(const TN_R(product) *p)
 {
-    TN_R(cut) cut = TN_R(cut_of)(p->rows);
-    for (int64_t r = 0, n; r < p->rows; r += n) {
-        const int64_t least = r - p->first;
-        n = cut.n + (cut.larger-- > 0);
-        for (int64_t x = least > 0 ? least / v_lanes : 0; x < p->cols; x += NV)
-            TN_R(run_tile)(p, r, n, x, p->cols - x < NV ? (int)(p->cols - x) : NV, 0, p->depth);
+    TN_R(tile_args) t = TN_R(tile_args_of)(p);
+    for (int64_t r = 0, end, n; r < p->rows; r = end) { /* rows that begin with the same vec */
+        const int64_t x0 = r > p->first ? (r - p->first) / v_lanes : 0;
+        const int64_t last = p->first + (x0 + 1) * v_lanes;
+        end = last < p->rows ? last : p->rows;
+        TN_R(cut) cut = TN_R(cut_of)(end - r, p->cols - x0 < NV ? (int)(p->cols - x0) : NV);
+        for (; r < end; r += n) {
+            n = cut.n + (cut.larger-- > 0);
+            for (int64_t x = x0; x < p->cols; x += NV)
+                TN_R(run_tile)(p, &t, r, n, x, p->cols - x < NV ? (int)(p->cols - x) : NV, 0,
+                               p->depth);
+        }
     }
 }
 
 /* Columns of tiles: these vecs of B stay in the first cache. */
 static void TN_R(multiply_sums)(const TN_R(product) *p)
 {
+    TN_R(tile_args) t = TN_R(tile_args_of)(p);
     for (int64_t x = 0; x < p->cols; x += NV) {
         const int nv = p->cols - x < NV ? (int)(p->cols - x) : NV;
-        TN_R(cut) cut = TN_R(cut_of)(p->rows);
+        TN_R(cut) cut = TN_R(cut_of)(p->rows, nv);
         for (int64_t r = 0, n; r < p->rows; r += n) {
             int64_t k0 = 0, k1 = p->depth;
             n = cut.n + (cut.larger-- > 0);
             if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
             if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
-            TN_R(run_tile)(p, r, n, x, nv, k0, k1);
+            TN_R(run_tile)(p, &t, r, n, x, nv, k0, k1);
         }
     }
 }
