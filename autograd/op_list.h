@@ -118,6 +118,7 @@ TN_X(scatter_add)
 TN_X(one_hot)
 TN_X(sort)
 TN_X(topk)
+TN_X(log_topk)
 /* reductions */
 TN_X(sum)
 TN_X(sum_square)

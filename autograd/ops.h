@@ -190,6 +190,9 @@ TN_API tn_node *tn_embedding(tn_node *weight, tn_node *index, int64_t padding_id
     /* weight [v, d], index [..] -> [.., d]; the row padding_idx gets no gradient (-1: none) */
 TN_API tn_status tn_topk(tn_node *x, int64_t k, int axis, tn_node **values, tn_node **indices);
     /* the k largest, falling; equal values in the order of their positions; indices i64 */
+TN_API tn_status tn_log_topk(tn_node *x, tn_node *bias, int64_t k, tn_node **values,
+                             tn_node **indices);
+    /* topk of log_softmax(x + bias) along the last axis; bias [n] or NULL */
 TN_API tn_status tn_sort(tn_node *x, int axis, bool descending, tn_node **values,
                          tn_node **indices);
 

@@ -94,15 +94,9 @@ static tn_program *build_step(tn__decoder *d, const tn__decode_group *g, int64_t
     if (k > 1) self.keep = tn_input(graph, "keep", TN_BOOL, TN_SHAPE(n, k, g->length * k));
     tn_node *x = tn_transformer_embed_target(m, ids, places);
     tn_node *logits = tn_transformer_logits(m, decoder_step(d, g, x, position, &self, &cross));
-    tn_node *values = NULL, *best = NULL, *first[2] = { NULL };
-    logits = tn_add(logits, forbid(d->ctx, m, graph, tn_node_dtype(logits)));
-    tn_topk(logits, d->n_candidates, -1, &values, &best);
-    /* log p of a candidate: as far below the best as its logit is. The best's is the negative loss
-     * of predicting it, which reads the logits once. */
-    first[0] = tn_slice(values, -1, 0, 1, 1);
-    first[1] = tn_cross_entropy(logits, tn_select(best, -1, 0),
-                                &(tn_cross_entropy_options){ .reduction = TN_NONE });
-    tn_node *out[2] = { tn_sub(tn_sub(values, first[0]), tn_unsqueeze(first[1], -1)), best };
+    tn_node *out[2] = { NULL };
+    tn_log_topk(logits, forbid(d->ctx, m, graph, tn_node_dtype(logits)), d->n_candidates, &out[0],
+                &out[1]);
     out[0] = tn_cast(out[0], TN_F64);
     const tn_compile_options o = { .arena = d->arena, .panels = d->panels };
     tn_program *p = out[0] && out[1] ? tn_compile(graph, out, 2, &o) : NULL;

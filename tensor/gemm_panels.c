@@ -14,6 +14,7 @@ enum {
     ROWS_LEAST = 12,     /* of so many rows at least: with fewer, B takes as long to come */
     ROWS_MOST = 64, /* at a time: then the columns of C that they share stay in L2 */
     A_BYTES_MOST = 1 << 19,
+    C_BYTES_MOST = 1 << 17, /* of a task of a thread that is alone: an epilogue finds them in L2 */
 };
 
 typedef struct run {
@@ -127,7 +128,9 @@ void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turn
     if (g->m == 0 || g->n == 0) return;
     const int64_t panels = cuts(g->n, r.kernels->nr), step = cuts(g->m, cuts(g->m, rows_of(g)));
     const int64_t worth = max(max(g->m, ROWS_LEAST) * g->n * g->k / TASK_WORK, 1);
-    const int64_t tasks = min(min(worth, TASKS * threads), panels);
+    const int64_t bytes = step * g->n * (int64_t)tn_dtype_size(g->dtype);
+    const int64_t most = threads > 1 ? TASKS * threads : cuts(bytes, C_BYTES_MOST);
+    const int64_t tasks = min(min(worth, most), panels);
     r.own_bytes = own_bytes(g), r.each = cuts(panels, tasks);
     r.turns = turns, r.threads = threads, r.tasks = cuts(panels, r.each);
     for (int64_t w = 0; w < threads; w++)

@@ -236,6 +236,38 @@ TEST(index, topk)
     end();
 }
 
+/* Rows of equals, of nothing but -inf, with NaN; long enough for looking, and too short for it. */
+TEST(index, log_topk)
+{
+    begin();
+    tn_node *v, *i, *x = F64(S(2, 4), 1, 2, 2, -INFINITY, -INFINITY, -INFINITY, -INFINITY,
+                             -INFINITY);
+    const double lse = log(exp(1) + 2 * exp(2));
+    REQUIRE(tn_log_topk(x, NULL, 4, &v, &i) == TN_OK);
+    CHECK_NEARLY(v, S(2, 4), 1e-12, 2 - lse, 2 - lse, 1 - lse, -INFINITY, -INFINITY, -INFINITY,
+                 -INFINITY, -INFINITY);
+    CHECK_VALUES(i, S(2, 4), 1, 2, 0, 3, 0, 1, 2, 3);
+    tn_node *bias = F64(S(4), 0, -INFINITY, 0, 0);
+    REQUIRE(tn_log_topk(tn_slice(x, 0, 0, 1, 1), bias, 2, &v, &i) == TN_OK);
+    CHECK_NEARLY(v, S(1, 2), 1e-12, -log(1 + exp(-1)), -1 - log(1 + exp(-1)));
+    CHECK_VALUES(i, S(1, 2), 2, 0);
+    for (int dtype = TN_F32; dtype <= TN_F64; dtype++) {
+        double row[300], sum = 0;
+        for (int k = 0; k < 300; k++) row[k] = k * 37 % 300 / 16.0, sum += exp(row[k] - 18);
+        tn_node *y = numbers((tn_dtype)dtype, S(300), row);
+        REQUIRE(tn_log_topk(y, NULL, 3, &v, &i) == TN_OK);
+        CHECK_VALUES(i, S(3), 227, 154, 81); /* 37 k = 299, 298, 297 modulo 300 */
+        CHECK_NEARLY(tn_cast(tn_slice(v, 0, 0, 1, 1), TN_F64), S(1), 1e-6,
+                     299 / 16.0 - 18 - log(sum));
+        row[154] = NAN;
+        REQUIRE(tn_topk(numbers((tn_dtype)dtype, S(300), row), 3, 0, NULL, &i) == TN_OK);
+        CHECK_VALUES(i, S(3), 227, 81, 8);
+        REQUIRE(tn_log_topk(numbers((tn_dtype)dtype, S(300), row), NULL, 2, &v, &i) == TN_OK);
+        CHECK_VALUES(tn_cast(v, TN_F64), S(2), NAN, NAN);
+    }
+    end();
+}
+
 static int by_value(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
@@ -294,7 +326,7 @@ TEST(index, topk_of_few_numbers)
     REQUIRE(tn_sort(node, 1, true, &down, &down_at) == TN_OK);
     int64_t *want = value_of(down_at);
     for (int64_t k = 1; k <= 64; k = k * 3 / 2 + 1) {
-        REQUIRE(tn_topk(node, k, 1, &v, &at) == TN_OK);
+        REQUIRE(tn_topk(k % 2 ? node : tn_cast(node, TN_F64), k, 1, &v, &at) == TN_OK);
         int64_t *some = value_of(at);
         for (int r = 0; some && r < KINDS; r++)
             CHECK_MSG(memcmp(some + r * k, want + r * N, (size_t)k * sizeof *some) == 0,

@@ -1,6 +1,6 @@
 /* sort and topk along an axis: stable (equal values stay in the order of their positions), NaNs
  * last. Values become integers of the same order, so that one merge sort serves every dtype. */
-#include "autograd/ops/build.h"
+#include "autograd/ops/sort.h"
 
 #include <math.h>
 #include <string.h>
@@ -106,6 +106,7 @@ static int64_t pick(const sort_item *a, int64_t n, int64_t k, sort_item *best, i
 /* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct sort_plan {
+    const tn_kernels *kernels;
     tn_dtype    dtype;
     const char *x;
     char       *values;
@@ -113,83 +114,58 @@ typedef struct sort_plan {
     sort_item  *room;      /* 2 n for each task */
     int64_t     n, k, inner, lines, tasks;
     bool        descending;
-    int         level;
 } sort_plan;
 
-enum { PICK_MOST = 64, PICK_BLOCK = 64, LANES = 64, FIND_BLOCK = 16 };
+enum { PICK_MOST = 64, PICK_BLOCK = 64 };
 
-/* The largest float of each of LANES interleaved parts of a line, -inf of none; NaN is none. */
-#define LANE_MOST(level, target, fused, unused)                                                    \
-    target static void lane_most_##level(const float *x, int64_t n, float *restrict most)          \
-    {                                                                                              \
-        int64_t i = 0;                                                                             \
-        for (int l = 0; l < LANES; l++) most[l] = -INFINITY;                                       \
-        for (; i + 4 * LANES <= n; i += 4 * LANES)                                                 \
-            for (int l = 0; l < LANES; l++) {                                                      \
-                const float *y = x + i + l;                                                        \
-                float        m = most[l];                                                          \
-                m = y[0] > m ? y[0] : m, m = y[LANES] > m ? y[LANES] : m;                          \
-                m = y[2 * LANES] > m ? y[2 * LANES] : m;                                           \
-                most[l] = y[3 * LANES] > m ? y[3 * LANES] : m;                                     \
-            }                                                                                      \
-        for (int l = 0; i < n; i++, l = (l + 1) % LANES)                                           \
-            most[l] = x[i] > most[l] ? x[i] : most[l];                                             \
-    }
-TN_EACH_LEVEL(LANE_MOST, )
-
-/* Positions, rising, of the floats that are not less than this one; how many there are. */
-#define FIND_FROM(level, target, fused, unused)                                                    \
-    target static int64_t find_from_##level(const float *x, int64_t n, float least, int64_t *at)   \
-    {                                                                                              \
-        int64_t i = 0, found = 0;                                                                  \
-        for (; i + FIND_BLOCK <= n; i += FIND_BLOCK) {                                             \
-            int any = 0;                                                                           \
-            for (int l = 0; l < FIND_BLOCK; l++) any |= x[i + l] >= least;                         \
-            for (int l = 0; any && l < FIND_BLOCK; l++)                                            \
-                at[found] = i + l, found += x[i + l] >= least;                                     \
-        }                                                                                          \
-        for (; i < n; i++) at[found] = i, found += x[i] >= least;                                  \
-        return found;                                                                              \
-    }
-TN_EACH_LEVEL(FIND_FROM, )
-
-/* The k-th largest of n <= LANES floats that are no NaN: the largest that at least k reach. */
-#define KTH_LARGEST(level, target, fused, unused)                                                  \
-    target static float kth_largest_##level(const float *x, int n, int64_t k)                      \
-    {                                                                                              \
-        int32_t reach[LANES] = { 0 };                                                              \
-        float   kth = -INFINITY;                                                                   \
-        for (int j = 0; j < n; j++)                                                                \
-            for (int i = 0; i < n; i++) reach[i] += x[j] >= x[i];                                  \
-        for (int i = 0; i < n; i++) kth = reach[i] >= k && x[i] > kth ? x[i] : kth;                \
-        return kth;                                                                                \
-    }
-TN_EACH_LEVEL(KTH_LARGEST, )
-
-static void (*const lane_most[])(const float *x, int64_t n, float *most) =
-    TN_LEVELS_OF(lane, most);
-static int64_t (*const find_from[])(const float *x, int64_t n, float least, int64_t *at) =
-    TN_LEVELS_OF(find, from);
-static float (*const kth_largest[])(const float *x, int n, int64_t k) = TN_LEVELS_OF(kth, largest);
-
-/* The k largest of a line of floats, in order; false if too few are numbers. The k-th largest of
- * the lanes' largest is not above the k-th largest of all, and not far below: few are left to pick
- * from. at: room for n positions. */
-static bool pick_largest(const sort_plan *p, const float *x, sort_item *best, int64_t *at)
+/* The k-th largest of n numbers, k <= n <= TN_TOP_LANES. */
+static double kth_largest(const double *x, int n, int64_t k)
 {
-    float most[LANES];
-    int   lanes = LANES;
-    lane_most[p->level](x, p->n, most);
-    for (; lanes >= 4 * p->k; lanes /= 2)
-        for (int l = 0; l < lanes / 2; l++)
-            if (most[l + lanes / 2] > most[l]) most[l] = most[l + lanes / 2];
-    const float least = kth_largest[p->level](most, lanes, p->k);
-    if (least == -INFINITY) return false;
-    const int64_t found = find_from[p->level](x, p->n, least, at);
+    double best[TN_TOP_LANES];
+    for (int i = 0; i < n; i++) {
+        int64_t j = i < k ? i : k - 1;
+        if (i >= k && x[i] <= best[j]) continue;
+        for (; j > 0 && best[j - 1] < x[i]; j--) best[j] = best[j - 1];
+        best[j] = x[i];
+    }
+    return best[k - 1];
+}
+
+/* The k-th largest of the parts' maxima is not above the k-th largest of all, and not far below:
+ * few are left to pick from. */
+double tn__top_bound(const tn__top *t, tn_dtype dtype, int64_t k)
+{
+    int    n = dtype == TN_F32 ? TN_TOP_LANES : TN_TOP_LANES / 2;
+    double most[TN_TOP_LANES];
+    if (k > n || 8 * k > t->n) return -INFINITY;
+    memcpy(most, t->most, sizeof most);
+    for (; n >= 4 * k; n /= 2)
+        for (int l = 0; l < n / 2; l++)
+            if (most[l + n / 2] > most[l]) most[l] = most[l + n / 2];
+    return kth_largest(most, n, k);
+}
+
+/* The k best of those that were found. */
+static void pick_found(const sort_plan *p, const tn__top *t, int64_t found, sort_item *best)
+{
     for (int64_t i = 0, have = 0; i < found; i++) {
-        sort_item item = { float_key(x[at[i]], true), at[i] };
+        const double x = p->dtype == TN_F32 ? (double)((const float *)t->y)[t->at[i]]
+                                            : ((const double *)t->y)[t->at[i]];
+        sort_item    item = { float_key(x, true), t->at[i] };
         have = pick(&item, 1, p->k, best, have);
     }
+}
+
+/* The k largest of a line of floats, in order; false if too few are numbers. at: room for n
+ * positions. */
+static bool pick_largest(const sort_plan *p, const void *x, sort_item *best, int64_t *at)
+{
+    const tn_kernels *k = p->kernels;
+    tn__top           t = { .n = p->n, .x = x, .y = (void *)(uintptr_t)x, .at = at };
+    (p->dtype == TN_F32 ? k->top_lanes_f32 : k->top_lanes_f64)(&t);
+    t.least = tn__top_bound(&t, p->dtype, p->k);
+    if (t.least == -INFINITY) return false;
+    pick_found(p, &t, (p->dtype == TN_F32 ? k->top_find_f32 : k->top_find_f64)(&t), best);
     return true;
 }
 
@@ -198,14 +174,25 @@ static void pick_first(const sort_plan *p, const char *x, sort_item *best, sort_
 {
     int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
     sort_item block[PICK_BLOCK];
-    if (p->dtype == TN_F32 && p->inner == 1 && p->descending &&
-        pick_largest(p, (const float *)(const void *)x, best, &room->position))
+    if (tn_dtype_is_float(p->dtype) && p->inner == 1 && p->descending &&
+        pick_largest(p, x, best, &room->position))
         return;
     for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
         int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
         make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
         for (int64_t j = 0; j < n; j++) block[j].position += i;
         have = pick(block, n, p->k, best, have);
+    }
+}
+
+/* The first k items, to the line at `to`, of the one at `from`. */
+static void put_first(const sort_plan *p, const sort_item *a, int64_t from, int64_t to)
+{
+    const int64_t size = (int64_t)tn_dtype_size(p->dtype);
+    for (int64_t r = 0; r < p->k; r++) {
+        memcpy(p->values + (to + r * p->inner) * size,
+               p->x + (from + a[r].position * p->inner) * size, (size_t)size);
+        p->positions[to + r * p->inner] = a[r].position;
     }
 }
 
@@ -220,11 +207,22 @@ static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
         make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
         a = merge_sort(a, b, p->n);
     }
-    for (int64_t r = 0; r < p->k; r++) {
-        memcpy(p->values + (to + r * p->inner) * size,
-               p->x + (from + a[r].position * p->inner) * size, (size_t)size);
-        p->positions[to + r * p->inner] = a[r].position;
+    put_first(p, a, from, to);
+}
+
+void tn__topk_row(const tn__top *t, tn_dtype dtype, int64_t found, int64_t k, void *values,
+                  int64_t *positions, void *room)
+{
+    sort_plan  p = { .dtype = dtype, .x = t->y, .values = values, .positions = positions, .n = t->n,
+                     .k = k, .inner = 1, .descending = true };
+    sort_item *best = room;
+    if (found >= 0) {
+        pick_found(&p, t, found, best);
+    } else {
+        make_keys(dtype, t->y, 1, t->n, true, best);
+        best = merge_sort(best, best + t->n, t->n);
     }
+    put_first(&p, best, 0, 0);
 }
 
 static void sort_task(void *arg, int64_t task, int worker)
@@ -256,7 +254,7 @@ static tn_status run_sort(tn_exec *e, int64_t axis, int64_t k, bool descending)
     sort_plan p = { .dtype = e->in[0].dtype, .x = e->in[0].data, .values = e->out[0].data,
                     .positions = e->out[1].data, .room = e->scratch, .n = s->dim[a], .k = k,
                     .inner = 1, .lines = lines_of(s, a), .descending = descending,
-                    .level = (int)tn_ctx_cpu(e->ctx) };
+                    .kernels = tn__ctx_kernels(e->ctx) };
     for (int d = a + 1; d < s->rank; d++) p.inner *= s->dim[d];
     p.tasks = task_count(e, p.lines);
     if (k > 0) tn_parallel_for(e->ctx, p.tasks, sort_task, &p);

@@ -3,6 +3,7 @@
     TN_KERNELS_GEMM(X)                                                                             \
     TN_KERNELS_NORM(X)                                                                             \
     TN_KERNELS_LOSS(X)                                                                             \
+    TN_KERNELS_TOP(X)                                                                              \
     TN_KERNELS_DROPOUT(X)                                                                          \
     TN_KERNELS_RANDOM(X)                                                                           \
     TN_KERNELS_SOFTMAX(X)                                                                          \
@@ -68,6 +69,7 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 
 struct tn__norm;
 struct tn__cross_entropy;
+struct tn__top;
 struct tn_span_args;
 
 /* norm.c: rows [begin, end) of tensor/kernels/norm.h; grad sets dgamma and dbeta to their sums;
@@ -88,6 +90,12 @@ struct tn_span_args;
     X(cross_entropy_step_rows_##t, void,                                                           \
       (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(add_rows_##t, void, (const void *x, int64_t rows, int64_t stride, int64_t n, void *sum))
+
+/* top.c: the two passes over a row of tensor/kernels/top.h */
+#define TN_KERNELS_TOP(X) TN_KERNELS_TOP_(X, f32) TN_KERNELS_TOP_(X, f64)
+#define TN_KERNELS_TOP_(X, t)                                                                      \
+    X(top_lanes_##t, void, (struct tn__top * t))                                                   \
+    X(top_find_##t, int64_t, (struct tn__top * t))
 
 /* dropout.c: a span; attributes are tensor/kernels/dropout.h */
 #define TN_KERNELS_DROPOUT(X)                                                                      \
