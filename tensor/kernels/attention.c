@@ -75,7 +75,7 @@ TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
         m2 = v_max(v_load(s + (j + 2) * row), m2);
         m3 = v_max(v_load(s + (j + 3) * row), m3);
     }
-    for (; j < rows; j++) m = v_max(v_load(s + j * row), m);
+    ONE_BY_ONE for (; j < rows; j++) m = v_max(v_load(s + j * row), m);
     return v_max(v_max(m, m1), v_max(m2, m3));
 }
 
@@ -104,7 +104,7 @@ TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, c
     for (; j + N <= rows; j += N)
         sum = TN_R(exponentials)(s + j * row, row, N, from, drops ? kept + j / 32 * row : NULL,
                                  j & 31, sum);
-    for (; j < rows; j++)
+    ONE_BY_ONE for (; j < rows; j++)
         sum = TN_R(exponentials)(s + j * row, row, 1, from, drops ? kept + j / 32 * row : NULL,
                                  j & 31, sum);
     return sum;
@@ -349,7 +349,7 @@ TN_INLINE void TN_R(weights_of)(const TN_R(weights_by) *by, T *s, T *ds, int64_t
     for (; j + N <= rows; j += N)
         TN_R(weights_rows)(by, s + j * row, ds + j * row, row, N,
                            drops ? kept + j / 32 * row : NULL, j & 31);
-    for (; j < rows; j++)
+    ONE_BY_ONE for (; j < rows; j++)
         TN_R(weights_rows)(by, s + j * row, ds + j * row, row, 1,
                            drops ? kept + j / 32 * row : NULL, j & 31);
 }

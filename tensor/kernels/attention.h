@@ -20,7 +20,7 @@ enum {
     TN_ATTENTION_PANELS = 8, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
     TN_ATTENTION_GRAD_KEYS = 64,
-    TN_ATTENTION_GRAD_RANGE = 384 /* keys that all queries are taken through before the next ones */
+    TN_ATTENTION_GRAD_RANGE = 512 /* keys that all queries are taken through before the next ones */
 };
 
 /* Rows of memory that are wanted soon: fetched into the second cache while products are made. */

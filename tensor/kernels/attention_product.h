@@ -35,6 +35,14 @@
 #  define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* Of loops over what is left, which compilers would else write out as often as they may run. */
+#undef ONE_BY_ONE
+#if defined __clang__
+#  define ONE_BY_ONE _Pragma("clang loop unroll(disable)")
+#else
+#  define ONE_BY_ONE _Pragma("GCC unroll 1")
+#endif
+
 /* Keeps an accumulator in its register: gcc gives chains of them to others and runs out. */
 #undef STAY
 #if defined __clang__ || !defined __x86_64__
