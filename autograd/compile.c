@@ -5,6 +5,7 @@
  *             kernel needs its input contiguous
  *   recompute gradients read copies of what chosen scopes computed (recompute.c)
  *   pack      products with weights that stay the same read them from panels (panels.c)
+ *   pair      cross-entropy and its gradient read the logits once (pair.c)
  *   nest      parts of concatenations are written where they belong (nest.c)
  *   fuse      items become steps (fuse.c)
  *   plan      lifetimes, memory (plan.c)
@@ -421,6 +422,7 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     if (s == TN_OK) s = lower_outputs(c, outputs, n, o->guard);
     if (s == TN_OK && o->recompute) s = tn__recompute(&c->l, g, o->recompute);
     if (s == TN_OK && o->panels) s = tn__use_panels(&c->l, o->panels);
+    if (s == TN_OK) s = tn__pair(&c->l);
     if (s == TN_OK) s = tn__nest(&c->l);
     if (s == TN_OK) s = tn__fuse(&c->l);
     if (s == TN_OK) s = tn__plan(p, o->no_reuse);

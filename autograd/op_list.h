@@ -161,6 +161,7 @@ TN_X(attention)
 /* losses */
 TN_X(cross_entropy_rows_grad)
 TN_X(cross_entropy_rows)
+TN_X(cross_entropy_both)
 TN_X(linear_cross_entropy)
 /* updates of optimizers */
 TN_X(adam_update)

@@ -218,6 +218,7 @@ typedef struct tn__lowered {
 tn_status tn__recompute(tn__lowered *l, const tn_graph *g, const char *patterns);
 /* Products with variables that the program does not write become products with packed panels. */
 tn_status tn__use_panels(tn__lowered *l, tn_panels *panels);
+tn_status tn__pair(tn__lowered *l);  /* cross-entropy and its gradient become one item */
 tn_status tn__nest(tn__lowered *l);  /* parts of concatenations are written where they belong */
 tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit steps last */
 /* Allocates what the program needs outside of the arena, and the arena; points every tensor at

@@ -3,6 +3,7 @@
  * and the edges of the compositions. */
 #include "check.h"
 #include "libtensor.h"
+#include "tensor/internal.h"
 
 static tn_ctx *new_ctx(int threads, tn_cpu_level cpu)
 {
@@ -332,6 +333,80 @@ TEST(loss, linear_cross_entropy_never_has_all_logits)
     tn_program_free(p);
     tn_graph_free(g);
     tn_ctx_free(ctx);
+}
+
+/* ---- cross-entropy and its gradient in one step ----------------------------------------------- */
+
+typedef struct pair_case {
+    int64_t      n, v;
+    tn_dtype     dtype;
+    int          threads;
+    tn_cpu_level cpu;
+    bool         of_square; /* the loss is squared, so its cotangent depends on it */
+    bool         streams;
+} pair_case;
+
+/* perplexities, loss and the gradient of logits, which like the targets are made in the program and
+ * may be overwritten. */
+static int pair_graph(tn_graph *g, const pair_case *c, tn_node **out)
+{
+    double  *x = numbers(c->n * c->v, 1, -4, 4);
+    int32_t *t = targets(c->n, c->v);
+    tn_node *logits = tn_scale(constant(g, c->dtype, TN_SHAPE(c->n, c->v), x), 1.5);
+    tn_node *target = tn_cast(tn_cast(tn_constant(g, TN_I32, TN_SHAPE(c->n), t), TN_I64), TN_I32);
+    tn_node *rows = tn_cross_entropy(logits, target, &(tn_cross_entropy_options){
+        .label_smoothing = 0.1, .has_ignore = true, .ignore_index = 2, .reduction = TN_NONE });
+    out[0] = tn_exp(rows), out[1] = tn_mean_all(rows);
+    if (c->of_square) out[1] = tn_square(out[1]);
+    tn_grad(out[1], NULL, &logits, 1, &out[2]);
+    free(x), free(t);
+    return 3;
+}
+
+static bool dump_has(const tn_program *p, const char *text)
+{
+    char  line[4096];
+    bool  found = false;
+    FILE *file = tmpfile();
+    if (!file) return false;
+    tn_program_dump(p, file);
+    rewind(file);
+    while (fgets(line, sizeof line, file)) found |= strstr(line, text) != NULL;
+    fclose(file);
+    return found;
+}
+
+static void check_pair(const pair_case *c)
+{
+    tn_ctx   *ctx = new_ctx(c->threads, c->cpu);
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *out[3] = { NULL };
+    tn__ctx_stream_from(ctx, c->streams ? 0 : INT64_MAX);
+    const int   n = pair_graph(g, c, out);
+    tn_program *p = tn_compile(g, out, n, NULL);
+    tn_program *apart = tn_compile(g, out, n, &(tn_compile_options){ .no_fusion = true });
+    CHECK_MSG(p && apart && tn_run(p) == TN_OK && tn_run(apart) == TN_OK, "%s", tn_error(ctx));
+    for (int k = 0; p && apart && k < n; k++) {
+        const tn_type type = tn_output_type(p, k);
+        const size_t  size = (size_t)tn_shape_size(&type.shape) * tn_dtype_size(type.dtype);
+        CHECK_MSG(memcmp(tn_output(p, k), tn_output(apart, k), size) == 0,
+                  "[%lld, %lld], %s, %s: output %d has other bits", (long long)c->n,
+                  (long long)c->v, tn_dtype_name(c->dtype), tn_cpu_level_name(c->cpu), k);
+    }
+    CHECK(!p || dump_has(p, "cross_entropy_both") == !c->of_square);
+    CHECK(!apart || !dump_has(apart, "cross_entropy_both"));
+    tn_program_free(p), tn_program_free(apart), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+TEST(loss, forward_and_backward_in_one_step)
+{
+    static const int64_t shape[][2] = { { 300, 7 }, { 5, 2600 }, { 130, 67 }, { 1, 1 }, { 0, 3 } };
+    for (int l = TN_CPU_BASE; l <= (int)tn_cpu_detect(); l++)
+        for (int i = 0; i < 5; i++)
+            for (int k = 0; k < 8; k++)
+                check_pair(&(pair_case){ shape[i][0], shape[i][1], k & 1 ? TN_F64 : TN_F32,
+                                         k & 2 ? 3 : 1, (tn_cpu_level)l, false, k & 4 });
+    check_pair(&(pair_case){ 40, 9, TN_F32, 2, tn_cpu_detect(), true, false });
 }
 
 /* ---- the same bits --------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "tensor/stream.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- targets --------------------------------------------------------------------------------- */
 
@@ -221,7 +222,7 @@ static tn_status cross_entropy_rows_grad_run(tn_exec *e)
 {
     const tn_kernels *k = tn__ctx_kernels(e->ctx);
     const bool        is_f32 = e->in[0].dtype == TN_F32;
-    job j = { .rows = is_f32 ? k->cross_entropy_grad_rows_f32 : k->cross_entropy_grad_rows_f64 };
+    job j = { .rows = is_f32 ? k->cross_entropy_rows_f32 : k->cross_entropy_rows_f64 };
     j.a.shift = e->in[2].data, j.a.log_sum = e->in[3].data, j.a.dlogits = e->out[0].data;
     j.a.is_far = tn__is_far(e);
     j.a.dloss = e->in[4].data, j.a.dnll = e->in[5].data, j.a.dlog_sum = e->in[6].data;
@@ -256,6 +257,108 @@ TN_OP_DEFINE(cross_entropy_rows_grad,
                  .int_hi = 67 },
                { .in = { { 3, 5 }, { 3 }, { 3 }, { 2 }, { 3 }, { 3 }, { 3 } }, LOSS(0),
                  .fails = TN_ERR_SHAPE, .message = "input 3" }));
+
+/* ---- both in one reading: what autograd/pair.c makes of the two ------------------------------ */
+
+enum { MOST_ROWS = 128 }; /* of a block */
+
+typedef struct both_job {
+    tn__cross_entropy a;
+    void (*rows)(const tn__cross_entropy *a, int64_t begin, int64_t end);
+    void  *out[4]; /* loss, nll, shift, log_sum */
+    size_t size;
+    int64_t n_rows, block;
+} both_job;
+
+static const char *at_row(const void *x, int64_t row, size_t size)
+{
+    return (const char *)x + (size_t)row * size;
+}
+
+/* A block of rows. Its results may lie where its inputs do, so they are kept aside until it is
+ * done. */
+static void both_task(void *arg, int64_t task, int worker)
+{
+    const both_job *j = arg;
+    const int64_t   row = task * j->block, n = j->n_rows - row < j->block ? j->n_rows - row
+                                                                       : j->block;
+    const size_t    size = j->size;
+    double          made[4][MOST_ROWS];
+    (void)worker;
+    tn__cross_entropy a = j->a;
+    a.logits = at_row(a.logits, row * a.n, size), a.dloss = at_row(a.dloss, row, size);
+    a.dlogits = (void *)(uintptr_t)at_row(a.dlogits, row * a.n, size);
+    a.dnll = at_row(a.dnll, row, size), a.dlog_sum = at_row(a.dlog_sum, row, size);
+    a.target = at_row(a.target, row, tn_dtype_size(a.target_dtype));
+    a.loss = made[0], a.nll = made[1], a.shift = made[2], a.log_sum = made[3];
+    j->rows(&a, 0, n);
+    for (int k = 0; k < 4; k++)
+        memcpy((char *)j->out[k] + (size_t)row * size, made[k], (size_t)n * size);
+}
+
+static tn_status cross_entropy_both_run(tn_exec *e)
+{
+    const cross_entropy_attrs *at = e->attrs;
+    const tn_kernels          *k = tn__ctx_kernels(e->ctx);
+    const bool                 is_f32 = e->in[0].dtype == TN_F32;
+    const int64_t              n = e->in[0].shape.dim[1], rows = e->in[0].shape.dim[0];
+    both_job j = { .rows = is_f32 ? k->cross_entropy_rows_f32 : k->cross_entropy_rows_f64,
+                   .size = is_f32 ? 4 : 8, .n_rows = rows };
+    if (tn__count_targets(e->ctx, "cross_entropy", &e->in[1], at, n) < 0)
+        return tn_ctx_status(e->ctx);
+    j.a = (tn__cross_entropy){ .n = n, .smoothing = at->smoothing, .has_ignore = at->has_ignore,
+                               .ignore = at->ignore, .logits = e->in[0].data,
+                               .target = e->in[1].data, .target_dtype = e->in[1].dtype,
+                               .dloss = e->in[2].data, .dnll = e->in[3].data,
+                               .dlog_sum = e->in[4].data, .dlogits = e->out[0].data,
+                               .is_far = tn__is_far(e) };
+    for (int i = 0; i < 4; i++) j.out[i] = e->out[1 + i].data;
+    j.block = tn__stream_rows(rows, n * (int64_t)j.size, tn_ctx_threads(e->ctx),
+                              (TASK + n) / (n + 1));
+    if (j.block > MOST_ROWS) j.block = MOST_ROWS;
+    tn_parallel_for(e->ctx, (rows + j.block - 1) / j.block, both_task, &j);
+    return TN_OK;
+}
+
+static tn_status cross_entropy_both_infer(tn_infer *c)
+{
+    if (infer_logits(c) != TN_OK) return tn_ctx_status(c->ctx);
+    const tn_type row = { c->in[0].dtype, c->in[1].shape };
+    for (int i = 2; i < c->n_in; i++)
+        if (c->in[i].dtype != row.dtype || !tn_shape_equal(&c->in[i].shape, &row.shape))
+            return tn_infer_fail(c, TN_ERR_SHAPE, "input %d does not fit the target", i);
+    c->out[0] = c->in[0];
+    for (int k = 1; k < 5; k++) c->out[k] = row;
+    return TN_OK;
+}
+
+static void cross_entropy_both_expand(tn_expansion *c)
+{
+    if (!tn_apply_multi(&tn_op_cross_entropy_rows, c->in, 2, c->attrs, c->out + 1)) return;
+    c->out[0] = tn_apply(&tn_op_cross_entropy_rows_grad,
+                         (tn_node *[]){ c->in[0], c->in[1], c->out[3], c->out[4], c->in[2],
+                                        c->in[3], c->in[4] }, 7, c->attrs);
+}
+
+static void cross_entropy_both_cost(const tn_infer *c, tn_cost *cost)
+{
+    cost->flops = 24.0 * (double)tn_shape_size(&c->in[0].shape);
+}
+
+TN_OP_DEFINE(cross_entropy_both,
+    .doc = "logits, target, dloss, dnll, dlog_sum -> dlogits, loss, nll, shift, log_sum of "
+           "cross_entropy_rows and its gradient",
+    .arity = 5, .n_out = 5, .flags = TN_CAN_FAIL | TN_INPLACE_OK, CROSS_ENTROPY_FIELDS,
+    .infer = cross_entropy_both_infer, .run = cross_entropy_both_run,
+    .expand = cross_entropy_both_expand, .cost = cross_entropy_both_cost,
+    TN_SAMPLES({ .in = { { 3, 5 }, { 3 }, { 3 }, { 3 }, { 3 } }, LOSS(0), .int_hi = 5 },
+               { .in = { { 6, 3 }, { 6 }, { 6 }, { 6 }, { 6 } }, IGNORE(0.1, 1), .int_hi = 3 },
+               { .in = { { 150, 67 }, { 150 }, { 150 }, { 150 }, { 150 } }, LOSS(0.2),
+                 .int_hi = 67 },
+               { .in = { { 3, 4 }, { 3 }, { 3 }, { 3 }, { 3 } }, LOSS(0), .int_lo = 4,
+                 .int_hi = 5, .fails = TN_ERR_INDEX, .message = "target[0] is 4" },
+               { .in = { { 3, 5 }, { 3 }, { 3 }, { 2 }, { 3 } }, LOSS(0), .fails = TN_ERR_SHAPE,
+                 .message = "input 3" }));
 
 /* ---- building it ----------------------------------------------------------------------------- */
 

@@ -85,8 +85,6 @@ struct tn_span_args;
 #define TN_KERNELS_LOSS(X) TN_KERNELS_LOSS_(X, f32) TN_KERNELS_LOSS_(X, f64)
 #define TN_KERNELS_LOSS_(X, t)                                                                     \
     X(cross_entropy_rows_##t, void, (const struct tn__cross_entropy *a, int64_t begin, int64_t end)) \
-    X(cross_entropy_grad_rows_##t, void,                                                           \
-      (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(cross_entropy_step_rows_##t, void,                                                           \
       (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(add_rows_##t, void, (const void *x, int64_t rows, int64_t stride, int64_t n, void *sum))

@@ -38,58 +38,72 @@ static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, 
     ((T *)a->loss)[r] = e == 0 ? nll : (1 - e) * nll + e * ((shift - x_sum / (T)a->n) + l);
 }
 
-void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+/* loss, nll, shift and log_sum of row r; where e is not NULL, e = e^(x - shift) too (e may be x). */
+static void TN_R(forward_row)(const tn__cross_entropy *a, int64_t r, T *e, tn__queue *queue)
 {
-    for (int64_t r = begin; r < end; r++) {
-        const T      *x = (const T *)a->logits + r * a->n;
-        const char   *next = (const char *)(x + a->n);
-        tn__queue     queue = { NULL, NULL, { next, next }, a->n * (int64_t)sizeof(T) / TN_LINE };
-        const int64_t target = tn__target_at(a->target, a->target_dtype, r);
-        T             shift = 0, l = 0;
-        if (TN_R(ignored)(a, target)) {
-            ((T *)a->nll)[r] = ((T *)a->loss)[r] = 0;
-        } else {
-            shift = TN_R(shift_of)(TN_R(row_max)(x, a->n));
-            l = tn__log(TN_R(row_exp)(x, NULL, a->n, shift, &queue));
-            const T x_sum = a->smoothing > 0 ? TN_R(row_sum)(x, a->n) : 0;
-            TN_R(row_losses)(a, r, x[target], x_sum, shift, l);
-        }
-        ((T *)a->shift)[r] = shift, ((T *)a->log_sum)[r] = l;
+    const T      *x = (const T *)a->logits + r * a->n;
+    const int64_t target = tn__target_at(a->target, a->target_dtype, r);
+    T             shift = 0, l = 0;
+    if (TN_R(ignored)(a, target)) {
+        ((T *)a->nll)[r] = ((T *)a->loss)[r] = 0;
+    } else {
+        shift = TN_R(shift_of)(TN_R(row_max)(x, a->n));
+        const T x_target = x[target], x_sum = a->smoothing > 0 ? TN_R(row_sum)(x, a->n) : 0;
+        l = tn__log(TN_R(row_exp)(x, e, a->n, shift, queue));
+        TN_R(row_losses)(a, r, x_target, x_sum, shift, l);
     }
+    ((T *)a->shift)[r] = shift, ((T *)a->log_sum)[r] = l;
 }
 
-/* dlogits = (dloss + dnll + dlog_sum) p - dloss e / n, and at the target - (1 - e) dloss - dnll. */
-void TN_KR(cross_entropy_grad_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+/* p = e^(x - shift) e^-log_sum; e: the first of them, NULL: it is made of x, again.
+ * dlogits = (dloss + dnll + dlog_sum) p - dloss s / n, and at the target - (1 - s) dloss - dnll,
+ * s the smoothing. */
+static void TN_R(backward_row)(const tn__cross_entropy *a, int64_t r, const T *e,
+                               TN_R(far_rows) *far)
 {
-    const int64_t n = a->n;
+    const int64_t n = a->n, target = tn__target_at(a->target, a->target_dtype, r);
+    const T      *x = (const T *)a->logits + r * n;
+    T            *to = (T *)a->dlogits + r * n, *dx = TN_R(row_begin)(far, to);
+    if (TN_R(ignored)(a, target)) {
+        for (int64_t i = 0; i < n; i++) to[i] = 0;
+        return;
+    }
+    const T   s = (T)a->smoothing, dloss = ((const T *)a->dloss)[r], dnll = ((const T *)a->dnll)[r];
+    const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]);
+    const vec u = v_set(-(dloss * (s / (T)n))), m = v_set(((const T *)a->shift)[r]);
+    const vec c = v_set(tn__exp(-((const T *)a->log_sum)[r]));
+    for (int64_t at = 0, part; at < n; at += part) {
+        T *made = TN_R(part_begin)(far, dx + at);
+        part = TN_R(part_of)(far, n - at);
+        for (int64_t i = 0; i < part; i += v_lanes) {
+            tn__queue_run(&far->queue, 1);
+            vec p = e ? v_load_part(e + at + i, part - i, 0)
+                      : v_exp(v_sub(v_load_part(x + at + i, part - i, 0), m));
+            p = v_drop_below(v_mul(p, c), TN_R(least));
+            v_store_part(made + i, part - i, v_fma(p, all, u));
+        }
+        if (target >= at && target < at + part) made[target - at] -= (1 - s) * dloss + dnll;
+        TN_R(part_end)(far, dx + at, part, x + at, x + at, n);
+    }
+    TN_R(row_end)(far, to, n, x, x);
+}
+
+/* Forward where there is a loss, backward where there are dlogits; both of a row while it is in the
+ * cache, with the same bits. */
+void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
+{
     TN_R(far_rows) far;
-    TN_R(far_begin)(&far, a->is_far, n);
+    TN_R(far_begin)(&far, a->dlogits && a->is_far, a->n);
+    const bool keeps = a->loss && a->dlogits && !(tn__streams && far.is_long);
     for (int64_t r = begin; r < end; r++) {
-        const T      *x = (const T *)a->logits + r * n;
-        T            *to = (T *)a->dlogits + r * n, *dx = TN_R(row_begin)(&far, to);
-        const int64_t target = tn__target_at(a->target, a->target_dtype, r);
-        if (TN_R(ignored)(a, target)) {
-            for (int64_t i = 0; i < n; i++) to[i] = 0;
-            continue;
+        T *e = keeps ? TN_R(row_begin)(&far, (T *)a->dlogits + r * a->n) : NULL;
+        if (!a->dlogits) { /* the next row is asked for meanwhile */
+            const char *next = (const char *)((const T *)a->logits + (r + 1) * a->n);
+            far.queue = (tn__queue){ NULL, NULL, { next, next },
+                                     a->n * (int64_t)sizeof(T) / TN_LINE };
         }
-        const T   e = (T)a->smoothing, dloss = ((const T *)a->dloss)[r],
-            dnll = ((const T *)a->dnll)[r];
-        const vec all = v_set(dloss + dnll + ((const T *)a->dlog_sum)[r]),
-            u = v_set(-(dloss * (e / (T)n)));
-        const vec m = v_set(((const T *)a->shift)[r]), l = v_set(((const T *)a->log_sum)[r]);
-        for (int64_t at = 0, part; at < n; at += part) {
-            const T *from = x + at;
-            T       *made = TN_R(part_begin)(&far, dx + at);
-            part = TN_R(part_of)(&far, n - at);
-            for (int64_t i = 0; i < part; i += v_lanes) {
-                tn__queue_run(&far.queue, 1);
-                vec p = v_exp(v_sub(v_sub(v_load_part(from + i, part - i, 0), m), l));
-                v_store_part(made + i, part - i, v_fma(v_drop_below(p, TN_R(least)), all, u));
-            }
-            if (target >= at && target < at + part) made[target - at] -= (1 - e) * dloss + dnll;
-            TN_R(part_end)(&far, dx + at, part, from, from, n);
-        }
-        TN_R(row_end)(&far, to, n, x, x);
+        if (a->loss) TN_R(forward_row)(a, r, e, &far.queue);
+        if (a->dlogits) TN_R(backward_row)(a, r, e, &far);
     }
     TN_R(far_end)(&far);
 }

@@ -13,12 +13,12 @@ typedef struct tn__cross_entropy {
     const void *target;                 /* [rows], in [0, n) where not ignored */
     tn_dtype    target_dtype;           /* i32 or i64 */
     const void *logits;
-    void       *loss, *nll;             /* [rows] */
+    void       *loss, *nll;             /* [rows]; loss NULL: backward alone */
     void       *shift, *log_sum;
         /* log p = (logits - shift) - log_sum; shift is a whole number,
                                            so that it is constant under differentiation */
     const void *dloss, *dnll, *dlog_sum;
-    void       *dlogits;
+    void       *dlogits;                /* NULL: forward alone */
     const void *bias;                   /* of the fused step: added to the logits; NULL: none */
     bool        with_grad;
     bool        is_far;                 /* dlogits of the gradient go past the caches */
