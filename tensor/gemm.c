@@ -20,6 +20,8 @@ enum {
     B_BYTES_LEAST = 1 << 20,
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
+    PANELS_MANY = 10,      /* for which it pays to pack more strips of A, */
+    K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
 };
 
@@ -30,7 +32,8 @@ typedef struct plan {
     double                  a_scale, b_scale;
     bool                    is_flipped; /* computes C^T = B^T A^T */
     int64_t                 fold;       /* rows of one product where a batch was folded into m */
-    int64_t                 n_batch, width;
+    int64_t                 n_batch;
+    int64_t                 width, mr;  /* of a panel; of a strip, at most */
     bool                    is_shared, a_direct, b_direct;
     int64_t                 kc, mt, nt; /* block of k; rectangle of a task */
     int64_t                 kb, nb;     /* superblock of B that is packed for all */
@@ -66,6 +69,17 @@ static int64_t even(int64_t n, int64_t most, int64_t unit)
 static const void *at(const void *p, int64_t element, size_t size)
 {
     return (const char *)p + element * (int64_t)size;
+}
+
+/* Cuts of n columns by tn__gemm_cut_end. */
+static int64_t col_cuts(const plan *p, int64_t n, int64_t size)
+{
+    return max(cuts(n - p->kernels->lanes, size), 1);
+}
+
+static int64_t col_end(const plan *p, int64_t j, int64_t size, int64_t n)
+{
+    return tn__gemm_cut_end(j, size, n, p->kernels->lanes);
 }
 
 /* ---- planning ---------------------------------------------------------------------------- */
@@ -127,6 +141,19 @@ static bool is_spread(const plan *p, int64_t stride, int64_t n)
     return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 8 * PAGE;
 }
 
+/* Tiles of three vectors serve where their strips, which are shorter, cost no more: where A's rows
+ * are contiguous, so that it is packed by rows if at all, and pass by for enough columns. */
+static void choose_tile(plan *p)
+{
+    const tn_gemm          *g = &p->g;
+    const tn__gemm_kernels *kn = p->kernels;
+    const int64_t           three = 3 * kn->lanes;
+    p->mr = kn->mr;
+    p->width = g->m <= kn->mr ? kn->width(g->m) : kn->nr;
+    if (g->m <= kn->mr || kn->mr3 == 0 || g->a_col != 1) return;
+    if (g->n >= PANELS_MANY * three || g->k <= K_FEW) p->mr = kn->mr3, p->width = three;
+}
+
 /* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd
  * one place of L1: for B that matters less, since the tile asks for two lines at a time, which come
  * from L2 as fast. */
@@ -135,8 +162,8 @@ static void choose_direct(plan *p)
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
     const int64_t           size = (int64_t)p->size;
-    const bool a_rows = g->a_col == 1 && g->a_row != 0 && p->width <= kn->nr &&
-                        (g->n <= 2 * p->width || is_spread(p, g->a_row, kn->mr));
+    const bool a_rows = g->a_col == 1 && g->a_row != 0 && kn->has_rows(p->width) &&
+                        (g->n <= 2 * p->width || is_spread(p, g->a_row, p->mr));
     const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
                         (g->n <= 2 * p->width || is_spread(p, g->a_col, min(g->k, p->kc)));
     p->a_direct = p->a_scale == 1 && (a_rows || a_cols);
@@ -148,7 +175,7 @@ static void choose_direct(plan *p)
 /* Rows of A that fill a quarter of L2 when packed, in whole strips. */
 static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
 {
-    const int64_t bytes = tn__gemm_a_row(kc, p->size) * (int64_t)p->size, mr = p->kernels->mr;
+    const int64_t bytes = tn__gemm_a_row(kc, p->size) * (int64_t)p->size, mr = p->mr;
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
@@ -173,8 +200,9 @@ static int64_t busiest(const plan *p, int64_t n, int64_t nt, int threads)
 static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
 {
     const tn_gemm *g = &p->g;
-    const int64_t  mr = p->kernels->mr, size = (int64_t)p->size, k = max(g->k, 1);
-    const int64_t  narrow = max(2 * p->width, 64), products = p->is_shared ? 1 : p->n_batch;
+    const int64_t  mr = p->mr, size = (int64_t)p->size, k = max(g->k, 1);
+    const int64_t  narrow = max(g->m > p->kernels->mr ? 0 : 2 * p->width, 64);
+    const int64_t  products = p->is_shared ? 1 : p->n_batch;
     const int64_t  worth = max(g->m * n * k / TASK_WORK, 1);
     const int64_t  wanted = threads > 1 && products < 3 * threads
                                 ? min(cuts(3 * threads, products), worth) : 1;
@@ -196,7 +224,7 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     /* fewer, where they come out more even */
     const int64_t wider = min(n, up(cuts(n, cols), p->width));
     if (busiest(p, n, wider, threads) < busiest(p, n, p->nt, threads)) p->nt = wider;
-    p->n_cols = cuts(n, p->nt);
+    p->n_cols = col_cuts(p, n, p->nt);
 }
 
 /* Small products, and those of which no column of B is used twice: a task packs what it needs. */
@@ -220,7 +248,8 @@ static void plan_shared(plan *p, const tn__caches *caches, int threads)
     p->kb = even(g->k, max(KB_LEAST, most / g->n), p->kc);
     p->nb = even(g->n, max(most / p->kb, 4 * p->width), p->width);
     cut(p, caches, threads, p->nb);
-    p->shared_bytes = (size_t)up(p->kb * up(p->nb, p->kernels->lanes) * size, LINE);
+    p->shared_bytes = (size_t)up(p->kb * (up(p->nb, p->kernels->lanes) + p->kernels->lanes) * size,
+                                 LINE);
 }
 
 /* Packing B once for all pays where its columns would be packed for many rows time and again, and
@@ -240,11 +269,11 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
-    const int64_t  kc = min(g->k, KC_MOST), slab = max(TN__GEMM_SLAB * p->kernels->nr, 8 * lanes);
+    const int64_t  kc = min(g->k, KC_MOST), slab = (3 * TN__GEMM_SLAB + 1) * lanes;
     const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes twice rows_for_l2 */
                                 9 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
-    const int64_t  b = min(up(g->n, lanes), slab) * kc * size;
+    const int64_t  b = min(up(g->n, lanes) + lanes, slab) * kc * size;
     const int64_t  b_most = 2 * B_BYTES_MOST + 2 * slab * (KB_LEAST + KC_MOST) * size;
     const int64_t  can_share = g->m >= 4 * mr;
     const int64_t  shared = can_share * min(b_most, (g->n + slab) * (g->k + KC_MOST) * size);
@@ -263,10 +292,12 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     for (int i = 0; i < p->g.batch_rank; i++) p->n_batch *= p->g.batch_dim[i];
     if (p->n_batch == 0 || p->g.m == 0 || p->g.n == 0) return;
 
-    const int64_t nr = p->kernels->nr, size = (int64_t)p->size;
-    p->width = p->g.m <= p->kernels->mr ? p->kernels->width(p->g.m) : nr;
-    /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles */
-    p->kc = even(p->g.k, min(max(3 * caches.l1d / 2 / (p->width * size), 32), KC_MOST), 4);
+    const int64_t size = (int64_t)p->size;
+    choose_tile(p);
+    /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles, and
+     * fewest if k is not cut at all */
+    const int64_t fit = 3 * caches.l1d / 2 / (p->width * size);
+    p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
     choose_direct(p);
     if (is_worth_sharing(p, &caches))
         plan_shared(p, &caches, threads);
@@ -276,10 +307,10 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     p->a_block = up(p->mt * tn__gemm_a_row(p->kc, p->size) * size, LINE);
     p->a_keeps = p->n_cols > 1 && p->a_block * cuts(p->kb, max(p->kc, 1)) <= A_BYTES_MOST;
     size_t a = p->a_direct ? 0 : (size_t)(p->a_block * (p->a_keeps ? cuts(p->kb, p->kc) : 1));
-    const int64_t slab = max(TN__GEMM_SLAB * nr / p->width, 1) * p->width;
+    const int64_t lanes = p->kernels->lanes, slab = tn__gemm_slab(p->width, p->kernels->lanes);
     size_t b = p->is_shared || p->b_direct
                    ? 0
-                   : (size_t)up(min(up(p->nt, p->kernels->lanes), slab) * p->kc * size, LINE);
+                   : (size_t)up((min(up(p->nt, lanes), slab) + lanes) * p->kc * size, LINE);
     p->a_bytes = a;
     p->own_bytes = LINE + a + b;
 }
@@ -386,7 +417,7 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64
     const void    *a, *b;
     void          *c;
     operands(p, batch, &a, &b, &c);
-    tn__gemm_block x = { .m = min(p->mt, g->m - i0), .n = min(p->nt, r->j1 - j0),
+    tn__gemm_block x = { .m = min(p->mt, g->m - i0), .n = col_end(p, j0, p->nt, r->j1) - j0,
                          .c_row = g->c_row, .width = p->width };
     x.c = (void *)at(c, i0 * g->c_row + j0, p->size);
     int64_t k0 = r->k0;
@@ -418,7 +449,7 @@ static void shared_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
     const plan   *p = r->p;
-    const int64_t n_cols = cuts(r->j1 - r->j0, p->nt), i0 = task / n_cols * p->mt;
+    const int64_t n_cols = col_cuts(p, r->j1 - r->j0, p->nt), i0 = task / n_cols * p->mt;
     const int64_t next = min((task + 1) / n_cols, p->n_rows - 1) * p->mt;
     rectangle(r, r->batch, i0, r->j0 + task % n_cols * p->nt, next, worker);
 }
@@ -429,9 +460,10 @@ static void pack_task(void *arg, int64_t task, int worker)
     const run     *r = arg;
     const plan    *p = r->p;
     const tn_gemm *g = &p->g;
-    const int64_t  slab = p->width * TN__GEMM_SLAB, slabs = cuts(r->j1 - r->j0, slab);
+    const int64_t  slab = tn__gemm_slab(p->width, p->kernels->lanes);
+    const int64_t  slabs = col_cuts(p, r->j1 - r->j0, slab);
     const int64_t  j = r->j0 + task % slabs * slab, k0 = r->k0 + task / slabs * p->kc;
-    const int64_t  n = min(slab, r->j1 - j), k = min(p->kc, r->k1 - k0);
+    const int64_t  n = col_end(p, j, slab, r->j1) - j, k = min(p->kc, r->k1 - k0);
     const int64_t  width = up(r->j1 - r->j0, p->kernels->lanes);
     const void    *a, *b;
     void          *c;
@@ -449,11 +481,12 @@ static void run_shared(tn_ctx *ctx, run *r)
     for (r->batch = 0; r->batch < p->n_batch; r->batch++)
         for (r->j0 = 0; r->j0 < g->n; r->j0 = r->j1)
             for (r->k0 = 0; r->k0 < g->k; r->k0 = r->k1) {
-                r->j1 = min(g->n, r->j0 + p->nb);
+                r->j1 = col_end(p, r->j0, p->nb, g->n);
                 r->k1 = min(g->k, r->k0 + p->kb);
-                tn_parallel_for(ctx, cuts(r->j1 - r->j0, p->width * TN__GEMM_SLAB) *
-                                         cuts(r->k1 - r->k0, p->kc), pack_task, r);
-                tn_parallel_for(ctx, p->n_rows * cuts(r->j1 - r->j0, p->nt), shared_task, r);
+                const int64_t n = r->j1 - r->j0, slab = tn__gemm_slab(p->width, p->kernels->lanes);
+                tn_parallel_for(ctx, col_cuts(p, n, slab) * cuts(r->k1 - r->k0, p->kc), pack_task,
+                                r);
+                tn_parallel_for(ctx, p->n_rows * col_cuts(p, n, p->nt), shared_task, r);
             }
 }
 

@@ -329,6 +329,20 @@ TEST(gemm, past_blocks)
         }
 }
 
+/* What is left of the columns behind whole panels, slabs and tasks: from nothing to just a panel,
+ * where each worker packs B and where it is packed for all. */
+TEST(gemm, last_panels)
+{
+    static const int64_t rest[] = { 0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47 };
+    for (int r = 0; r < (int)(sizeof rest / sizeof *rest); r++)
+        for (int x = 0; x < 6; x++) {
+            gemm_case t = { .dtype = r % 3 == 1 ? TN_F64 : TN_F32, .m = x % 2 ? 20 : 150,
+                            .n = 48 * (1 << x / 2 * 2) + rest[r], .k = x % 2 ? 40 : 200 + r,
+                            .ta = x == 4, .tb = (x + r) % 2, .pad = r % 4, .alpha = 1 };
+            run_case(&t, x < 3 ? 2 | 4 | 8 : 8);
+        }
+}
+
 /* Few rows and a matrix that is not in the second cache: B streams past. */
 TEST(gemm, few_rows)
 {

@@ -1,16 +1,16 @@
 /* What tensor/gemm.c asks of a level: packing, and the product of blocks that are in the caches.
  *
- * A tile is mr x nr elements of C held in registers. A's rows are cut in strips of at most mr rows,
- * B's columns in panels of nr columns (the last may be narrower). A packed panel is [k][width], its
- * width rounded up to whole vectors; the panel from column j starts at element j k. A is packed as
- * it lies: rows that are contiguous in k become rows that are tn__gemm_a_row(k) apart; otherwise a
- * strip is [k][rows], and the strip from row i starts at element i k. */
+ * A tile is mr x nr elements of C held in registers, or mr3 rows of three vectors. A's rows are cut
+ * in strips of at most as many, B's columns in panels (tn__gemm_panel). A packed panel is
+ * [k][width], its width rounded up to whole vectors; the panel from column j starts at element j k.
+ * A is packed as it lies: rows that are contiguous in k become rows that are tn__gemm_a_row(k)
+ * apart; otherwise a strip is [k][rows], and the strip from row i starts at element i k. */
 #ifndef TN_KERNELS_GEMM_KERNELS_H
 #define TN_KERNELS_GEMM_KERNELS_H
 
 #include "tensor/base.h"
 
-/* Panels that are packed together: this many of nr columns, or as many columns in wider ones. */
+/* Panels of up to three vectors that are packed together; of wider ones there are fewer. */
 enum { TN__GEMM_SLAB = 4 };
 
 /* C = beta C + A B over one block of k; beta = 0 does not read C. An operand without a buffer is
@@ -25,7 +25,7 @@ typedef struct tn__gemm_block {
     double      a_scale, b_scale;           /* multiply what is packed */
     void       *c;
     int64_t     c_row;
-    int64_t     width; /* of a panel: nr, or what width() gave */
+    int64_t     width; /* of a panel: nr, three vectors, or what width() gave */
     double      beta;
     bool        is_near;        /* A is on its way into L2 already */
     const void *next_a;         /* of the block after this one, or NULL: its rows and k, with A's */
@@ -59,12 +59,14 @@ typedef struct tn__gemm_panels {
 
 typedef struct tn__gemm_kernels tn__gemm_kernels;
 struct tn__gemm_kernels {
-    int  mr, nr, lanes;    /* lanes of a vector */
-    bool has_part_loads;   /* B may be used where it lies even if n % lanes != 0 */
+    int  mr, nr, mr3, lanes; /* lanes of a vector; mr3 may be 0: there are no such tiles */
+    bool has_part_loads;     /* B may be used where it lies even if n % lanes != 0 */
 
     /* Columns of a panel for products of m rows: wider than nr where m is too small for enough
-     * independent chains; A may not be used by contiguous rows then. */
+     * independent chains. */
     int (*width)(int64_t m);
+    /* May A be used where it lies by contiguous rows, with panels of so many columns? */
+    bool (*has_rows)(int64_t width);
 
     /* Packs scale * B[0..k, 0..n) in panels. */
     void (*pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k,
@@ -84,6 +86,28 @@ struct tn__gemm_kernels {
 /* Strip s of the n in which m rows are cut: sizes differ by at most one. */
 TN_INLINE int64_t tn__gemm_strips(int64_t m, int mr) { return (m + mr - 1) / mr; }
 TN_INLINE int64_t tn__gemm_strip(int64_t m, int64_t n, int64_t s) { return m * s / n; }
+
+/* Columns of the panel that begins where `left` are left. A last panel of one vector has a load for
+ * nearly each multiply-add: one of three and one of one become two of two. */
+TN_INLINE int64_t tn__gemm_panel(int64_t left, int64_t width, int lanes)
+{
+    if (width == 3 * lanes && left > width && left <= width + lanes) return 2 * lanes;
+    return left < width ? left : width;
+}
+
+/* The end of the cut of `size` columns, whole panels, that begins at j, of n: no single vector is
+ * left over behind it, so what is cut has the same panels as the whole. */
+TN_INLINE int64_t tn__gemm_cut_end(int64_t j, int64_t size, int64_t n, int lanes)
+{
+    return n - j <= size + lanes ? n : j + size;
+}
+
+/* Columns of a slab. */
+TN_INLINE int64_t tn__gemm_slab(int64_t width, int lanes)
+{
+    const int64_t panels = 2 * TN__GEMM_SLAB * lanes / width;
+    return width * (width <= 3 * lanes ? TN__GEMM_SLAB : panels > 1 ? panels : 1);
+}
 
 /* From one packed row of A to the next: whole cache lines and one more, so that the rows of a strip
  * spread over the sets of L1. */

@@ -173,7 +173,14 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 #define WHOLE_ROWS(nv, mr) TILE_FN(nv, mr, _whole_rows, false, true)
 #define PART_COLS(nv, mr)  TILE_FN(nv, mr, _part_cols, true, false)
 #define PART_ROWS(nv, mr)  TILE_FN(nv, mr, _part_rows, true, true)
-TILES(WHOLE_COLS) TILES(WHOLE_ROWS) TILES_WIDE(WHOLE_COLS)
+#ifdef MR3
+#  define TILES_THREE(X)                                                                           \
+      X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(3, 8) X(3, 9)
+#else
+#  define MR3 0
+#  define TILES_THREE(X)
+#endif
+TILES(WHOLE_COLS) TILES(WHOLE_ROWS) TILES_WIDE(WHOLE_COLS) TILES_THREE(WHOLE_ROWS)
 ROWS(PART_COLS, 1) ROWS(PART_ROWS, 1)
 
 /* Of whole vectors, called with part = LANES: [by rows][vectors - 1][rows - 1]. Of a part of one:
@@ -181,7 +188,7 @@ ROWS(PART_COLS, 1) ROWS(PART_ROWS, 1)
 static const NAME(tile_fn) NAME(whole)[2][8][MR] = {
 #define ENTRY_COLS(nv, mr) [0][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_cols),
 #define ENTRY_ROWS(nv, mr) [1][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_rows),
-    TILES(ENTRY_COLS) TILES_WIDE(ENTRY_COLS) TILES(ENTRY_ROWS)
+    TILES(ENTRY_COLS) TILES_WIDE(ENTRY_COLS) TILES(ENTRY_ROWS) TILES_THREE(ENTRY_ROWS)
 #ifdef PARTS_ARE_FREE
 #  define SERVE_COLS(nv, mr) [0][0][mr - 1] = NAME(tile_1x##mr##_part_cols),
 #  define SERVE_ROWS(nv, mr) [1][0][mr - 1] = NAME(tile_1x##mr##_part_rows),
@@ -195,6 +202,14 @@ static const NAME(tile_fn) NAME(part)[2][MR] = {
 };
 
 static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
+
+/* Rows of a strip against panels of `width` columns. */
+TN_INLINE int NAME(rows)(int64_t width) { return MR3 > 0 && width == 3 * LANES ? MR3 : MR; }
+
+static bool NAME(has_rows)(int64_t width)
+{
+    return width <= NV * LANES || (MR3 > 0 && width == 3 * LANES);
+}
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
@@ -222,17 +237,18 @@ static void NAME(pack_rows)(T *dst, const T *src, int64_t step, int64_t n_lines,
     for (int64_t p = 0; p < k; p++) NAME(copy)(dst + p * width, src + p * step, n_lines, by);
 }
 
-/* The same for n_panels whole panels of two vectors, one row of all of them after the other: long
+/* The same for n_panels whole panels of nv vectors, one row of all of them after the other: long
  * runs of memory are kinder than many short ones. */
-static void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels, int64_t k, VEC by)
+TN_INLINE void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels, int64_t k,
+                               VEC by, const int nv)
 {
     for (int64_t p = 0; p < k; p++)
         for (int64_t q = 0; q < n_panels; q++) {
-            UNROLL for (int v = 0; v < NV; v += 64 / (LANES * (int)sizeof(T)))
-                __builtin_prefetch(src + (p + SOON) * step + (q * NV + v) * LANES);
-            UNROLL for (int v = 0; v < NV; v++)
-                v_store(dst + (q * k + p) * NV * LANES + v * LANES,
-                        v_mul(by, v_load(src + p * step + (q * NV + v) * LANES)));
+            UNROLL for (int v = 0; v < nv; v += 64 / (LANES * (int)sizeof(T)))
+                __builtin_prefetch(src + (p + SOON) * step + (q * nv + v) * LANES);
+            UNROLL for (int v = 0; v < nv; v++)
+                v_store(dst + (q * k + p) * nv * LANES + v * LANES,
+                        v_mul(by, v_load(src + p * step + (q * nv + v) * LANES)));
         }
 }
 
@@ -326,21 +342,32 @@ static void NAME(pack)(T *dst, const T *src, int64_t line, int64_t step, int64_t
                 dst[p * width + l] = scale * src[(l < n_lines ? l : n_lines - 1) * line + p * step];
 }
 
+/* How many panels of w columns the n that are left begin with, up to a slab of them. */
+static int64_t NAME(equal_panels)(int64_t n, int64_t w, int64_t width)
+{
+    int64_t q = 0;
+    for (; q < TN__GEMM_SLAB && n >= w && tn__gemm_panel(n, width, LANES) == w; n -= w) q++;
+    return q;
+}
+
 static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col, int64_t n,
                          int64_t k, int64_t width, double scale)
 {
     T       *to = dst;
     const T *from = b;
     int64_t  j = 0;
-    if (b_col == 1 && width == NV * LANES)
-        for (int64_t q; (q = (n - j) / width) > 0; j += q * width) {
-            q = q < TN__GEMM_SLAB ? q : TN__GEMM_SLAB;
-            NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale));
+    for (int64_t w, q; j < n; j += q * w) {
+        w = tn__gemm_panel(n - j, width, LANES), q = 1;
+        if (b_col == 1 && (w == 2 * LANES || w == 3 * LANES)) {
+            q = NAME(equal_panels)(n - j, w, width);
+            if (w == 2 * LANES)
+                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 2);
+            else
+                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 3);
+        } else {
+            NAME(pack)(to + j * k, from + j * b_col, b_col, b_row, w,
+                       (w + LANES - 1) / LANES * LANES, k, (T)scale);
         }
-    for (; j < n; j += width) {
-        const int64_t w = n - j < width ? n - j : width;
-        NAME(pack)(to + j * k, from + j * b_col, b_col, b_row, w, (w + LANES - 1) / LANES * LANES,
-                   k, (T)scale);
     }
 }
 
@@ -417,8 +444,9 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
 {
     const bool    packs = g->a_packed && !g->has_packed_a && j == 0;
     const bool    fetches = j == 0 && !g->has_packed_a && !g->is_near && g->n > 4 * g->width;
-    const bool    by_rows = g->a_row != 1 && g->a_col == 1 && g->width <= NV * LANES;
-    const int64_t n = tn__gemm_strips(g->m, MR), nv = w / LANES;
+    const bool    by_rows = g->a_row != 1 && g->a_col == 1 && NAME(has_rows)(g->width);
+    const int     mr = NAME(rows)(g->width);
+    const int64_t n = tn__gemm_strips(g->m, mr), nv = w / LANES;
     const int64_t packed_row = by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
     const int64_t a_row = g->a_packed ? packed_row : g->a_row;
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
@@ -431,7 +459,7 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
             NAME(pack_strips)(g, by_rows, s, s + STRIPS < n ? s + STRIPS : n, n);
         if (fetches && s % STRIPS == 0) { /* the next strips, read for the first time */
             const int64_t first = tn__gemm_strip(g->m, n, s + STRIPS < n ? s + STRIPS : n);
-            const int64_t rows = g->m - first < STRIPS * MR ? g->m - first : STRIPS * MR;
+            const int64_t rows = g->m - first < STRIPS * mr ? g->m - first : STRIPS * mr;
             strips = NAME(ahead_of)((const T *)g->a + first * g->a_row, g->a_row, g->a_col, rows,
                                     g->k, STRIPS);
         }
@@ -440,7 +468,7 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
         t->b = b;
         t->c = c + i * g->c_row;
-        t->next_c = end < g->m ? c + end * g->c_row : c + g->width;
+        t->next_c = end < g->m ? c + end * g->c_row : c + w;
         t->next_a = end < g->m ? a + end * a_row : a;
         t->part = LANES;
         if (nv) NAME(whole)[by_rows][nv - 1][end - i - 1](t);
@@ -470,24 +498,24 @@ static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *
 
 static void NAME(block)(const tn__gemm_block *g)
 {
-    const int64_t   n = tn__gemm_strips(g->m, MR);
-    const int64_t   fit = TN__GEMM_SLAB * NV * LANES / g->width, panels = fit > 1 ? fit : 1;
-    const int64_t   slab = g->width * panels;
+    const int64_t   n = tn__gemm_strips(g->m, NAME(rows)(g->width));
+    const int64_t   slab = tn__gemm_slab(g->width, LANES), panels = slab / g->width;
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
     NAME(ahead)     ahead = { 0 }, next = { 0 }, none = { 0 };
     int64_t         next_j = g->n; /* from which panel on the next block is fetched */
+    int64_t         slab_j = 0, slab_end = packs ? 0 : g->n;
     if (g->next_a) next = NAME(plan_next)(g, n, &next_j);
-    for (int64_t j = 0; j < g->n; j += g->width) {
-        const int64_t w = g->n - j < g->width ? g->n - j : g->width;
-        const int64_t whole = (w + LANES - 1) / LANES * LANES, in_slab = j % slab;
-        if (packs && in_slab == 0) {
-            const T      *b = (const T *)g->b + j * g->b_col;
-            const int64_t left = g->n - j, next_n = left - slab;
-            NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, left < slab ? left : slab, g->k,
-                         g->width, g->b_scale);
-            ahead = NAME(ahead_of)(b + slab * g->b_col, g->b_col, g->b_row,
-                                   next_n < slab ? next_n : slab, g->k,
+    for (int64_t j = 0, w; j < g->n; j += w) {
+        w = tn__gemm_panel(g->n - j, g->width, LANES);
+        const int64_t whole = (w + LANES - 1) / LANES * LANES;
+        if (j == slab_end) {
+            const T *b = (const T *)g->b + j * g->b_col;
+            slab_j = j, slab_end = tn__gemm_cut_end(j, slab, g->n, LANES);
+            NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, slab_end - j, g->k, g->width,
+                         g->b_scale);
+            const int64_t left = g->n - slab_end, next_n = left < slab ? left : slab;
+            ahead = NAME(ahead_of)(b + (slab_end - j) * g->b_col, g->b_col, g->b_row, next_n, g->k,
                                    next_n > 0 ? panels * ((n + 1) / 2) : 0);
         } else if (g->has_packed_b) {
             ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k,
@@ -499,7 +527,7 @@ static void NAME(block)(const tn__gemm_block *g)
         t.part = (int)(w % LANES);
         t.b_step = g->b_packed ? whole : g->b_row;
         t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
-              (g->has_packed_b ? j * g->k : g->b_packed ? in_slab * g->k : j);
+              (g->has_packed_b ? j * g->k : g->b_packed ? (j - slab_j) * g->k : j);
         NAME(column)(g, &t, &ahead, j >= next_j ? &next : &none, j, w);
     }
 }
@@ -510,8 +538,9 @@ static void NAME(block)(const tn__gemm_block *g)
 const tn__gemm_kernels *KERNELS(void)
 {
     static const tn__gemm_kernels kernels = {
-        .mr = MR, .nr = NV * LANES, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
-        .width = NAME(width), .pack_b = NAME(pack_b), .block = NAME(block),
+        .mr = MR, .nr = NV * LANES, .mr3 = MR3, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
+        .width = NAME(width), .has_rows = NAME(has_rows),
+        .pack_b = NAME(pack_b), .block = NAME(block),
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
         .panels_pack = NAME(panels_pack), .panels = NAME(panels),
     };

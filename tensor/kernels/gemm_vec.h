@@ -4,6 +4,8 @@
  *
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
  * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV.
+ * MR3, where there is one, is how many rows a tile of three vectors has: fewer loads come to a
+ * multiply-add than in MR x NV, so it takes less power, and the clock is higher.
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
@@ -14,16 +16,15 @@
 #  define NV 2
 #  define HAS_PART_LOADS true
 #  define PARTS_ARE_FREE /* masks cost nothing: tiles of a part of a vector serve whole ones too */
-#  define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
-#  define TILES_WIDE(X)                                                                            \
-      X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2)      \
-      X(8, 2) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(3, 5) X(4, 5)      \
-      X(3, 6) X(4, 6) X(3, 7) X(3, 8) X(3, 9)
 #  ifdef F64
 #    define VEC     __m512d
 #    define LANES   8
 #    define PART    __mmask8
 #    define V_(f)   _mm512_##f##_pd
+#    define WIDE(m) ((m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
+#    define TILES_WIDE(X)                                                                          \
+        X(3, 1) X(4, 1) X(3, 2) X(4, 2) X(3, 3) X(4, 3) X(3, 4) X(4, 4) X(3, 5) X(4, 5) X(3, 6)    \
+        X(4, 6) X(3, 7) X(3, 8) X(3, 9)
 #    define v_first(p)        _mm512_castpd128_pd512(_mm_loadu_pd(p))
 #    define v_insert(v, p, n) _mm512_insertf64x2(v, _mm_loadu_pd(p), n)
 #  else
@@ -31,6 +32,12 @@
 #    define LANES   16
 #    define PART    __mmask16
 #    define V_(f)   _mm512_##f##_ps
+#    define MR3     9 /* of doubles neither these nor the widest would be worth their code */
+#    define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
+#    define TILES_WIDE(X)                                                                          \
+        X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2)    \
+        X(8, 2) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(3, 5) X(4, 5)    \
+        X(3, 6) X(4, 6) X(3, 7) X(3, 8) X(3, 9)
 #    define v_first(p)        _mm512_castps128_ps512(_mm_loadu_ps(p))
 #    define v_insert(v, p, n) _mm512_insertf32x4(v, _mm_loadu_ps(p), n)
 #    define v_lo2(a, b)                                                                            \
