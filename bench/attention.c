@@ -65,19 +65,17 @@ static bool add_group(options *o, const char *name)
     return o->n_sizes > before;
 }
 
-static bool add_sizes(options *o, const char *text)
+/* One of --sizes. */
+static bool add_part(void *to, const char *s)
 {
-    char copy[1024];
-    snprintf(copy, sizeof copy, "%s", text);
-    for (char *s = strtok(copy, ";"); s; s = strtok(NULL, ";")) {
-        long long b, t, h, d;
-        char      causal = 0;
-        if (sscanf(s, "%lld,%lld,%lld,%lld,%c", &b, &t, &h, &d, &causal) >= 4) {
-            add(o, b, t, h, d, causal == 'c');
-        } else if (!add_group(o, s)) {
-            fprintf(stderr, "--sizes %s: neither four numbers nor a group\n", s);
-            return false;
-        }
+    options  *o = to;
+    long long b, t, h, d;
+    char      causal = 0;
+    if (sscanf(s, "%lld,%lld,%lld,%lld,%c", &b, &t, &h, &d, &causal) >= 4) {
+        add(o, b, t, h, d, causal == 'c');
+    } else if (!add_group(o, s)) {
+        fprintf(stderr, "--sizes %s: neither four numbers nor a group\n", s);
+        return false;
     }
     return true;
 }
@@ -104,7 +102,8 @@ static int parse(options *o, int argc, char **argv)
     o->dtype = o->f64 ? TN_F64 : TN_F32;
     bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
-              tn_bench_level_of("level", o->level_name, &o->level) && add_sizes(o, o->list);
+              tn_bench_level_of("level", o->level_name, &o->level) &&
+              tn_bench_each_of(o->list, add_part, o);
     return ok ? TN_BENCH_GO_ON : 2;
 }
 

@@ -89,13 +89,13 @@ typedef struct options {
     tn_cpu_level level;
     tn_dtype     dtype;
     bench_size   sizes[MAX_SIZES];
-    int          n_sizes;
+    int          n_sizes, n_left_out;
 } options;
 
 static void add(options *o, int64_t batch, int64_t m, int64_t n, int64_t k, const char *kind)
 {
-    if (o->n_sizes == MAX_SIZES) return;
-    o->sizes[o->n_sizes++] = (bench_size){ batch, m, n, k, kind[0] == 'T', kind[1] == 'T' };
+    if (o->n_sizes == MAX_SIZES) o->n_left_out++;
+    else o->sizes[o->n_sizes++] = (bench_size){ batch, m, n, k, kind[0] == 'T', kind[1] == 'T' };
 }
 
 /* False: there is no group of that name. */
@@ -150,26 +150,25 @@ static bool add_group(options *o, const char *name)
         add(o, 1, 17, 1000, 300, "NN"), add(o, 1, 1000, 17, 300, "NN");
         add(o, 64, 50, 50, 64, "NT"), add(o, 64, 50, 64, 50, "NN");
     }
-    return o->n_sizes > before;
+    return o->n_sizes > before || o->n_left_out > 0;
 }
 
-static bool add_sizes(options *o, const char *text)
+/* One of --sizes. */
+static bool add_part(void *to, const char *s)
 {
-    char copy[1024];
-    snprintf(copy, sizeof copy, "%s", text);
-    for (char *s = strtok(copy, ";"); s; s = strtok(NULL, ";")) {
-        long long m, n, k, batch;
-        char      kind[3] = "NN";
-        int       got = sscanf(s, "%lld,%lld,%lld,%lld,%2[NT]", &m, &n, &k, &batch, kind);
-        if (got < 3 && add_group(o, s)) continue;
-        if (got < 3) {
-            fprintf(stderr, "--sizes %s: neither three numbers nor a group\n", s);
-            return false;
-        }
-        if (got == 3) batch = 1, sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
+    options  *o = to;
+    long long m, n, k, batch;
+    char      kind[3] = "NN";
+    int       got = sscanf(s, "%lld,%lld,%lld,%lld,%2[NT]", &m, &n, &k, &batch, kind);
+    if (got == 3) batch = 1, sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
+    if (got >= 3) {
         add(o, batch, m, n, k, kind);
+    } else if (!add_group(o, s)) {
+        fprintf(stderr, "--sizes %s: neither three numbers nor a group\n", s);
+        return false;
     }
-    return true;
+    if (o->n_left_out) fprintf(stderr, "--sizes: more than %d products\n", (int)MAX_SIZES);
+    return o->n_left_out == 0;
 }
 
 static bool set_threads(options *o, const char *list)
@@ -205,7 +204,8 @@ static int parse(options *o, int argc, char **argv)
     o->dtype = o->f64 ? TN_F64 : TN_F32;
     bool ok = set_threads(o, o->thread_list) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
-              tn_bench_level_of("level", o->level_name, &o->level) && add_sizes(o, o->list);
+              tn_bench_level_of("level", o->level_name, &o->level) &&
+              tn_bench_each_of(o->list, add_part, o);
     return ok ? TN_BENCH_GO_ON : 2;
 }
 

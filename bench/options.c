@@ -31,3 +31,14 @@ bool tn_bench_level_of(const char *option, const char *name, tn_cpu_level *level
     if (which >= 0) *level = (tn_cpu_level)(TN_CPU_BASE + which);
     return which >= 0;
 }
+
+bool tn_bench_each_of(const char *list, bool (*add)(void *to, const char *part), void *to)
+{
+    char part[128];
+    for (size_t n; *list; list += n + (list[n] == ';')) {
+        n = strcspn(list, ";");
+        snprintf(part, sizeof part, "%.*s", n < sizeof part ? (int)n : (int)sizeof part, list);
+        if (n > 0 && !add(to, part)) return false;
+    }
+    return true;
+}

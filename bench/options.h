@@ -25,4 +25,7 @@ bool tn_bench_is_within(const char *option, int64_t value, int64_t least, int64_
 /* The level of that name; NULL: what the CPU has. */
 bool tn_bench_level_of(const char *option, const char *name, tn_cpu_level *level);
 
+/* add(to, part) for each part of a list that semicolons cut, until one is refused: then false. */
+bool tn_bench_each_of(const char *list, bool (*add)(void *to, const char *part), void *to);
+
 #endif

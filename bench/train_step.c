@@ -42,7 +42,7 @@ static int parse(options *o, int argc, char **argv)
         { CLI_INT, "steps", &o->steps, "N", "that are timed" },
         { CLI_INT, "warmup", &o->warmup, "N", "steps before" },
         { CLI_REAL, "dropout", &o->dropout, "P", "(0.1; of gpt8k and gpt2 0)" },
-        TN_BENCH_LEVEL("cpu", &o->cpu_name),
+        TN_BENCH_LEVEL("level", &o->cpu_name),
         { CLI_TEXT, "recompute", &recompute, "SCOPES", "such as \"encoder.*,decoder.*\"" },
         { CLI_TEXT, "replay", &o->replay, "FILE", "weights and batches of bench/losses.py" },
         { CLI_FLAG, "profile", &o->profile, NULL, "the time of each op" },
@@ -53,7 +53,7 @@ static int parse(options *o, int argc, char **argv)
     int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
     if (end != TN_BENCH_GO_ON) return end;
     const tn_bench_size *size = tn_bench_size_of(o->size_name);
-    if (!size || !tn_bench_level_of("cpu", o->cpu_name, &o->cpu)) return 2;
+    if (!size || !tn_bench_level_of("level", o->cpu_name, &o->cpu)) return 2;
     o->size = *size, o->size.recompute = recompute;
     if (o->layers) o->size.layers = o->layers;
     if (o->batch) o->size.batch = o->batch;

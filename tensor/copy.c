@@ -12,8 +12,8 @@ enum {
     TASK_BYTES = 1 << 16,
     PIECE_BYTES = 1 << 15,
     LINE = TN_LINE,
-    BAND = 64 * LINE, /* bytes of a source row that a streaming transpose takes in one go: a page, as
-                         far as the machine reads ahead; */
+    BAND = 64 * LINE, /* bytes of a source row that a streaming transpose takes in one go: a page,
+                         as far as the machine reads ahead; */
     RUN = 2 * LINE,   /* of a destination row; */
     PART = 1 << 20,   /* and of both in a task, about */
     AHEAD = 4096,     /* bytes between what is moved past the caches and what is asked for */

@@ -335,7 +335,7 @@ TEST(loss, linear_cross_entropy_never_has_all_logits)
     tn_ctx_free(ctx);
 }
 
-/* ---- cross-entropy and its gradient in one step ----------------------------------------------- */
+/* ---- cross-entropy and its gradient in one step ---------------------------------------------- */
 
 typedef struct pair_case {
     int64_t      n, v;

@@ -38,7 +38,8 @@ static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, 
     ((T *)a->loss)[r] = e == 0 ? nll : (1 - e) * nll + e * ((shift - x_sum / (T)a->n) + l);
 }
 
-/* loss, nll, shift and log_sum of row r; where e is not NULL, e = e^(x - shift) too (e may be x). */
+/* loss, nll, shift and log_sum of row r; where e is not NULL, e = e^(x - shift) too (it may be
+ * x). */
 static void TN_R(forward_row)(const tn__cross_entropy *a, int64_t r, T *e, tn__queue *queue)
 {
     const T      *x = (const T *)a->logits + r * a->n;
