@@ -145,8 +145,8 @@ static void TN_R(clear_rows)(void *base, int64_t first, int64_t row, int64_t n, 
         memset((T *)base + (first + i) * row, 0, (size_t)depth * sizeof(T));
 }
 
-/* Vecs whose exponentials are made together. */
-enum { TN_R(at_once) = TN__BITS == 512 ? 4 : 2 };
+/* Vecs whose exponentials are made together; one on the baseline, whose code is to be small. */
+enum { TN_R(at_once) = TN__BITS == 512 ? 4 : MR > 2 ? 2 : 1 };
 
 /* ---- 2^x ------------------------------------------------------------------------------------- */
 
