@@ -471,11 +471,13 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         t->next_c = end < g->m ? c + end * g->c_row : c + w;
         t->next_a = end < g->m ? a + end * a_row : a;
         t->part = LANES;
-        if (nv) NAME(whole)[by_rows][nv - 1][end - i - 1](t);
+        for (int64_t left = nv, v; left > 0; left -= v) {
+            v = NAME(whole)[by_rows][left - 1][end - i - 1] ? left : left - 1;
+            NAME(whole)[by_rows][v - 1][end - i - 1](t);
+            t->b += v * LANES, t->c += v * LANES;
+        }
         if (!part) continue;
         t->part = part;
-        t->b += nv * LANES;
-        t->c += nv * LANES;
         NAME(part)[by_rows][end - i - 1](t);
     }
 }

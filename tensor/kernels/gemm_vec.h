@@ -3,9 +3,10 @@
  * multiply-add. A PART is the number of lanes in use, in the form that masked accesses want.
  *
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
- * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV.
- * MR3, where there is one, is how many rows a tile of three vectors has: fewer loads come to a
- * multiply-add than in MR x NV, so it takes less power, and the clock is higher.
+ * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV; five
+ * and seven vectors are left to two tiles. MR3, where there is one, is how many rows a tile of three
+ * vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power, and the
+ * clock is higher.
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
@@ -35,9 +36,8 @@
 #    define MR3     9 /* of doubles neither these nor the widest would be worth their code */
 #    define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
 #    define TILES_WIDE(X)                                                                          \
-        X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2)    \
-        X(8, 2) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(3, 5) X(4, 5)    \
-        X(3, 6) X(4, 6) X(3, 7) X(3, 8) X(3, 9)
+        X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2) X(6, 2) X(8, 2) X(3, 3) X(4, 3) X(6, 3)    \
+        X(3, 4) X(4, 4) X(6, 4) X(3, 5) X(4, 5) X(3, 6) X(4, 6) X(3, 7) X(3, 8) X(3, 9)
 #    define v_first(p)        _mm512_castps128_ps512(_mm_loadu_ps(p))
 #    define v_insert(v, p, n) _mm512_insertf32x4(v, _mm_loadu_ps(p), n)
 #    define v_lo2(a, b)                                                                            \
@@ -59,7 +59,7 @@
 #  define HAS_PART_LOADS true
 #  define WIDE(m) ((m) <= 1 ? 8 : (m) <= 3 ? 4 : (m) <= 4 ? 3 : 2)
 #  define TILES_WIDE(X)                                                                            \
-      X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2) X(3, 3) X(4, 3) X(3, 4)
+      X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2) X(3, 3) X(4, 3) X(3, 4)
 #  ifdef F64
 #    define VEC     __m256d
 #    define LANES   4
@@ -93,13 +93,13 @@
 #    define NV 3
 #    define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : 3)
 #    define TILES_WIDE(X)                                                                          \
-        X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(4, 3)    \
-        X(5, 3) X(6, 3) X(4, 4) X(5, 4) X(6, 4) X(4, 5) X(4, 6)
+        X(4, 1) X(6, 1) X(8, 1) X(4, 2) X(6, 2) X(8, 2) X(4, 3) X(6, 3) X(4, 4) X(6, 4) X(4, 5)    \
+        X(4, 6)
 #  else
 #    define MR 6
 #    define NV 2
 #    define WIDE(m) ((m) <= 1 ? 8 : (m) <= 2 ? 4 : 2)
-#    define TILES_WIDE(X) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(3, 2) X(4, 2)
+#    define TILES_WIDE(X) X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2)
 #  endif
 #  define HAS_PART_LOADS false
 #  define LANES (16 / (int)sizeof(T))
