@@ -29,13 +29,13 @@ static int parse(options *o, int argc, char **argv)
                     .sentences = 1000 };
     const char      *about = "Translating real sentences: tokens a second.";
     const cli_option table[] = {
-        { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
+        TN_BENCH_TEXT(&o->text),
         TN_BENCH_PAIR_SIZE(&o->size_name),
         TN_BENCH_THREADS(&o->threads),
         { CLI_INT, "beam", &o->beam, "N", "hypotheses that go on; 1: greedy" },
         { CLI_INT, "batch", &o->batch, "N", "sentences at a time" },
-        { CLI_INT, "at-once", &o->at_once, "N", "batches, each by its share of the threads; 0: one a thread" },
-        { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
+        { CLI_INT, "at-once", &o->at_once, "N", "batches, by parts of the threads; 0: as many" },
+        TN_BENCH_SENTENCES(&o->sentences),
         { CLI_INT, "repeats", &o->repeats, "N", "samples, median taken" },
         { CLI_TEXT, "export", &o->export_to, "FILE", "weights and sources go there" },
         TN_BENCH_JSON(&o->json),

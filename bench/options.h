@@ -8,6 +8,9 @@
 
 #define TN_BENCH_THREADS(value) { CLI_INT, "threads", value, "N", "of the pool" }
 #define TN_BENCH_JSON(value) { CLI_FLAG, "json", value, NULL, "one JSON object a line" }
+#define TN_BENCH_TEXT(value)                                                                       \
+    { CLI_TEXT, "text", value, "FILE", "pairs: a source, a tab and a target on each line" }
+#define TN_BENCH_SENTENCES(value) { CLI_INT, "sentences", value, "N", "of the text; 0: all" }
 #define TN_BENCH_LEVEL(name, value)                                                                \
     { CLI_TEXT, name, value, "NAME", "of instructions: base, avx2 or avx512 (the CPU's highest)" }
 #define TN_BENCH_SIZE(value)                                                                       \

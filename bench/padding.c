@@ -29,12 +29,12 @@ static int parse(options *o, int argc, char **argv)
     const char *about = "Training on real sentence pairs: real tokens a second in packed batches, "
                         "and in padded ones.";
     const cli_option table[] = {
-        { CLI_TEXT, "text", &o->text, "FILE", "pairs: a source, a tab and a target on each line" },
+        TN_BENCH_TEXT(&o->text),
         TN_BENCH_PAIR_SIZE(&o->size_name),
         TN_BENCH_THREADS(&o->threads),
         { CLI_INT, "tokens", &o->tokens, "N", "of a batch, on each side" },
         { CLI_INT, "batches", &o->batches, "N", "that are timed" },
-        { CLI_INT, "sentences", &o->sentences, "N", "of the text; 0: all" },
+        TN_BENCH_SENTENCES(&o->sentences),
         { CLI_TEXT, "export", &o->export_to, "FILE", "the padded batches go there" },
         TN_BENCH_JSON(&o->json),
     };

@@ -216,10 +216,14 @@ static int64_t choose(const tn_generator *g, const double *p, double *sum)
     if (g->o.top_k || g->o.top_p < 1)
         qsort(g->candidates, (size_t)n, sizeof *g->candidates, by_probability);
     if (n > most) n = most;
-    *sum = 0;
-    for (int64_t i = 0; i < n; i++) *sum += g->candidates[i].p;
+    double all = 1; /* of what may be in the nucleus */
+    if (g->o.top_k || g->o.top_p == 1) {
+        all = 0;
+        for (int64_t i = 0; i < n; i++) all += g->candidates[i].p;
+    }
+    *sum = all;
     if (g->o.top_p == 1) return n;
-    const double enough = g->o.top_p * (g->o.top_k ? *sum : 1);
+    const double enough = g->o.top_p * all;
     int64_t      taken = 0;
     for (*sum = 0; taken < n && (taken == 0 || *sum < enough); taken++)
         *sum += g->candidates[taken].p;
