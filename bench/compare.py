@@ -28,6 +28,7 @@ args.add_argument("--rounds", type=int, default=5, help="alternations")
 args.add_argument("--steps", type=int, default=6, help="timed steps of each process")
 args.add_argument("--threads", type=int, default=2)
 args.add_argument("--peers", default="eager,fused,compiled,jax", help="of step; those far behind in the first round are left out then")
+args.add_argument("--level", choices=["avx2"], help="of step: no instructions beyond these, on either side")
 args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
 args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model", help="sizes, as bench_attention --sizes")
 args.add_argument("--mib", default="512", help="as bench_ops --mib")
@@ -39,6 +40,8 @@ args.add_argument("--venv", default=os.path.expanduser("~/.cache/libtensor-peers
 args.add_argument("--write", help="a Markdown file with markers")
 args = args.parse_args()
 FAR_BEHIND = 1.3  # times the fastest peer
+LEVELS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+                   "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}}
 
 
 # ---- running
@@ -57,7 +60,7 @@ def find_python():
 def run(command, feed=None):
     """Its standard output, or None with the reason on standard error."""
     print("+", " ".join(command), file=sys.stderr, flush=True)
-    out = subprocess.run(command, capture_output=True, text=True, input=feed)
+    out = subprocess.run(command, capture_output=True, text=True, input=feed, env=os.environ | LEVELS.get(args.level, {}))
     if out.returncode:
         print(f"  failed: {(out.stderr.strip() or out.stdout.strip()).splitlines()[-1:]}", file=sys.stderr)
         return None
@@ -140,11 +143,13 @@ def peer_step(peer, size):
 
 
 def step():
-    rows, where, sizes = [], machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each"), args.sizes.split(",")
+    rows, sizes, part = [], args.sizes.split(","), "-".join(["step"] + [args.level] * bool(args.level))
+    where = machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each")
     for size in sizes:
         mine, peers = [], {peer: [] for peer in args.peers.split(",")}
         for r in range(args.rounds):
-            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads, "--steps", args.steps)))
+            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads, "--steps", args.steps,
+                                  *(["--level", args.level] if args.level else []))))
             for peer in list(peers):
                 result = peer_step(peer, size)
                 if result:
@@ -165,7 +170,7 @@ def step():
                      f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
                      f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
                      f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"])
-        write("step", where + "\n\n" + table(
+        write(part, where + "\n\n" + table(
             ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms", "GFLOP/s of the peak",
              "MiB beyond 16 B a parameter: ours, theirs, ratio", "start to first step done, ms: ours, theirs",
              "compiling, ms; finding a program again, us"], rows), size == sizes[-1])
