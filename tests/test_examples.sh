@@ -9,6 +9,21 @@ trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $1"; failed=1; }
 contains() { grep -q -- "$2" "$1" || { fail "$1: expected a line with \"$2\""; cat "$1"; }; }
 
+# interrupt_at LINE FILE COMMAND..: runs it into FILE, and presses Ctrl-C once LINE is there, or after
+# 20 s without it. It may have ended by itself before. Gives its exit status.
+interrupt_at() {
+    line=$1 file=$2 tries=200
+    shift 2
+    "$@" > "$file" 2>&1 &
+    pid=$!
+    while [ $tries -gt 0 ] && ! grep -q "$line" "$file" 2> /dev/null; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    kill -INT $pid 2> /dev/null
+    wait $pid
+}
+
 small="--size micro --pairs 2000 --vocab 400 --tokens 512 --test-pairs 20 --valid-every 20 --schedule constant
        --warmup 5 --threads 2 --ema 0.9"
 
@@ -29,14 +44,7 @@ tail -1 "$dir/learnt.txt" | awk '/^held-out: exact [0-9.]+ % of 300 sentences$/ 
     { fail "held-out sentences: expected 95 % or more"; tail -2 "$dir/learnt.txt"; }
 
 # Ctrl-C ends after the step, with all saved.
-$train $small --steps 1000000 --save "$dir/stopped" > "$dir/stopped.txt" 2>&1 &
-pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "^step 1/" "$dir/stopped.txt" 2> /dev/null && break
-    sleep 1
-done
-kill -INT $pid
-wait $pid
+interrupt_at "^step 1/" "$dir/stopped.txt" $train $small --steps 1000000 --save "$dir/stopped"
 [ $? = 130 ] || fail "Ctrl-C: not 130"
 contains "$dir/stopped.txt" "to go on: transformer_train --resume"
 [ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
@@ -61,14 +69,7 @@ contains "$dir/out.txt" "^1.*the cat$"
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
 contains "$dir/gpt.txt" "held-out: perplexity"
-$gpt $micro --steps 3000 --save "$dir/cut.st" > "$dir/gpt_cut.txt" 2>&1 &
-pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "^step 100" "$dir/gpt_cut.txt" 2> /dev/null && break
-    sleep 0.1
-done
-kill -INT $pid 2> /dev/null
-wait $pid
+interrupt_at "^step 100" "$dir/gpt_cut.txt" $gpt $micro --steps 3000 --save "$dir/cut.st"
 $gpt --model "$dir/cut.st" --steps 3000 --threads 1 --save "$dir/cut.st" > "$dir/rest.txt" 2>&1 || fail "gpt resumed"
 cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
 $gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 || fail "gpt writing"
