@@ -5,10 +5,10 @@
  *     gpt --text book.txt --minutes 30 --save book.safetensors --prompt "It was"
  *     gpt --model book.safetensors --prompt "It was" --tokens 200
  *     gpt --model book.safetensors --minutes 60 --save book.safetensors       (goes on) */
-#include "cli.h"
 #include "clock.h"
 #include "grammar.h"
 #include "libtensor.h"
+#include "options.h"
 
 #include <math.h>
 #include <signal.h>
@@ -35,17 +35,17 @@ static double      minutes, temperature = 0.8, top_p = 1;
 enum { N_REMEMBERED = 10 };
 static const cli_option options[] = {
     { CLI_TEXT, "text", &s.text, "FILE", "what to train on; also .gz (made-up sentences)" },
-    { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary" },
-    { CLI_INT, "d-model", &s.d, "N", "" },
-    { CLI_INT, "heads", &s.heads, "N", "" },
-    { CLI_INT, "layers", &s.layers, "N", "" },
+    OPTION_VOCAB(&s.vocab, ""),
+    OPTION_D_MODEL(&s.d, ""),
+    OPTION_HEADS(&s.heads, ""),
+    OPTION_LAYERS(&s.layers, ""),
     { CLI_INT, "length", &s.length, "N", "tokens that the model sees at once" },
     { CLI_INT, "rows", &s.rows, "N", "windows of that length in a batch" },
-    { CLI_REAL, "lr", &s.lr, "X", "highest learning rate; it rises for 100 steps, then falls" },
-    { CLI_REAL, "dropout", &s.dropout, "P", "(0)" },
-    { CLI_INT, "seed", &s.seed, "N", "" },
+    OPTION_LR(&s.lr, "; it rises for 100 steps, then falls"),
+    OPTION_DROPOUT(&s.dropout, "(0)"),
+    OPTION_SEED(&s.seed),
     { CLI_INT, "steps", &steps, "N", "in all, of earlier runs too (600, without --model)" },
-    { CLI_REAL, "minutes", &minutes, "X", "time for training, instead" },
+    OPTION_MINUTES(&minutes, ", instead"),
     { CLI_TEXT, "model", &model, "FILE", "what --save wrote: write with it, or go on training" },
     { CLI_TEXT, "save", &save, "FILE", "keep model, tokenizer and the state of the training" },
     { CLI_TEXT, "prompt", &prompt, "TEXT", "the beginning of what is written" },
@@ -53,7 +53,7 @@ static const cli_option options[] = {
     { CLI_REAL, "temperature", &temperature, "X", "0: the likeliest token each time" },
     { CLI_INT, "top-k", &top_k, "N", "draw from the likeliest N alone" },
     { CLI_REAL, "top-p", &top_p, "P", "draw from the likeliest that have this probability" },
-    { CLI_INT, "threads", &threads, "N", "(one for each CPU)" },
+    OPTION_THREADS(&threads),
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 

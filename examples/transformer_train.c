@@ -4,8 +4,8 @@
  *     transformer_train
  *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60
  *         --save run */
-#include "cli.h"
 #include "grammar.h"
+#include "options.h"
 #include "training.h"
 
 #include <errno.h>
@@ -52,26 +52,25 @@ static const cli_option options[] = {
     { CLI_TEXT, "test", &s.test, "FILE", "pairs to translate at the end, for BLEU" },
     { CLI_FLAG, "swap", &s.swap, NULL, "the columns are target and source" },
     { CLI_INT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus (40000)" },
-    { CLI_INT, "vocab", &s.vocab, "N", "tokens of the vocabulary (8000; made-up corpus: 600)" },
+    OPTION_VOCAB(&s.vocab, " (8000; made-up corpus: 600)"),
     { CLI_INT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
     { CLI_HEADING, "model", NULL, NULL, NULL },
     { CLI_TEXT, "size", &s.size, "NAME",
       "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
-    { CLI_INT, "d-model", &s.d, "N", "instead of the size's" },
-    { CLI_INT, "heads", &s.heads, "N", "likewise" },
+    OPTION_D_MODEL(&s.d, "instead of the size's"),
+    OPTION_HEADS(&s.heads, "likewise"),
     { CLI_INT, "ff", &s.ff, "N", "likewise" },
-    { CLI_INT, "layers", &s.layers, "N", "likewise, on each side" },
-    { CLI_REAL, "dropout", &s.dropout, "P", "(0.1)" },
+    OPTION_LAYERS(&s.layers, "likewise, on each side"),
+    OPTION_DROPOUT(&s.dropout, "(0.1)"),
     { CLI_REAL, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N", "updates" },
-    { CLI_REAL, "minutes", &s.minutes, "X",
-      "time for training; linear and cosine schedules end with it" },
+    OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
     { CLI_INT, "tokens", &s.tokens, "N", "of a batch, on each side (4096; made-up corpus: 2048)" },
     { CLI_INT, "accumulate", &s.accumulate, "N", "batches of an update" },
     { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
-    { CLI_REAL, "lr", &s.lr, "X", "highest learning rate (0.003; of noam a factor, 1)" },
+    OPTION_LR(&s.lr, " (0.003; of noam a factor, 1)"),
     { CLI_TEXT, "schedule", &s.schedule, "NAME",
       "constant, linear, cosine, isqrt or noam (linear)" },
     { CLI_INT, "warmup", &s.warmup, "N",
@@ -84,8 +83,8 @@ static const cli_option options[] = {
       "decay of an average of the weights, which is then validated and used (off)" },
     { CLI_FLAG, "recompute", &s.recompute, NULL,
       "compute the layers again for backward instead of keeping them: less memory, more time" },
-    { CLI_INT, "seed", &s.seed, "N", "" },
-    { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
+    OPTION_SEED(&s.seed),
+    OPTION_THREADS(&s.threads),
     { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
     { CLI_TEXT, "save", &s.save, "DIR",
       "keep the last state there, and the best model: last and best.safetensors" },

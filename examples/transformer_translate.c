@@ -1,7 +1,7 @@
 /* Translates lines with a model that transformer_train has saved.
  *
  *     echo "Je suis étudiant" | transformer_translate --model run/best.safetensors --beam 5 */
-#include "cli.h"
+#include "options.h"
 #include "translation.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static const cli_option options[] = {
       "translations of each line; more than 1: as \"number score translation\", by tabs" },
     { CLI_REAL, "alpha", &s.alpha, "X", "of the length penalty; 0: none" },
     { CLI_INT, "batch", &s.batch, "N", "lines that are translated together" },
-    { CLI_INT, "threads", &s.threads, "N", "(one for each CPU)" },
+    OPTION_THREADS(&s.threads),
 };
 
 /* Lines of stdin, without their ends. */
