@@ -132,8 +132,8 @@ void tn_program_dump(const tn_program *p, FILE *out)
             st.no_reuse_bytes, (long long)st.calls, (long long)st.steps, st.flops * 1e-9);
     if (st.recomputed_calls)
         fprintf(out,
-                "recomputed: %lld calls, %.4g GFLOP (%.1f %% of the program); the arena has %zu bytes "
-                "without\n",
+                "recomputed: %lld calls, %.4g GFLOP (%.1f %% of the program); "
+                "the arena has %zu bytes without\n",
                 (long long)st.recomputed_calls, st.recomputed_flops * 1e-9,
                 100 * st.recomputed_flops / st.flops, st.kept_bytes);
 }

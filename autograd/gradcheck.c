@@ -165,8 +165,8 @@ tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_
     if (report) *report = worst;
     if (s == TN_OK && !(worst.worst <= o.tolerance))
         s = tn_fail(ctx, TN_ERR_GRAD,
-                    "tn_gradcheck: order %d, input %d, element %lld: the gradient is %.12g, central "
-                    "differences give %.12g (relative error %.3g, tolerance %g)",
+                    "tn_gradcheck: order %d, input %d, element %lld: the gradient is %.12g, "
+                    "central differences give %.12g (relative error %.3g, tolerance %g)",
                     worst.order, worst.input, (long long)worst.element, worst.analytic,
                     worst.numeric, worst.worst, o.tolerance);
     return s;

@@ -65,7 +65,8 @@ struct tn_graph {
 };
 
 /* Attributes of ops that compile knows. */
-#define INPUT_ATTRS(F)    F(input, i64, index) F(input, ptr, name) F(input, dtype, dtype) F(input, shape, shape)
+#define INPUT_ATTRS(F)                                                                             \
+    F(input, i64, index) F(input, ptr, name) F(input, dtype, dtype) F(input, shape, shape)
 #define CONSTANT_ATTRS(F) F(constant, ptr, data) F(constant, dtype, dtype) F(constant, shape, shape)
 #define FULL_ATTRS(F)     F(full, f64, value) F(full, dtype, dtype) F(full, shape, shape)
 #define READ_ATTRS(F)     F(read, ptr, variable)

@@ -141,7 +141,7 @@ TN_API tn_node *tn_mean_all(tn_node *x);
 /* Sums x down to a shape that broadcasts to x's: the transpose of broadcasting. */
 TN_API tn_node *tn_sum_to(tn_node *x, tn_shape shape);
 
-/* ---- shapes (ops/shape.c, ops/slice.c, ops/join.c): views where the memory allows it --------- */
+/* ---- shapes (ops/shape.c, slice.c, join.c): views where the memory allows it ----------------- */
 
 TN_API tn_node *tn_reshape(tn_node *x, tn_shape shape);      /* one dimension may be -1 */
 TN_API tn_node *tn_permute(tn_node *x, const int *axes, int n); /* out dim i is x's dim axes[i] */

@@ -1,6 +1,7 @@
 /* Cross-entropy and its gradient in one reading of the logits: where the cotangent of the losses
- * does not depend on them, as that of a mean or a sum does not, both items become one. It stands before
- * whatever reads the losses, so such items that stood before the gradient are moved behind it. */
+ * does not depend on them, as that of a mean or a sum does not, both items become one. It stands
+ * before whatever reads the losses, so such items that stood before the gradient are moved behind
+ * it. */
 #include "autograd/program.h"
 
 #include <string.h>

@@ -27,7 +27,7 @@ extern "C" {
     F(i64, n_encoder, 6)              /* layers */                                                 \
     F(i64, n_decoder, 6)                                                                           \
     F(i64, max_length, 512)           /* positions at most, of sources and of targets */           \
-    F(f64, dropout, 0.1)              /* of embeddings, behind the activation, of what parts add */ \
+    F(f64, dropout, 0.1)              /* of embeddings, behind activations, of what parts add */  \
     F(f64, attention_dropout, 0)      /* of attention weights; 0: as dropout */                    \
     F(activation, activation, 0)      /* ReLU */                                                   \
     F(f64, norm_eps, 1e-5)                                                                         \
@@ -35,7 +35,7 @@ extern "C" {
     F(flag, learned_positions, 0)     /* instead of sinusoidal */                                  \
     F(flag, separate_source, 0)       /* sources have an embedding of their own */                 \
     F(flag, separate_output, 0)       /* the output's matrix is not the target embedding */        \
-    F(i64, pad_id, 0)                 /* these three as the tokenizer of data/ has them: 0, 2, 3 */ \
+    F(i64, pad_id, 0)                 /* these three as the tokenizer of data/ has them */        \
     F(i64, bos_id, 2)                                                                              \
     F(i64, eos_id, 3)
 

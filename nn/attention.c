@@ -135,7 +135,8 @@ static tn_node *apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
     if (!is_self && !memory && l->q.w) return refuse(l, x, "cross-attention needs a memory");
     if (!is_self && !memory) return NULL;
     if (is_self && memory && memory != x)
-        return refuse(l, x, "self-attention takes its memory from x: make the layer with .is_cross");
+        return refuse(l, x,
+                      "self-attention takes its memory from x: make the layer with .is_cross");
     tn_node *rows = is_packed ? x : as_batch(l, x);
     heads    h = { .q = NULL };
     if (is_self) {

@@ -21,8 +21,8 @@ typedef struct tn_group_options {
 /* What the options of every optimizer begin with. */
 #define TN_OPTIMIZER_OPTIONS                                                                       \
     double lr;            /* 0: 1e-3 */                                                            \
-    double clip_norm;     /* gradients are scaled so that their common norm is at most this; 0: no */ \
-    double ema_decay;     /* keeps the average a = decay a + (1 - decay) w of each weight; 0: no */ \
+    double clip_norm;     /* gradients are scaled to a common norm of at most this; 0: no */       \
+    double ema_decay;     /* keeps averages of weights: a = decay a + (1 - decay) w; 0: no */      \
     bool   ema_ramp;      /* decay is at most (1 + t) / (10 + t) in step t = 0, 1, .. */           \
     bool   accumulate;    /* memory to accumulate gradients in, for tn_accumulate_step */          \
     bool   decay_all;     /* weight decay also of vectors (biases, norms), as PyTorch does */      \

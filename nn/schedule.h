@@ -13,7 +13,7 @@ typedef enum tn_schedule_kind {
     TN_SCHEDULE_LINEAR,   /* from lr straight down to floor lr at the last step */
     TN_SCHEDULE_COSINE,   /* the same along half a cosine */
     TN_SCHEDULE_INV_SQRT, /* lr sqrt(warmup / s), warmup at least 1 */
-    TN_SCHEDULE_NOAM      /* lr d_model^-1/2 min(s^-1/2, s warmup^-3/2); Vaswani et al. 2017, eq. 3 */
+    TN_SCHEDULE_NOAM      /* lr d_model^-1/2 min(s^-1/2, s warmup^-3/2): Vaswani et al. 2017, (3) */
 } tn_schedule_kind;
 
 typedef struct tn_schedule {

@@ -40,10 +40,10 @@ static void print_attributes(const tn_op *op)
 int main(void)
 {
     printf("# The ops\n\n"
-           "Printed from the op table by `ninja -C build docs`: do not edit. An op's inputs, shapes "
-           "and errors are told beside its\n"
-           "function in `autograd/ops.h`; ops whose names end in `_grad` are the backward halves of "
-           "others.\n\n"
+           "Printed from the op table by `ninja -C build docs`: do not edit. An op's inputs, "
+           "shapes and errors are told beside its\n"
+           "function in `autograd/ops.h`; ops whose names end in `_grad` are the backward halves "
+           "of others.\n\n"
            "| op | what it computes | inputs | computed as | dtypes | gradient | attributes | "
            "samples |\n"
            "| --- | --- | --- | --- | --- | --- | --- | --- |\n");

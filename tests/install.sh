@@ -7,7 +7,8 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $1"; failed=1; }
 
-DESTDIR="$dir" meson install -C "$build" --no-rebuild > "$dir/log.txt" 2>&1 || { cat "$dir/log.txt"; exit 1; }
+DESTDIR="$dir" meson install -C "$build" --no-rebuild > "$dir/log.txt" 2>&1 ||
+    { cat "$dir/log.txt"; exit 1; }
 pc=$(find "$dir" -name libtensor.pc) so=$(find "$dir" -name 'libtensor.so')
 [ -n "$pc" ] && [ -n "$so" ] || { echo "FAILED: no libtensor.pc or libtensor.so"; exit 1; }
 
@@ -18,11 +19,13 @@ export PKG_CONFIG_PATH
 cp "$source/examples/recurrent.c" "$dir/recurrent.c"
 ${CC:-cc} -O2 -fno-math-errno -fno-trapping-math "$dir/recurrent.c" -o "$dir/recurrent" \
     $(pkg-config --cflags --libs libtensor) -lm || fail "recurrent.c does not build"
-LD_LIBRARY_PATH=$(dirname "$so") "$dir/recurrent" 3 > "$dir/out.txt" 2>&1 || { fail "recurrent"; cat "$dir/out.txt"; }
+LD_LIBRARY_PATH=$(dirname "$so") "$dir/recurrent" 3 > "$dir/out.txt" 2>&1 ||
+    { fail "recurrent"; cat "$dir/out.txt"; }
 
 # The same from C++.
 if command -v "${CXX:-c++}" > /dev/null; then
-    ${CXX:-c++} -O2 "$source/tests/test_cpp.cpp" -o "$dir/cpp" $(pkg-config --cflags --libs libtensor) &&
+    ${CXX:-c++} -O2 "$source/tests/test_cpp.cpp" -o "$dir/cpp" \
+        $(pkg-config --cflags --libs libtensor) &&
         LD_LIBRARY_PATH=$(dirname "$so") "$dir/cpp" || fail "a program in C++"
 fi
 
@@ -43,7 +46,8 @@ END
         { fail "a project of CMake"; cat "$dir/log.txt"; }
 fi
 
-# As a subproject of meson: configured, and its dependency found (building it again would take a minute).
+# As a subproject of meson: configured, and its dependency found (building it again would take a
+# minute).
 mkdir -p "$dir/parent/subprojects"
 ln -s "$source" "$dir/parent/subprojects/libtensor"
 cp "$source/examples/mlp.c" "$dir/parent/"
@@ -53,13 +57,17 @@ libtensor = dependency('libtensor', fallback: 'libtensor',
     default_options: ['tests=false', 'examples=false', 'bench=false'])
 executable('mlp', 'mlp.c', dependencies: libtensor)
 END
-PKG_CONFIG_PATH=/nowhere PKG_CONFIG_LIBDIR=/nowhere meson setup "$dir/parent/build" "$dir/parent" > "$dir/log.txt" 2>&1 &&
+PKG_CONFIG_PATH=/nowhere PKG_CONFIG_LIBDIR=/nowhere \
+    meson setup "$dir/parent/build" "$dir/parent" > "$dir/log.txt" 2>&1 &&
     grep -q 'libtensor.*YES' "$dir/log.txt" || { fail "a subproject of meson"; cat "$dir/log.txt"; }
 
 # Only tn_ goes out; nothing that ends a process comes in; the library is small.
-nm -D --defined-only "$so" | awk '$2 != "A" { print $3 }' | grep -v '^tn_' && fail "exported symbols without tn_"
+nm -D --defined-only "$so" | awk '$2 != "A" { print $3 }' | grep -v '^tn_' &&
+    fail "exported symbols without tn_"
 nm -D --defined-only "$so" | grep ' tn__' && fail "internal symbols are exported"
-nm -D --undefined-only "$so" | grep -w 'abort\|exit\|_exit\|__assert_fail\|_Exit\|quick_exit' && fail "it can end the process"
+nm -D --undefined-only "$so" |
+    grep -w 'abort\|exit\|_exit\|__assert_fail\|_Exit\|quick_exit' &&
+    fail "it can end the process"
 strip -o "$dir/stripped" "$so" || fail "strip"
 size=$(wc -c < "$dir/stripped")
 echo "stripped: $size bytes"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The examples as a user runs them, with small settings: test_examples.sh TRAIN TRANSLATE GPT
-# What is checked: a training learns and saves; a resumed one ends with the same bytes as one that was
-# never stopped; Ctrl-C saves; translating works from the file; what is wrong is told in words.
+# What is checked: a training learns and saves; a resumed one ends with the same bytes as one that
+# was never stopped; Ctrl-C saves; translating works from the file; what is wrong is told in words.
 set -u
 train=$1 translate=$2 gpt=$3 failed=0
 dir=$(mktemp -d) || exit 1
@@ -9,8 +9,8 @@ trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $1"; failed=1; }
 contains() { grep -q -- "$2" "$1" || { fail "$1: expected a line with \"$2\""; cat "$1"; }; }
 
-# interrupt_at LINE FILE COMMAND..: runs it into FILE, and presses Ctrl-C once LINE is there, or after
-# 20 s without it. It may have ended by itself before. Gives its exit status.
+# interrupt_at LINE FILE COMMAND..: runs it into FILE, and presses Ctrl-C once LINE is there, or
+# after 20 s without it. It may have ended by itself before. Gives its exit status.
 interrupt_at() {
     line=$1 file=$2 tries=200
     shift 2
@@ -24,23 +24,28 @@ interrupt_at() {
     wait $pid
 }
 
-small="--size micro --pairs 2000 --vocab 400 --tokens 512 --test-pairs 20 --valid-every 20 --schedule constant
-       --warmup 5 --threads 2 --ema 0.9"
+small="--size micro --pairs 2000 --vocab 400 --tokens 512 --test-pairs 20 --valid-every 20
+       --schedule constant --warmup 5 --threads 2 --ema 0.9"
 
 # 40 steps, and 20 with 20 more after them: the same models.
-$train $small --steps 40 --save "$dir/whole" > "$dir/whole.txt" 2>&1 || fail "training ended with $?"
+$train $small --steps 40 --save "$dir/whole" > "$dir/whole.txt" 2>&1 ||
+    fail "training ended with $?"
 contains "$dir/whole.txt" "step 40/40 *loss\|step 40  validation perplexity"
 contains "$dir/whole.txt" "held-out: exact .* % of 20 sentences"
-$train $small --steps 20 --save "$dir/half" > "$dir/half.txt" 2>&1 || fail "half a training ended with $?"
-$train --resume "$dir/half" --steps 40 --threads 1 > "$dir/rest.txt" 2>&1 || fail "resuming ended with $?"
+$train $small --steps 20 --save "$dir/half" > "$dir/half.txt" 2>&1 ||
+    fail "half a training ended with $?"
+$train --resume "$dir/half" --steps 40 --threads 1 > "$dir/rest.txt" 2>&1 ||
+    fail "resuming ended with $?"
 contains "$dir/rest.txt" "resumed after step 20"
-cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" || fail "the resumed model is another one"
+cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" ||
+    fail "the resumed model is another one"
 
 # A few seconds of training translate what was held out: 95 % at least, word for word.
-$train --d-model 64 --ff 128 --layers 1 --lr 0.006 --tokens 1024 --steps 500 --dropout 0 --warmup 50 \
-    --label-smoothing 0.05 --test-pairs 300 > "$dir/learnt.txt" 2>&1 || fail "learning"
+$train --d-model 64 --ff 128 --layers 1 --lr 0.006 --tokens 1024 --steps 500 --dropout 0 \
+    --warmup 50 --label-smoothing 0.05 --test-pairs 300 > "$dir/learnt.txt" 2>&1 || fail "learning"
 contains "$dir/learnt.txt" "Je suis étudiant -> I am a student"
-tail -1 "$dir/learnt.txt" | awk '/^held-out: exact [0-9.]+ % of 300 sentences$/ && $3 >= 95 { ok = 1 } END { exit !ok }' ||
+tail -1 "$dir/learnt.txt" |
+    awk '/^held-out: exact [0-9.]+ % of 300 sentences$/ && $3 >= 95 { ok = 1 } END { exit !ok }' ||
     { fail "held-out sentences: expected 95 % or more"; tail -2 "$dir/learnt.txt"; }
 
 # Ctrl-C ends after the step, with all saved.
@@ -52,16 +57,20 @@ contains "$dir/stopped.txt" "to go on: transformer_train --resume"
 # Another layout, another optimizer's settings, a corpus from files.
 printf 'un chat\ta cat\nun chien\ta dog\nle chat\tthe cat\nle chien\tthe dog\n' > "$dir/pairs.tsv"
 for i in 1 2 3 4; do cat "$dir/pairs.tsv"; done > "$dir/many.tsv"
-$train --train "$dir/many.tsv" --valid "$dir/pairs.tsv" --test "$dir/pairs.tsv" --vocab 300 --size micro --layers 1 \
-    --layout padded --max-length 20 --tokens 256 --accumulate 2 --steps 250 --lr 0.01 --schedule cosine --warmup 20 --dropout 0 \
-    --beam 4 --bleu --valid-every 250 --save "$dir/cat" > "$dir/cat.txt" 2>&1 || fail "a corpus from files"
+$train --train "$dir/many.tsv" --valid "$dir/pairs.tsv" --test "$dir/pairs.tsv" \
+    --vocab 300 --size micro --layers 1 --layout padded --max-length 20 --tokens 256 \
+    --accumulate 2 --steps 250 --lr 0.01 --schedule cosine --warmup 20 --dropout 0 --beam 4 \
+    --bleu --valid-every 250 --save "$dir/cat" > "$dir/cat.txt" 2>&1 ||
+    fail "a corpus from files"
 contains "$dir/cat.txt" "BLEU"
 contains "$dir/cat.txt" "held-out: exact 100.0 % of 4 sentences"
 
 # Translating.
-printf 'le chat\n\nun chien\n' | $translate --model "$dir/cat/best.safetensors" > "$dir/out.txt" 2>&1 || fail "translating"
+printf 'le chat\n\nun chien\n' |
+    $translate --model "$dir/cat/best.safetensors" > "$dir/out.txt" 2>&1 || fail "translating"
 printf 'the cat\n\na dog\n' | cmp - "$dir/out.txt" || { fail "translations"; cat "$dir/out.txt"; }
-printf 'le chat\n' | $translate --model "$dir/cat/last.safetensors" --beam 3 --n-best 2 > "$dir/out.txt" 2>&1
+printf 'le chat\n' |
+    $translate --model "$dir/cat/last.safetensors" --beam 3 --n-best 2 > "$dir/out.txt" 2>&1
 [ "$(wc -l < "$dir/out.txt")" = 2 ] || fail "two translations"
 contains "$dir/out.txt" "^1.*the cat$"
 
@@ -70,13 +79,20 @@ micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --drop
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
 contains "$dir/gpt.txt" "held-out: perplexity"
 interrupt_at "^step 100" "$dir/gpt_cut.txt" $gpt $micro --steps 3000 --save "$dir/cut.st"
-$gpt --model "$dir/cut.st" --steps 3000 --threads 1 --save "$dir/cut.st" > "$dir/rest.txt" 2>&1 || fail "gpt resumed"
+$gpt --model "$dir/cut.st" --steps 3000 --threads 1 --save "$dir/cut.st" > "$dir/rest.txt" 2>&1 ||
+    fail "gpt resumed"
 cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
-$gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 || fail "gpt writing"
+$gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 ||
+    fail "gpt writing"
 contains "$dir/out.txt" "^The dog."
 
 # What is wrong.
-wrong() { want=$1; shift; "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"; contains "$dir/wrong.txt" "$want"; }
+wrong() {
+    want=$1
+    shift
+    "$@" > "$dir/wrong.txt" 2>&1 < /dev/null && fail "$* ended with 0"
+    contains "$dir/wrong.txt" "$want"
+}
 wrong "there is no option --stepz" $train --stepz 3
 wrong "wants N, not x" $train --steps x
 wrong "--tokens wants N of 0 or more, not -3" $train --tokens -3
@@ -100,11 +116,16 @@ wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
 wrong "Is a directory" $translate --model "$dir"
 wrong "over the memory limit" $train --size micro --pairs 99999999 --steps 1
 # a small file with a huge model in it: refused before any of it is made
-tokenizer='libtensor-tokenizer 1\nkind byte-bpe\nsplit 1\nspecials pad unk bos eos\nmerges 0\ncrc32 0c72dd6c\n'
+tokenizer='libtensor-tokenizer 1\nkind byte-bpe\nsplit 1\nspecials pad unk bos eos\nmerges 0\n'
+tokenizer="${tokenizer}crc32 0c72dd6c\\n"
 config='src_vocab=260\nd_model=65536\nn_encoder=9999\n'
 header="{\"__metadata__\":{\"transformer\":\"$config\",\"tokenizer\":\"$tokenizer\"}}"
 length=$(printf '%s' "$header" | wc -c)
-{ printf "\\$(printf %03o $((length % 256)))\\$(printf %03o $((length / 256)))\\0\\0\\0\\0\\0\\0"; printf '%s' "$header"; } > "$dir/huge.safetensors"
-wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" $translate --model "$dir/huge.safetensors"
+{
+    printf "\\$(printf %03o $((length % 256)))\\$(printf %03o $((length / 256)))"
+    printf '\0\0\0\0\0\0%s' "$header"
+} > "$dir/huge.safetensors"
+wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
+    $translate --model "$dir/huge.safetensors"
 $train --help | grep -q -- "--label-smoothing" || fail "--help"
 exit $failed

@@ -72,7 +72,10 @@ TEST(layers, errors_name_the_place)
     bench           b = bench_new();
     tn_feed_forward ff = tn_feed_forward_new(b.p, "ff", 4, 8, NULL);
     tn_node        *y = NULL;
-    TN_SCOPE(b.g, "encoder.%d", 3) { y = tn_feed_forward_apply(&ff, filled(b.g, TN_SHAPE(2, 5), 0)); }
+    TN_SCOPE(b.g, "encoder.%d", 3)
+    {
+        y = tn_feed_forward_apply(&ff, filled(b.g, TN_SHAPE(2, 5), 0));
+    }
     CHECK(y == NULL);
     CHECK_CONTAINS(tn_error(b.ctx), "matmul: [2,5] x [4,8]");
     CHECK_CONTAINS(tn_error(b.ctx), "(encoder.3.ff.in)");

@@ -441,7 +441,8 @@ TEST(recompute, the_dump_tells_saving_and_price)
     fclose(f);
     tn_program_stats s = tn_program_stats_of(p);
     snprintf(line, sizeof line,
-             "recomputed: 24 calls, %.4g GFLOP (%.1f %% of the program); the arena has %zu bytes without",
+             "recomputed: 24 calls, %.4g GFLOP (%.1f %% of the program); "
+             "the arena has %zu bytes without",
              s.recomputed_flops * 1e-9, 100 * s.recomputed_flops / s.flops, s.kept_bytes);
     CHECK_CONTAINS(text, line);
     CHECK_CONTAINS(text, "# block.7.l7  [again]");

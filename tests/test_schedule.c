@@ -17,8 +17,9 @@ static void check_rates(const char *name, const tn_schedule *s, const int64_t *s
 TEST(schedule, tables)
 {
     const int64_t steps[] = { 0, 1, 5, 10, 15, 20, 25, 30, 40 };
-#define RATES(name, s, ...) check_rates(name, &(tn_schedule)s, steps, (const double[]){ __VA_ARGS__ }, 9)
-#define S(...)              { __VA_ARGS__ }
+#define RATES(name, s, ...)                                                                        \
+    check_rates(name, &(tn_schedule)s, steps, (const double[]){ __VA_ARGS__ }, 9)
+#define S(...) { __VA_ARGS__ }
     RATES("constant", S(.lr = 2), 2, 2, 2, 2, 2, 2, 2, 2, 2);
     RATES("constant with warm-up", S(.lr = 2, .warmup = 10), 0.2, 0.2, 1, 2, 2, 2, 2, 2, 2);
     RATES("linear", S(TN_SCHEDULE_LINEAR, .lr = 2, .warmup = 10, .total = 30), 0.2, 0.2, 1, 2, 1.5,

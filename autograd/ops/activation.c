@@ -355,7 +355,8 @@ REF(hard_swish_grad, x <= -3 ? 0 : x >= 3 ? y : y * (x / 3 + 0.5))
 VJP2(hard_swish_grad, inside(x, tn_scale(tn_mul(g, y), 1. / 3), -3, 3),
      apply2(&tn_op_hard_swish_grad, x, g, NULL))
 TN_OP_DEFINE(hard_swish_grad,
-    .doc = "0 where x <= -3, dy where x >= 3, else dy (x / 3 + 1 / 2): dx of hard_swish(x); of x, dy",
+    .doc = "0 where x <= -3, dy where x >= 3, else dy (x / 3 + 1 / 2): dx of hard_swish(x); "
+           "of x, dy",
     ELEMENTWISE(hard_swish_grad, 2), .vjp = hard_swish_grad_vjp,
     TN_SAMPLES({ .in = { { 67 }, { 67 } }, .lo = -9, .hi = 9 }));
 

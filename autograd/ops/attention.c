@@ -202,8 +202,8 @@ static void attention_grad_expand(tn_expansion *c)
 #define A(...) &(const tn__attention_attrs) { .scale = 0.6, .stream = 77, __VA_ARGS__ }
 
 TN_OP_DEFINE(attention,
-    .doc = "softmax(q k^T scale + mask) v by head: q [b,tq,h,dh], k [b,tk,hk,dh], v [b,tk,hk,dv] -> "
-           "[b,tq,h,dv], and the logarithm of each row's sum [b,h,tq]",
+    .doc = "softmax(q k^T scale + mask) v by head: q [b,tq,h,dh], k [b,tk,hk,dh], v [b,tk,hk,dv] "
+           "-> [b,tq,h,dv], and the logarithm of each row's sum [b,h,tq]",
     .arity = 3, .max_arity = 8, .n_out = 2, .flags = TN_PREFIX_STRIDED | TN_CAN_FAIL | TN_RANDOM,
     ATTENTION_ATTRS_OF, .infer = attention_infer, .run = tn__attention_run,
     .scratch = tn__attention_run_scratch,

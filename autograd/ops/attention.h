@@ -62,7 +62,8 @@ TN_INLINE tn__attention_sizes tn__attention_sizes_of(const tn__attention_attrs *
     const int64_t n = offsets ? offsets->dim[0] - 1 : 0;
     return (tn__attention_sizes){
         .is_packed = a->has_q_offsets, .b = a->has_q_offsets ? n : q->dim[0], .tq = q->dim[r],
-        .tk = k->dim[r], .h = q->dim[r + 1], .hk = k->dim[r + 1], .dh = q->dim[r + 2], .dv = v->dim[r + 2]
+        .tk = k->dim[r], .h = q->dim[r + 1], .hk = k->dim[r + 1], .dh = q->dim[r + 2],
+        .dv = v->dim[r + 2]
     };
 }
 

@@ -151,7 +151,7 @@ static size_t lay_out(job *j, const tn_exec *e, char *scratch)
         gemm = larger(gemm, tn__gemm_scratch(e->ctx, &g[i]));
 #define ROOM(field, bytes)                                                                         \
     do {                                                                                           \
-        j->field = (void *)((uintptr_t)scratch + used);                                                      \
+        j->field = (void *)((uintptr_t)scratch + used);                                            \
         used += ((size_t)(bytes) + 63) / 64 * 64;                                                  \
     } while (0)
     ROOM(gemm, gemm);

@@ -13,7 +13,8 @@
     F(adam_update, flag, decoupled)
 TN_ATTRS(adam_update, ADAM_UPDATE_ATTRS)
 
-#define MOMENTUM_UPDATE_ATTRS(F) F(momentum_update, f64, momentum) F(momentum_update, flag, nesterov)
+#define MOMENTUM_UPDATE_ATTRS(F)                                                                   \
+    F(momentum_update, f64, momentum) F(momentum_update, flag, nesterov)
 TN_ATTRS(momentum_update, MOMENTUM_UPDATE_ATTRS)
 
 /* ---- kernels --------------------------------------------------------------------------------- */

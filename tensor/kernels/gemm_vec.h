@@ -3,10 +3,10 @@
  * multiply-add. A PART is the number of lanes in use, in the form that masked accesses want.
  *
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
- * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV; five
- * and seven vectors are left to two tiles. MR3, where there is one, is how many rows a tile of three
- * vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power, and the
- * clock is higher.
+ * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV;
+ * five and seven vectors are left to two tiles. MR3, where there is one, is how many rows a tile of
+ * three vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power,
+ * and the clock is higher.
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */

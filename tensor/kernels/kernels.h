@@ -12,7 +12,7 @@
 
 #define TN_CAT_(a, b)  a##_##b
 #define TN_CAT(a, b)   TN_CAT_(a, b)
-#define TN_K(name)     TN_CAT(tn__##name, TN_LEVEL) /* a function of this level: tn__gemm_f32_avx2 */
+#define TN_K(name)     TN_CAT(tn__##name, TN_LEVEL) /* at this level: tn__gemm_f32_avx2 */
 
 #include "tensor/kernels/list.h"
 

@@ -40,8 +40,8 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
       (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log, bool is_far,    \
        void *room))                                                                                \
     X(softmax_grad_columns_##t, void,                                                              \
-      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width, bool log,  \
-       bool is_far, void *room))
+      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width,          \
+       bool log, bool is_far, void *room))
 
 /* reduce.c: rows and columns of tensor/reduce.h, `stride` elements from row to row */
 #define TN_KERNELS_REDUCE(X)                                                                       \
@@ -84,7 +84,8 @@ struct tn_span_args;
  * order */
 #define TN_KERNELS_LOSS(X) TN_KERNELS_LOSS_(X, f32) TN_KERNELS_LOSS_(X, f64)
 #define TN_KERNELS_LOSS_(X, t)                                                                     \
-    X(cross_entropy_rows_##t, void, (const struct tn__cross_entropy *a, int64_t begin, int64_t end)) \
+    X(cross_entropy_rows_##t, void,                                                                \
+      (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(cross_entropy_step_rows_##t, void,                                                           \
       (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(add_rows_##t, void, (const void *x, int64_t rows, int64_t stride, int64_t n, void *sum))

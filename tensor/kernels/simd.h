@@ -58,7 +58,7 @@ enum { tn__fused = 0 };
 #define v_drop_below TN_CAT(v_drop_below, TN_REAL) /* 0 in lanes less than a number; NaN stays */
 #define v_sqrt       TN_CAT(v_sqrt, TN_REAL)
 #define v_exp        TN_CAT(v_exp, TN_REAL)        /* e^x, made for x <= 0: see simd_real.h */
-#define v_sum        TN_CAT(v_sum, TN_REAL)        /* lanes i + i + 8, then 4, 2, 1 apart (f64: from 4) */
+#define v_sum        TN_CAT(v_sum, TN_REAL)        /* pairs 8, then 4, 2, 1 apart (f64: from 4) */
 #define v_hmax       TN_CAT(v_hmax, TN_REAL)       /* the largest lane, by the same tree */
 #define v_hmin       TN_CAT(v_hmin, TN_REAL)
 
