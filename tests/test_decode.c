@@ -1,5 +1,5 @@
 /* Translating several batches at once, each with a part of the context: the same bits as one after
- * the other, and errors that are the context's. (test_transformer.c checks what is translated.) */
+ * the other, and errors that are the context's. (test_translate.c checks what is translated.) */
 #include "check.h"
 #include "failing.h"
 #include "libtensor.h"
