@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Ours and theirs by turns in one run: medians, spread and ratios, as the tables of docs/benchmarks.md.
 
-    bench/compare.py --build build --parts step,gemm,attention,ops,decode,padding --text pairs.tsv.gz --write docs/benchmarks.md
+    bench/compare.py --build build --parts step,gemm,attention,ops,decode,padding --text pairs.tsv.gz \\
+        --write docs/benchmarks.md
 
-Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the file, otherwise
-it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is made in --venv; OpenBLAS,
-BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread libblis4-pthread libdnnl2)."""
+Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the
+file, otherwise it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is
+made in --venv; OpenBLAS, BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread
+libblis4-pthread libdnnl2)."""
 import argparse
 import datetime
 import json
@@ -27,10 +29,12 @@ args.add_argument("--sizes", default="tiny,small,base,gpt8k,gpt2", help="of step
 args.add_argument("--rounds", type=int, default=5, help="alternations")
 args.add_argument("--steps", type=int, default=6, help="timed steps of each process")
 args.add_argument("--threads", type=int, default=2)
-args.add_argument("--peers", default="eager,fused,compiled,jax", help="of step; those far behind in the first round are left out then")
+args.add_argument("--peers", default="eager,fused,compiled,jax",
+                  help="of step; those far behind in the first round are left out then")
 args.add_argument("--level", choices=["avx2"], help="of step: no instructions beyond these, on either side")
 args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
-args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model", help="sizes, as bench_attention --sizes")
+args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model",
+                  help="sizes, as bench_attention --sizes")
 args.add_argument("--mib", default="512", help="as bench_ops --mib")
 args.add_argument("--text", help="real sentence pairs, for decode and padding")
 args.add_argument("--decode", default="tiny,base", help="sizes of decode")
@@ -60,7 +64,8 @@ def find_python():
 def run(command, feed=None):
     """Its standard output, or None with the reason on standard error."""
     print("+", " ".join(command), file=sys.stderr, flush=True)
-    out = subprocess.run(command, capture_output=True, text=True, input=feed, env=os.environ | LEVELS.get(args.level, {}))
+    out = subprocess.run(command, capture_output=True, text=True, input=feed,
+                         env=os.environ | LEVELS.get(args.level, {}))
     if out.returncode:
         print(f"  failed: {(out.stderr.strip() or out.stdout.strip()).splitlines()[-1:]}", file=sys.stderr)
         return None
@@ -99,7 +104,8 @@ def middle(rows, key):
 
 
 def table(head, rows):
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)] + ["| " + " | ".join(r) + " |" for r in rows])
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+                     + ["| " + " | ".join(r) + " |" for r in rows])
 
 
 def cpu_name():
@@ -148,8 +154,8 @@ def step():
     for size in sizes:
         mine, peers = [], {peer: [] for peer in args.peers.split(",")}
         for r in range(args.rounds):
-            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads, "--steps", args.steps,
-                                  *(["--level", args.level] if args.level else []))))
+            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads,
+                                  "--steps", args.steps, *(["--level", args.level] if args.level else []))))
             for peer in list(peers):
                 result = peer_step(peer, size)
                 if result:
@@ -165,24 +171,27 @@ def step():
         ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(mine, best)]
         flops, peak = middle(mine, "gflops"), middle(mine, "peak_gflops")
         beyond = [statistics.median(r["rss_mib"] - 16 * r["params"] / 2**20 for r in x) for x in (mine, best)]
-        rows.append([size, spread(column(mine, "step_ms")), f"{spread(column(best, 'step_ms'))}, {best[0]['peer']}", f"**{spread(ratios, 2)}**",
-                     tried, f"{flops:.0f} of {peak:.0f}, {100 * flops / peak:.0f} %",
+        rows.append([size, spread(column(mine, "step_ms")), f"{spread(column(best, 'step_ms'))}, {best[0]['peer']}",
+                     f"**{spread(ratios, 2)}**", tried, f"{flops:.0f} of {peak:.0f}, {100 * flops / peak:.0f} %",
                      f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
                      f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
                      f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"])
         write(part, where + "\n\n" + table(
-            ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms", "GFLOP/s of the peak",
-             "MiB beyond 16 B a parameter: ours, theirs, ratio", "start to first step done, ms: ours, theirs",
-             "compiling, ms; finding a program again, us"], rows), size == sizes[-1])
+            ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms",
+             "GFLOP/s of the peak", "MiB beyond 16 B a parameter: ours, theirs, ratio",
+             "start to first step done, ms: ours, theirs", "compiling, ms; finding a program again, us"],
+            rows), size == sizes[-1])
 
 
 def losses():
-    text = run([python, os.path.join(HERE, "losses.py"), "--build", args.build, "--sizes", args.sizes, "--threads", str(args.threads)])
+    text = run([python, os.path.join(HERE, "losses.py"), "--build", args.build, "--sizes", args.sizes,
+                "--threads", str(args.threads)])
     write("losses", text or "failed")
 
 
 def affine():
-    text = "".join(ours("affine", "--size", size, "--threads", args.threads, "--rounds", args.rounds) or "" for size in ("tiny", "small"))
+    text = "".join(ours("affine", "--size", size, "--threads", args.threads, "--rounds", args.rounds) or ""
+                   for size in ("tiny", "small"))
     write("affine", machine() + "\n\n```\n" + text.strip() + "\n```")
 
 
@@ -201,33 +210,38 @@ def gemm():
         rows.append([f"{batch} x {m} {n} {k} {kind}", f"{middle(x, 'gflops'):.0f}", f"{100 * shares[-1]:.0f} %"]
                     + [f"{others[name]:.0f}" for name in names] + [f"{ratio:.2f}"])
     head = machine("; f32, medians of 7 alternations (MKL in a process of its own)")
-    write("gemm", f"{head} Median of the ratios to the best library: **{statistics.median(ratios):.2f}** over {len(ratios)} products; median share of "
-          f"min(peak, bandwidth): {100 * statistics.median(shares):.0f} %.\n\n" + table(
-              ["batch x m n k, transposes", "libtensor, GFLOP/s", "of what the machine allows"] + names + ["ratio"], rows))
+    write("gemm", f"{head} Median of the ratios to the best library: **{statistics.median(ratios):.2f}** over "
+          f"{len(ratios)} products; median share of min(peak, bandwidth): {100 * statistics.median(shares):.0f} %.\n\n"
+          + table(["batch x m n k, transposes", "libtensor, GFLOP/s", "of what the machine allows"] + names + ["ratio"],
+                  rows))
 
 
 def attention():
     """Each size in processes of its own, so that they alternate often and memory is its own."""
     sizes, found = [], {}
-    for row in rows_of(ours("attention", "--json", "--sizes", args.attention, "--repeats", 1, "--ms", 0, "--threads", args.threads)):
+    known = ours("attention", "--json", "--sizes", args.attention, "--repeats", 1, "--ms", 0, "--threads", args.threads)
+    for row in rows_of(known):
         sizes.append(f"{row['batch']},{row['length']},{row['heads']},{row['d']}" + ",c" * row["causal"])
     for size in sizes:
         for _ in range(args.rounds):
-            pair = [last(run) for run in (ours("attention", "--json", "--sizes", size, "--repeats", 3, "--threads", args.threads),
-                                          theirs("torch_attention.py", "--sizes", size, "--repeats", 3, "--threads", args.threads))]
+            common = ["--sizes", size, "--repeats", 3, "--threads", args.threads]
+            pair = [last(run) for run in (ours("attention", "--json", *common), theirs("torch_attention.py", *common))]
             found.setdefault(size, []).append(pair)
     rows = []
     for size, pairs in found.items():
         mine, peer = zip(*pairs)
-        row = [f"{mine[0]['batch']} x {mine[0]['length']}, {mine[0]['heads']} x {mine[0]['d']}" + ", causal" * mine[0]["causal"]]
+        first = mine[0]
+        row = [f"{first['batch']} x {first['length']}, {first['heads']} x {first['d']}" + ", causal" * first["causal"]]
         for key in ("forward", "both"):
             ratios = [b[key + "_ms"] / a[key + "_ms"] for a, b in pairs]
             share = statistics.median(a[key + "_gflops"] / a["peak_gflops"] for a in mine)
-            row += [spread(column(mine, key + "_ms"), 2), spread(column(peer, key + "_ms"), 2), f"**{spread(ratios, 2)}**", f"{100 * share:.0f} %"]
-        rows.append(row + [f"{mine[0]['arena_mib']:.1f}; {middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
-    write("attention", machine(f"; {peer[0]['peer']}, scaled_dot_product_attention; medians of {args.rounds} alternations") + "\n\n" + table(
-        ["batch x length, heads x size", "forward, ms", "PyTorch's", "ratio", "of the peak", "with gradients, ms", "PyTorch's", "ratio", "of the peak",
-         "arena, MiB; of the process: ours, theirs"], rows))
+            row += [spread(column(mine, key + "_ms"), 2), spread(column(peer, key + "_ms"), 2),
+                    f"**{spread(ratios, 2)}**", f"{100 * share:.0f} %"]
+        rows.append(row + [f"{first['arena_mib']:.1f}; {middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
+    where = machine(f"; {peer[0]['peer']}, scaled_dot_product_attention; medians of {args.rounds} alternations")
+    write("attention", where + "\n\n" + table(
+        ["batch x length, heads x size", "forward, ms", "PyTorch's", "ratio", "of the peak",
+         "with gradients, ms", "PyTorch's", "ratio", "of the peak", "arena, MiB; of the process: ours, theirs"], rows))
 
 
 def ops():
@@ -235,13 +249,15 @@ def ops():
     found = rows_of(theirs("torch_ops.py", "--threads", args.threads, "--rounds", args.rounds, feed=lines))
     near = {r["op"]: r for r in found if r["data"] == "cache"}
     rows = [[r["op"], f"{near[r['op']]['ms']:.3f}", f"{near[r['op']]['torch_ms'] / near[r['op']]['ms']:.1f}",
-             f"{r['mib']:.0f}", f"{r['ms']:.1f}", f"{r['gbps']:.1f}", f"{r['times_allowed']:.2f}", f"{r['torch_ms'] / r['ms']:.1f}"]
+             f"{r['mib']:.0f}", f"{r['ms']:.1f}", f"{r['gbps']:.1f}", f"{r['times_allowed']:.2f}",
+             f"{r['torch_ms'] / r['ms']:.1f}"]
             for r in found if r["data"] == "memory"]
     far = [r for r in found if r["data"] == "memory"]
-    write("ops", machine(f"; memory reads at {middle(far, 'read'):.1f} GB/s, copies at {middle(far, 'copy'):.1f}, triad "
-                         f"{middle(far, 'triad'):.1f}") + "\n\n" + table(
-        ["op", "in cache, ms", "times as fast as PyTorch", "MiB out of cache", "ms", "GB/s", "times what bandwidth allows",
-         "times as fast as PyTorch"], rows))
+    where = machine(f"; memory reads at {middle(far, 'read'):.1f} GB/s, copies at {middle(far, 'copy'):.1f}, "
+                    f"triad {middle(far, 'triad'):.1f}")
+    write("ops", where + "\n\n" + table(
+        ["op", "in cache, ms", "times as fast as PyTorch", "MiB out of cache", "ms", "GB/s",
+         "times what bandwidth allows", "times as fast as PyTorch"], rows))
 
 
 def decode():
@@ -250,7 +266,8 @@ def decode():
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = os.path.join(folder, "work.safetensors")
-        jobs = [(size, beam, batch) for size in args.decode.split(",") for beam, batch in ((1, 32), (5, 32), (1, 1), (5, 1))]
+        jobs = [(size, beam, batch) for size in args.decode.split(",")
+                for beam, batch in ((1, 32), (5, 32), (1, 1), (5, 1))]
         for job in jobs:
             size, beam, batch = job
             n = args.sentences if batch > 1 else max(args.sentences // 10, 1)
@@ -258,21 +275,29 @@ def decode():
             mine, peers, left = {1: [], args.threads: []}, {1: [], args.threads: []}, None
             for _ in range(args.rounds):
                 for at_once, found in mine.items():
-                    found.append(last(ours("decode", *common, "--at-once", at_once, "--text", args.text, "--sentences", n, "--export", work, "--json")))
+                    found.append(last(ours("decode", *common, "--at-once", at_once, "--text", args.text,
+                                           "--sentences", n, "--export", work, "--json")))
                 found = [last(theirs("ct2_decode.py", work, *common, "--products", products, "--at-once", at_once))
                          for products, at_once in left or [(k, t) for t in peers for k in ("mkl", "onednn")]]
-                best = [max((x for x in found if x and x["at_once"] == t), key=lambda x: x["tok_s"], default=None) for t in peers]
+                best = [max((x for x in found if x and x["at_once"] == t), key=lambda x: x["tok_s"], default=None)
+                        for t in peers]
                 left = [(x["products"], x["at_once"]) for x in best if x]
                 for at_once, x in zip(peers, best):
                     peers[at_once].append(x or best[0])
             row = [size, str(beam), str(batch), str(n)]
             for t in mine:
                 ratios = [a["tok_s"] / b["tok_s"] for a, b in zip(mine[t], peers[t])]
-                row += [spread(column(mine[t], "tok_s"), 0), f"{spread(column(peers[t], 'tok_s'), 0)}, {peers[t][0]['products']}", f"**{spread(ratios, 2)}**"]
-            rows.append(row + [f"{middle(x, 'rss_mib'):,.0f}, {middle(y, 'rss_mib'):,.0f}" for x, y in zip(mine.values(), peers.values())])
+                row += [spread(column(mine[t], "tok_s"), 0),
+                        f"{spread(column(peers[t], 'tok_s'), 0)}, {peers[t][0]['products']}",
+                        f"**{spread(ratios, 2)}**"]
+            rows.append(row + [f"{middle(x, 'rss_mib'):,.0f}, {middle(y, 'rss_mib'):,.0f}"
+                               for x, y in zip(mine.values(), peers.values())])
             several = [f"{t} batches at once" for t in list(mine)[1:]]
-            write("decode", machine(f"; {peers[1][0]['peer']}, float32, with what makes its products faster; medians of {args.rounds} alternations") + "\n\n" + table(
-                ["size", "beam", "batch", "sentences", "one batch at a time: libtensor, tokens/s", "CTranslate2", "ratio"]
+            where = machine(f"; {peers[1][0]['peer']}, float32, with what makes its products faster; "
+                            f"medians of {args.rounds} alternations")
+            write("decode", where + "\n\n" + table(
+                ["size", "beam", "batch", "sentences",
+                 "one batch at a time: libtensor, tokens/s", "CTranslate2", "ratio"]
                 + [x for head in several for x in (head + ": libtensor", "CTranslate2", "ratio")]
                 + ["MiB: ours, theirs"] + [head + ": MiB" for head in several], rows), job == jobs[-1])
 
@@ -287,16 +312,19 @@ def padding():
             found = {"padded": [], "packed": []}
             peer = []
             for _ in range(args.rounds):
-                text = ours("padding", "--text", args.text, "--size", size, "--threads", args.threads, "--export", work, "--json")
+                text = ours("padding", "--text", args.text, "--size", size, "--threads", args.threads,
+                            "--export", work, "--json")
                 for row in rows_of(text):
                     found[row["layout"]].append(row)
                 peer.append(last(theirs("torch_padding.py", work, "--size", size, "--threads", args.threads)))
             packed, padded, torch = (column(x, "tok_s") for x in (found["packed"], found["padded"], peer))
-            rows.append([size, spread(packed, 0), spread(padded, 0), spread(torch, 0), spread([a / b for a, b in zip(packed, padded)], 2),
+            rows.append([size, spread(packed, 0), spread(padded, 0), spread(torch, 0),
+                         spread([a / b for a, b in zip(packed, padded)], 2),
                          f"**{spread([a / b for a, b in zip(packed, torch)], 2)}**",
-                         f"{100 * middle(found['packed'], 'real_share'):.0f} %, {100 * middle(found['padded'], 'real_share'):.0f} %"])
+                         ", ".join(f"{100 * middle(found[x], 'real_share'):.0f} %" for x in ("packed", "padded"))])
     write("padding", machine(f"; {peer[0]['peer']}; medians of {args.rounds} alternations") + "\n\n" + table(
-        ["size", "packed, real tokens/s", "padded", "PyTorch, padded", "packed to padded", "packed to PyTorch", "real of all tokens: packed, padded"], rows))
+        ["size", "packed, real tokens/s", "padded", "PyTorch, padded", "packed to padded", "packed to PyTorch",
+         "real of all tokens: packed, padded"], rows))
 
 
 python = find_python()
