@@ -11,9 +11,9 @@
 
 enum { BATCH = 64, STEPS = 12, HIDDEN = 32 };
 
-/* ---- an op of our own: y = x / sqrt(1 + x^2), which saturates like tanh and needs no exponential
- *  */
+/* ---- an op of our own ------------------------------------------------------------------------ */
 
+/* y = x / sqrt(1 + x^2), which saturates like tanh and needs no exponential. */
 TN_SPAN(soft_clip, x * tn__rsqrt(1 + x * x))
 
 static void soft_clip_vjp(tn_vjp *c) /* dy (1 + x^2)^(-3/2) */

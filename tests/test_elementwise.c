@@ -1,6 +1,5 @@
 /* Elementwise ops where the op table's random samples do not go: special values, edges of
- * gradients, casts, wrapping integers, exact remainders, broadcasting by hand, and what is refused.
- */
+ * gradients, casts, wrapping integers, exact remainders, broadcasting by hand, what is refused. */
 #include "check.h"
 
 #include "autograd/ops.h"
@@ -9,8 +8,7 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
-/* ---- a graph to try things in -----------------------------------------------------------------
- */
+/* ---- a graph to try things in ---------------------------------------------------------------- */
 
 typedef struct trial {
     tn_ctx *ctx;
@@ -126,8 +124,7 @@ static tn_node *grad(tn_node *y, tn_node *x)
         tn_clear_error((t)->ctx);                                                                  \
     } while (0)
 
-/* ---- special values
- * ------------------------------------------------------------------------------ */
+/* ---- special values -------------------------------------------------------------------------- */
 
 #define PI  3.14159265358979323846
 #define LN2 0.69314718055994530942
@@ -273,8 +270,7 @@ TEST(elementwise, rounding_halves)
         }
 }
 
-/* ---- integers
- * -------------------------------------------------------------------------------------- */
+/* ---- integers -------------------------------------------------------------------------------- */
 
 TEST(elementwise, integers_wrap_around)
 {
@@ -314,8 +310,7 @@ TEST(elementwise, integers_wrap_around)
     trial_end(&t);
 }
 
-/* ---- casts
- * -------------------------------------------------------------------------------------------- */
+/* ---- casts ----------------------------------------------------------------------------------- */
 
 TEST(elementwise, casts)
 {
@@ -436,8 +431,7 @@ TEST(elementwise, cast_gradients)
     trial_end(&t);
 }
 
-/* ---- remainders
- * ------------------------------------------------------------------------------------- */
+/* ---- remainders ------------------------------------------------------------------------------ */
 
 TEST(elementwise, remainders_by_hand)
 {
@@ -484,8 +478,7 @@ TEST(elementwise, fmod_is_exact)
     trial_end(&t);
 }
 
-/* ---- gradients at the edges
- * -------------------------------------------------------------------------- */
+/* ---- gradients at the edges ------------------------------------------------------------------ */
 
 TEST(elementwise, gradients_at_edges)
 {
@@ -542,8 +535,7 @@ TEST(elementwise, second_derivatives_by_hand)
     trial_end(&t);
 }
 
-/* ---- broadcasting by hand
- * ------------------------------------------------------------------------------- */
+/* ---- broadcasting by hand -------------------------------------------------------------------- */
 
 TEST(elementwise, broadcasting)
 {
@@ -596,8 +588,7 @@ TEST(elementwise, masked_infinity_has_no_gradient)
     trial_end(&t);
 }
 
-/* ---- selection of other dtypes
- * ----------------------------------------------------------------------------- */
+/* ---- selection of other dtypes --------------------------------------------------------------- */
 
 TEST(elementwise, where_of_every_dtype)
 {
@@ -610,8 +601,7 @@ TEST(elementwise, where_of_every_dtype)
     trial_end(&t);
 }
 
-/* ---- what is refused
- * ------------------------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 TEST(elementwise, wrong_dtypes)
 {
