@@ -75,7 +75,7 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
         tn__instr *in = &c->instr[i];
         for (int k = in->n_in; k < TN_SPAN_MAX_IN; k++) in->in[k] = in->in[in->op->span_in];
     }
-    c->is_far = tn__ctx_streams(ctx, c->n * size), c->stream = tn__ctx_kernels(ctx)->stream;
+    c->is_far = tn__ctx_streams(ctx, c->n * size), c->stream = tn__ctx_kernels(ctx)->stream_near;
     assign_registers(c);
     int64_t block = L1_BUDGET / ((c->n_registers + 2) * size);
     block = block < MIN_BLOCK ? MIN_BLOCK : block > MAX_BLOCK ? MAX_BLOCK : block;

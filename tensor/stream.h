@@ -52,10 +52,10 @@ TN_INLINE void tn__stream_line(char *to, const char *from)
 }
 
 /* memcpy past the caches, but for the lines at the ends that are not whole; with each line one of
- * each of `ahead` is asked for: into the second cache, which waits for more lines at a time than
- * the first. */
-TN_INLINE void tn__stream(void *to_, const void *from_, size_t bytes, const char *const *ahead,
-                          int n_ahead)
+ * each of `ahead` is asked for: into the first cache where it is near, else into the second, which
+ * waits for more lines at a time. */
+TN_INLINE void tn__stream_to(void *to_, const void *from_, size_t bytes, const char *const *ahead,
+                             int n_ahead, const bool is_near)
 {
     char       *to = to_;
     const char *from = from_;
@@ -63,10 +63,21 @@ TN_INLINE void tn__stream(void *to_, const void *from_, size_t bytes, const char
     if (head > bytes) head = bytes;
     if (head) memcpy(to, from, head);
     for (; i + TN_LINE <= bytes; i += TN_LINE) {
-        for (int a = 0; a < n_ahead; a++) __builtin_prefetch(ahead[a] + i, 0, 2);
+        for (int a = 0; a < n_ahead; a++) {
+            if (is_near)
+                __builtin_prefetch(ahead[a] + i);
+            else
+                __builtin_prefetch(ahead[a] + i, 0, 2);
+        }
         tn__stream_line(to + i, from + i);
     }
     if (i < bytes) memcpy(to + i, from + i, bytes - i);
+}
+
+TN_INLINE void tn__stream(void *to, const void *from, size_t bytes, const char *const *ahead,
+                          int n_ahead)
+{
+    tn__stream_to(to, from, bytes, ahead, n_ahead, false);
 }
 
 /* Lines that go past the caches a few at a time among other work, so that nobody waits for them. */

@@ -54,8 +54,10 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 
 /* stream.c: see tensor/stream.h */
 #define TN_KERNELS_STREAM(X)                                                                       \
-    X(stream, void,                                                                                \
-      (void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead))
+    X(stream, void, TN_STREAM_PARAMS)                                                              \
+    X(stream_near, void, TN_STREAM_PARAMS)
+#define TN_STREAM_PARAMS                                                                           \
+    (void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead)
 
 /* attention.c: queries [i0, i1) of one head; keys [j0, j1) of one head, backward; the bias of it */
 #define TN_KERNELS_ATTENTION(X) TN_KERNELS_ATTENTION_(X, f32) TN_KERNELS_ATTENTION_(X, f64)
