@@ -2,13 +2,11 @@
  * the work. */
 #include "tensor/gemm_panels.h"
 
-#include "tensor/internal.h"
-#include "tensor/kernels/gemm_kernels.h"
+#include "tensor/gemm_plan.h"
 
 #include <string.h>
 
 enum {
-    LINE = 64,
     TASKS = 4,           /* of a thread, so that who is late may be helped */
     TASK_WORK = 1 << 18, /* multiply-adds that are worth a task: 3 us, */
     ROWS_LEAST = 12,     /* of so many rows at least: with fewer, B takes as long to come */
@@ -27,16 +25,6 @@ typedef struct run {
     int64_t                 tasks, threads;
     bool                    turns; /* shares are worked off from the end */
 } run;
-
-static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t cuts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
-static const tn__gemm_kernels *kernels_of(const tn_ctx *ctx, tn_dtype dtype)
-{
-    const tn_kernels *kernels = tn__ctx_kernels(ctx);
-    return dtype == TN_F64 ? kernels->gemm_f64() : kernels->gemm_f32();
-}
 
 int64_t tn__gemm_panel_width(const tn_ctx *ctx, tn_dtype dtype)
 {

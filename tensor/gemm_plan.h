@@ -1,5 +1,5 @@
-/* What both ways of planning a product stand on (gemm.c, gemm_stream.c): the sizes of cuts, and the
- * kernels of a dtype. */
+/* What all ways of planning a product stand on (gemm.c, gemm_stream.c, gemm_panels.c): the sizes of
+ * cuts, and the kernels of a dtype. */
 #ifndef TN_TENSOR_GEMM_PLAN_H
 #define TN_TENSOR_GEMM_PLAN_H
 
