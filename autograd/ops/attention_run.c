@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 512,  /* most queries of a forward task, half of them and half again where */
+    CHUNK_ROWS = 1024, /* most queries of a forward task, half of them and half again where */
     LEAST_ROWS = 64,   /* tasks are few, but not less than these */
     TASKS_EACH = 8,    /* of a thread: enough to end at the same time */
     CHUNK_KEYS = 512,  /* least keys of a backward task, where keys are cut */

@@ -38,8 +38,10 @@ typedef word ireg __attribute__((vector_size(TN__BITS / 8)));
 #  define LOG2E ((T)1.4426950408889634)
 #  define LN2   ((T)0.69314718055994531)
 
-/* Of a maximum that scores are counted from. */
-static const T TN_R(floor) = sizeof(T) == 4 ? -(T)3.4e38 : -(T)1.7e308;
+/* The maximum that scores are counted from: an integer, unless it is beyond `far`, and when it is
+ * set, `room` above the scores, so that it holds for more of them. */
+static const T TN_R(far) = 1 << 21;
+enum { TN_R(room) = 8, TN_R(most_misses) = 4 };
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
@@ -50,7 +52,11 @@ typedef struct TN_R(panel) {
     T      *qt;                /* [dh][width] queries, turned, times scale log2(e) */
     T      *o;                 /* [n][dv_pad] sums of weights times values */
     T      *m, *l, *rescale;   /* [width]: maximum and sum so far; 2^(old - new maximum) */
+    T      *round, *lowest;    /* [width]: of m, for exp2_of; */
+    T      *shift;             /* m where it is far, else 0, if is_far: is any? */
     word   *kept;              /* of dropout, all keys */
+    bool    is_far, has_all;   /* has_all: no maximum is -inf any more */
+    int     misses;            /* of softmax_tried */
 } TN_R(panel);
 
 /* What they share. */
@@ -79,66 +85,102 @@ TN_INLINE vec TN_R(largest)(const T *s, int64_t row, int64_t rows, vec m)
     return v_max(v_max(m, m1), v_max(m2, m3));
 }
 
-/* n rows of one vec of lanes become 2^(s - from), those that are not kept 0; adds them all to
- * sum. */
-TN_INLINE vec TN_R(exponentials)(T *s, int64_t row, const int n, vec from, const word *kept,
-                                 int bit, vec sum)
+/* How exponentials are made in one vec of lanes: see exp2_of. kept: NULL, or of dropout. */
+typedef struct TN_R(exponent) {
+    vec         round, lowest;
+    const word *kept;
+    ireg       *strange;
+} TN_R(exponent);
+
+/* n rows of one vec of lanes become 2^(s - m), those that are not kept 0; adds them all to sum. */
+TN_INLINE vec TN_R(exponentials)(const TN_R(exponent) *x, T *s, int64_t row, const int n,
+                                 int64_t j, vec sum, const bool drops, const bool is_tried)
 {
     vec e[TN_R(at_once)];
-    UNROLL for (int i = 0; i < n; i++) e[i] = v_sub(v_load(s + i * row), from);
-    TN_R(exp2_of)(e, n);
+    UNROLL for (int i = 0; i < n; i++) e[i] = v_load(s + (j + i) * row);
+    TN_R(exp2_of)(e, n, x->round, x->lowest, is_tried ? x->strange : NULL);
     UNROLL for (int i = 0; i < n; i++) {
         sum = v_add(sum, e[i]);
-        v_store(s + i * row, kept ? TN_R(v_keep)(kept, bit + i, e[i]) : e[i]);
+        v_store(s + (j + i) * row,
+                drops ? TN_R(v_keep)(x->kept + j / 32 * row, (j & 31) + i, e[i]) : e[i]);
     }
     return sum;
 }
 
 /* The same of any number of rows from 0 on; returns the sum. */
-TN_INLINE vec TN_R(exponentials_of)(T *s, int64_t row, int64_t rows, vec from, const word *kept,
-                                    bool drops)
+TN_INLINE vec TN_R(exponentials_of)(const TN_R(exponent) *by, T *s, int64_t row, int64_t rows,
+                                    const bool drops, const bool is_tried)
 {
     enum { N = TN_R(at_once) }; /* divides the 32 rows of a word */
-    vec     sum = TN_R(all)(0);
-    int64_t j = 0;
+    const TN_R(exponent) x = *by;
+    vec                  sum = TN_R(all)(0);
+    int64_t              j = 0;
     for (; j + N <= rows; j += N)
-        sum = TN_R(exponentials)(s + j * row, row, N, from, drops ? kept + j / 32 * row : NULL,
-                                 j & 31, sum);
+        sum = TN_R(exponentials)(&x, s, row, N, j, sum, drops, is_tried);
     ONE_BY_ONE for (; j < rows; j++)
-        sum = TN_R(exponentials)(s + j * row, row, 1, from, drops ? kept + j / 32 * row : NULL,
-                                 j & 31, sum);
+        sum = TN_R(exponentials)(&x, s, row, 1, j, sum, drops, is_tried);
     return sum;
 }
 
-/* m where it is more than 8 above old (of what weights grow by 2^8), else old. */
-TN_INLINE vec TN_R(raised)(vec old, vec m)
+TN_INLINE reg TN_R(where)(ireg yes, reg a, reg b)
 {
-    for (int r = 0; r < regs; r++) {
-        const ireg rises = (ireg)(m.r[r] > old.r[r] + 8);
-        m.r[r] = (reg)(((ireg)m.r[r] & rises) | ((ireg)old.r[r] & ~rises));
-    }
+    return (reg)(((ireg)a & yes) | ((ireg)b & ~yes));
+}
+
+/* Sets the maxima of the register of lanes from l on. */
+TN_INLINE void TN_R(set_maxima)(TN_R(panel) *p, int64_t l, reg m, ireg *far, ireg *none)
+{
+    const T    most = sizeof(T) == 4 ? (T)3.4e38 : (T)1.7e308;
+    const reg  zero = { 0 };
+    const ireg is_none = (ireg)(m < -most);
+    const ireg is_far = ((ireg)(m >= TN_R(far)) | (ireg)(m <= -TN_R(far))) & ~is_none;
+    const reg  from = TN_R(where)(is_far | is_none, zero, m);
+    TN_R(reg_store)(p->m + l, m);
+    TN_R(reg_store)(p->shift + l, TN_R(where)(is_far, m, zero));
+    TN_R(reg_store)(p->round + l, TN_R(magic) - from);
+    TN_R(reg_store)(p->lowest + l, TN_R(least) + from);
+    *far |= is_far, *none |= is_none;
+}
+
+/* The maximum for scores up to `most`, where that exceeds the old one; sets 2^(old - new). */
+TN_INLINE reg TN_R(raised)(reg old, reg most, reg *rescale, ireg *risen)
+{
+    const reg  zero = { 0 };
+    const ireg exceeds = (ireg)(most >= old + (T)0.5);
+    const ireg is_near = (ireg)(most < TN_R(far)) & (ireg)(most > -TN_R(far));
+    const reg  whole = TN_R(where)(is_near, most + ROUND - ROUND, most) + TN_R(room);
+    const reg  m = TN_R(where)(exceeds, whole, old);
+    *rescale = TN_R(where)((ireg)(m == old), zero, old - m);
+    *risen |= exceeds;
     return m;
 }
 
-/* Brings the maxima of a panel up to date, and what was summed up for others. Those that rise by a
- * little stay as they are: weights may then be up to 2^8, and next to nothing is ever rescaled.
- * Returns whether a maximum has changed. */
-static bool TN_R(raise_maxima)(const TN_R(panel) *p, const TN_R(block) *b)
+TN_INLINE bool TN_R(is_any)(ireg x)
 {
-    const vec floor = TN_R(all)(TN_R(floor));
-    vec       risen = TN_R(all)(0);
+    word any = 0;
+    for (int i = 0; i < TN_R(reg_lanes); i++) any |= x[i];
+    return any != 0;
+}
+
+/* Brings the maxima of a panel up to date, and what was summed up for others. Those that are not
+ * exceeded stay as they are. A new one has some room above it, so that next to nothing is ever
+ * rescaled. Returns whether a maximum was exceeded. */
+static bool TN_R(raise_maxima)(TN_R(panel) *p, const TN_R(block) *b)
+{
+    ireg risen = { 0 }, far = { 0 }, none = { 0 };
     for (int64_t l = 0; l < b->width; l += v_lanes) {
         const vec old = v_load(p->m + l);
-        const vec m = TN_R(raised)(old, TN_R(largest)(b->s + l, b->width, TN_R(rows_seen)(b, l),
-                                                      old));
-        v_store(p->m + l, m);
-        v_store(p->rescale + l, old);
-        risen = v_max(v_sub(m, v_max(old, floor)), risen);
+        const vec most = TN_R(largest)(b->s + l, b->width, TN_R(rows_seen)(b, l), old);
+        vec       rescale;
+        for (int r = 0; r < regs; r++)
+            TN_R(set_maxima)(p, l + r * TN_R(reg_lanes),
+                             TN_R(raised)(old.r[r], most.r[r], &rescale.r[r], &risen), &far, &none);
+        v_store(p->rescale + l, rescale);
     }
-    if (v_sum(risen) == 0) return false;
+    if (!TN_R(is_any)(risen)) return false;
+    p->is_far = TN_R(is_any)(far), p->has_all = !TN_R(is_any)(none);
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const vec from = v_max(v_load(p->m + l), floor);
-        const vec rescale = TN_R(v_exp2)(v_sub(v_load(p->rescale + l), from));
+        const vec rescale = TN_R(v_exp2)(v_load(p->rescale + l));
         v_store(p->rescale + l, rescale);
         v_store(p->l + l, v_mul(v_load(p->l + l), rescale));
     }
@@ -149,17 +191,41 @@ static bool TN_R(raise_maxima)(const TN_R(panel) *p, const TN_R(block) *b)
  * 0, and so do weights that dropout drops: those kept are divided by 1 - p at the end. */
 static void TN_R(softmax_block)(const TN_R(panel) *p, const TN_R(block) *b)
 {
-    const vec floor = TN_R(all)(TN_R(floor)); /* finite: -inf gives 0 where all is masked */
     for (int64_t l = 0; l < b->width; l += v_lanes) {
         const int64_t rows = TN_R(rows_seen)(b, l);
         const word   *kept = p->kept ? p->kept + b->j0 / 32 * b->width + l : NULL;
-        const vec     from = v_max(v_load(p->m + l), floor);
-        const vec     sum = kept ? TN_R(exponentials_of)(b->s + l, b->width, rows, from, kept, true)
-                                 : TN_R(exponentials_of)(b->s + l, b->width, rows, from, NULL,
-                                                         false);
-        for (int64_t j = rows; j < b->nj; j++) v_store(b->s + j * b->width + l, TN_R(all)(0));
+        T            *s = b->s + l;
+        const TN_R(exponent) by = { v_load(p->round + l), v_load(p->lowest + l), kept, NULL };
+        if (p->is_far) {
+            const vec shift = v_load(p->shift + l);
+            for (int64_t j = 0; j < rows; j++)
+                v_store(s + j * b->width, v_sub(v_load(s + j * b->width), shift));
+        }
+        const vec sum = kept ? TN_R(exponentials_of)(&by, s, b->width, rows, true, false)
+                             : TN_R(exponentials_of)(&by, s, b->width, rows, false, false);
+        for (int64_t j = rows; j < b->nj; j++) v_store(s + j * b->width, TN_R(all)(0));
         v_store(p->l + l, v_add(v_load(p->l + l), sum));
     }
+}
+
+/* The same with no look at the maxima before. False, and nothing was added to l, where one of them
+ * is to be raised, or one of 2^(s - m) is too small for its bits. */
+static bool TN_R(softmax_tried)(TN_R(panel) *p, const TN_R(block) *b)
+{
+    vec  sum[TN_ATTENTION_ROWS];
+    ireg strange = { 0 };
+    int  n = 0;
+    for (int64_t l = 0; l < b->width; l += v_lanes) {
+        const TN_R(exponent) by = { v_load(p->round + l), v_load(p->lowest + l), NULL, &strange };
+        sum[n++] = TN_R(exponentials_of)(&by, b->s + l, b->width, b->nj, false, true);
+    }
+    if (TN_R(is_any)(strange & ~(word)BIAS)) {
+        p->misses++;
+        return false;
+    }
+    for (int i = 0; i < n; i++)
+        v_store(p->l + i * v_lanes, v_add(v_load(p->l + i * v_lanes), sum[i]));
+    return true;
 }
 
 static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
@@ -171,28 +237,41 @@ static void TN_R(rescale_rows)(const TN_R(panel) *p, int64_t dv_pad)
     }
 }
 
-/* One block of keys for one panel. */
-static void TN_R(forward_block)(const TN_R(forward) *f, const TN_R(panel) *p, int64_t j0,
-                                int64_t nj)
+/* The weights of one block of keys for one panel, and what they add to its sums. */
+static void TN_R(forward_weights)(const TN_R(forward) *f, TN_R(panel) *p, const TN_R(block) *b)
+{
+    const tn__attention *a = f->a;
+    const TN_R(product) scores = { .kind = TN_R(SCORES), .c = b->s, .c_row = b->width, .a = f->k.p,
+                                   .a_row = f->k.row, .b = p->qt, .b_row = b->width, .rows = b->nj,
+                                   .cols = b->width / v_lanes, .depth = a->dh, .first = b->first,
+                                   .fetcher = f->fetcher };
+    const bool is_masked = TN_R(needs_mask)(a, b);
+    TN_R(multiply)(scores);
+    const bool is_plain = !a->bias && !is_masked && !p->kept && p->has_all && !p->is_far;
+    if (MR > 2 && sizeof(T) == 4 && is_plain && p->misses < TN_R(most_misses)) {
+        if (TN_R(softmax_tried)(p, b)) return;
+        TN_R(multiply)(scores);
+    }
+    if (a->bias) TN_R(apply_bias)(a, b);
+    if (is_masked) {
+        TN_R(mask_words)(a, b, f->mask);
+        TN_R(apply_mask)(a, b, f->mask);
+    }
+    if (TN_R(raise_maxima)(p, b) && b->j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
+    TN_R(softmax_block)(p, b);
+}
+
+static void TN_R(forward_block)(const TN_R(forward) *f, TN_R(panel) *p, int64_t j0, int64_t nj)
 {
     const tn__attention *a = f->a;
     const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
-    TN_R(multiply)((TN_R(product)){ .kind = TN_R(SCORES), .c = f->s, .c_row = b.width, .a = f->k.p,
-                                    .a_row = f->k.row, .b = p->qt, .b_row = b.width, .rows = nj,
-                                    .cols = b.width / v_lanes, .depth = a->dh, .first = b.first,
-                                    .fetcher = f->fetcher });
-    if (a->bias) TN_R(apply_bias)(a, &b);
-    if (TN_R(needs_mask)(a, &b)) {
-        TN_R(mask_words)(a, &b, f->mask);
-        TN_R(apply_mask)(a, &b, f->mask);
-    }
-    if (TN_R(raise_maxima)(p, &b) && j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
-    TN_R(softmax_block)(p, &b);
+    TN_R(forward_weights)(f, p, &b);
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad,
                                     .a = f->s,
                                     .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
                                     .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
-                                    .adds = j0 > 0, .fetcher = f->fetcher });
+                                    .start = j0 > 0 ? p->o : NULL, .start_row = f->dv_pad,
+                                    .fetcher = f->fetcher });
 }
 
 /* One past the last key that a query before i may attend to. */
@@ -212,9 +291,13 @@ static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n,
     p.m = TN_R(carve)(scratch, width);
     p.l = TN_R(carve)(scratch, width);
     p.rescale = TN_R(carve)(scratch, width);
+    p.round = TN_R(carve)(scratch, width);
+    p.lowest = TN_R(carve)(scratch, width);
+    p.shift = TN_R(carve)(scratch, width);
     TN_R(transpose)(p.qt, width, (const T *)a->q + i0 * a->q_row, a->q_row, n, a->dh,
                     (T)a->scale * LOG2E);
-    for (int64_t l = 0; l < width; l++) p.m[l] = -(T)__builtin_inf(), p.l[l] = 0;
+    for (int64_t l = 0; l < width; l++)
+        p.m[l] = -(T)__builtin_inf(), p.l[l] = 0;
     if (a->p > 0) {
         p.kept = TN_R(carve)(scratch, (p.end + 31) / 32 * width);
         TN_R(dropout_words)(a, i0, n, width, 0, p.end, p.kept);
@@ -309,34 +392,34 @@ typedef struct TN_R(grad_keys) {
 
 /* A block of queries. */
 typedef struct TN_R(grad_panel) {
-    T         *qt, *dyt;      /* [dh][width] as in forward, [dv][width] dy / (1 - p) */
+    T         *qt, *dyt;      /* [dh][width] as in forward, [dv][width] scale dy / (1 - p) */
     TN_R(rows) q, dy, dq;
     T         *w, *ds;        /* [keys][width] */
-    T         *lse, *delta;   /* [width]; lse in units of log 2 */
+    T         *minus_lse, *minus_delta; /* [width]; lse in units of log 2, delta times scale */
     word      *mask, *kept;   /* kept from key j0 of the range on */
-    T          scale;         /* of ds */
 } TN_R(grad_panel);
 
 /* What scores become weights and their gradients by, in one vec of lanes. */
 typedef struct TN_R(weights_by) {
-    vec  lse, delta, scale, kept_by;
+    vec  minus_delta, kept_by;
 } TN_R(weights_by);
 
-/* n rows of s and dw become the weights (dropped out, where kept is not NULL) and scale ds. */
+/* n rows of s - lse and scale dw - delta become the weights and ds. With dropout, rows of ds are
+ * scale dw, and the weights are dropped out. */
 TN_INLINE void TN_R(weights_rows)(const TN_R(weights_by) *by, T *s, T *ds, int64_t row, const int n,
                                   const word *kept, int bit)
 {
     vec w[TN_R(at_once)];
-    UNROLL for (int i = 0; i < n; i++) w[i] = v_sub(v_load(s + i * row), by->lse);
-    TN_R(exp2_of)(w, n);
+    UNROLL for (int i = 0; i < n; i++) w[i] = v_load(s + i * row);
+    TN_R(exp2_of)(w, n, TN_R(all)(TN_R(magic)), TN_R(all)(TN_R(least)), NULL);
     UNROLL for (int i = 0; i < n; i++) {
         vec dw = v_load(ds + i * row), dropped = w[i];
         if (kept) {
-            dw = TN_R(v_keep)(kept, bit + i, dw);
+            dw = v_add(TN_R(v_keep)(kept, bit + i, dw), by->minus_delta);
             dropped = TN_R(v_keep)(kept, bit + i, v_mul(w[i], by->kept_by));
         }
         v_store(s + i * row, dropped);
-        v_store(ds + i * row, v_mul(v_mul(w[i], by->scale), v_sub(dw, by->delta)));
+        v_store(ds + i * row, v_mul(w[i], dw));
     }
 }
 
@@ -360,7 +443,7 @@ static void TN_R(weights_grad)(const tn__attention *a, const TN_R(grad_panel) *p
     const vec   zero = TN_R(all)(0);
     const word *kept = a->p > 0 ? p->kept + (b->j0 - kept_from) / 32 * b->width : NULL;
     for (int64_t l = 0; l < b->width; l += v_lanes) {
-        const TN_R(weights_by) by = { v_load(p->lse + l), v_load(p->delta + l), TN_R(all)(p->scale),
+        const TN_R(weights_by) by = { v_load(p->minus_delta + l),
                                       TN_R(all)((T)(1 / (1 - a->p))) };
         const int64_t rows = TN_R(rows_seen)(b, l);
         for (int64_t j = rows; j < b->nj; j++)
@@ -376,16 +459,18 @@ static void TN_R(grad_scores)(const tn__attention *a, const TN_R(grad_keys) *g,
                               const TN_R(block) *b)
 {
     const int64_t at = b->j0 - g->j0;
+    const bool    is_masked = TN_R(needs_mask)(a, b), drops = a->p > 0;
     TN_R(product) x = { .kind = TN_R(SCORES), .c = p->w, .c_row = b->width,
                         .a = g->k.p + at * g->k.row,
                         .a_row = g->k.row, .b = p->qt, .b_row = b->width, .rows = b->nj,
                         .cols = b->width / v_lanes, .depth = a->dh, .first = b->first,
-                        .fetcher = g->fetcher };
+                        .start = p->minus_lse, .fetcher = g->fetcher };
     TN_R(multiply)(x);
     x.c = p->ds, x.a = g->v.p + at * g->v.row, x.a_row = g->v.row, x.b = p->dyt, x.depth = a->dv;
+    x.start = drops ? NULL : p->minus_delta;
     TN_R(multiply)(x);
     if (a->bias) TN_R(apply_bias)(a, b);
-    if (TN_R(needs_mask)(a, b)) {
+    if (is_masked) {
         TN_R(mask_words)(a, b, p->mask);
         TN_R(apply_mask)(a, b, p->mask);
     }
@@ -397,9 +482,9 @@ static void TN_R(multiply_by_key)(TN_R(product) x, int64_t n_seen)
 {
     const int64_t rows = x.rows;
     n_seen = n_seen < 0 ? 0 : n_seen < rows ? n_seen : rows;
-    x.rows = n_seen, x.adds = true;
+    x.rows = n_seen, x.start = x.c, x.start_row = x.c_row;
     TN_R(multiply)(x);
-    x.rows = rows - n_seen, x.first -= n_seen, x.adds = false;
+    x.rows = rows - n_seen, x.first -= n_seen, x.start = NULL;
     x.a += n_seen * x.a_row, x.c += n_seen * x.c_row;
     TN_R(multiply)(x);
 }
@@ -425,7 +510,8 @@ static void TN_R(grad_block)(const tn__attention *a, const TN_R(grad_keys) *g,
                                     .a = p->ds, .a_row = b->width, .b = g->k.p + at * g->k.row,
                                     .b_row = g->k.row,
                                     .rows = b->n, .cols = g->dh_pad / v_lanes, .depth = b->nj,
-                                    .first = b->first, .adds = adds_dq, .fetcher = g->fetcher });
+                                    .first = b->first, .start = adds_dq ? p->dq.p : NULL,
+                                    .start_row = p->dq.row, .fetcher = g->fetcher });
 }
 
 /* delta_i, by fixed lanes. */
@@ -438,29 +524,30 @@ static T TN_R(row_delta)(const tn__attention *a, int64_t i)
     return v_sum(sum) - (a->dlse ? ((const T *)a->dlse)[i] : 0);
 }
 
-/* Prepares queries [i0, i0 + n) for keys [j0, j1) of the range. */
+/* Prepares queries [i0, i0 + n) for keys [j0, j1) of the range; ds is to be times scale. */
 static TN_R(grad_panel) TN_R(grad_panel_of)(const tn__attention *a, const TN_R(grad_keys) *g,
-                                            int64_t i0, int64_t n, int64_t j1, T *scratch)
+                                            int64_t i0, int64_t n, int64_t j1, double scale,
+                                            T *scratch)
 {
     const int64_t    width = tn__attention_pad(n, sizeof(T));
     const bool       copies = j1 - g->j0 > TN_ATTENTION_GRAD_KEYS; /* used by more than one block */
-    TN_R(grad_panel) p = { .scale = (T)a->scale };
+    TN_R(grad_panel) p;
     p.qt = TN_R(carve)(&scratch, a->dh * width);
     p.dyt = TN_R(carve)(&scratch, a->dv * width);
     p.w = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
     p.ds = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS * width);
-    p.lse = TN_R(carve)(&scratch, width);
-    p.delta = TN_R(carve)(&scratch, width);
+    p.minus_lse = TN_R(carve)(&scratch, width);
+    p.minus_delta = TN_R(carve)(&scratch, width);
     p.mask = TN_R(carve)(&scratch, TN_ATTENTION_GRAD_KEYS / 32 * width);
     p.q = TN_R(rows_of)(a->q, i0, a->q_row, n, a->dh, copies, &scratch);
     p.dy = TN_R(rows_of)(a->dy, i0, a->dy_row, n, a->dv, copies, &scratch);
     p.dq = TN_R(rows_for)((T *)a->dq + i0 * a->dq_row, a->dq_row, n, a->dh, copies, &scratch);
     p.kept = (word *)scratch;
     TN_R(transpose)(p.qt, width, p.q.p, p.q.row, n, a->dh, (T)a->scale * LOG2E);
-    TN_R(transpose)(p.dyt, width, p.dy.p, p.dy.row, n, a->dv, (T)(1 / (1 - a->p)));
+    TN_R(transpose)(p.dyt, width, p.dy.p, p.dy.row, n, a->dv, (T)(scale / (1 - a->p)));
     for (int64_t l = 0; l < width; l++) {
-        p.lse[l] = l < n ? LOG2E * ((const T *)a->lse)[i0 + l] : 0;
-        p.delta[l] = l < n ? TN_R(row_delta)(a, i0 + l) : 0;
+        p.minus_lse[l] = l < n ? -LOG2E * ((const T *)a->lse)[i0 + l] : 0;
+        p.minus_delta[l] = l < n ? (T)-scale * TN_R(row_delta)(a, i0 + l) : 0;
     }
     if (a->p > 0) TN_R(dropout_words)(a, i0, n, width, g->j0, j1 - g->j0, p.kept);
     return p;
@@ -490,7 +577,7 @@ static TN_R(grad_keys) TN_R(grad_keys_of)(const tn__attention *a, int64_t j0, in
 static void TN_R(grad_queries)(const tn__attention *a, TN_R(grad_keys) *g, int64_t i0, int64_t n,
                                int64_t j1, bool adds_dq, T *scratch)
 {
-    const TN_R(grad_panel) p = TN_R(grad_panel_of)(a, g, i0, n, j1, scratch);
+    const TN_R(grad_panel) p = TN_R(grad_panel_of)(a, g, i0, n, j1, a->scale, scratch);
     const int64_t          width = tn__attention_pad(n, sizeof(T));
     T                     *dq = (T *)a->dq + i0 * a->dq_row;
     if (adds_dq && p.dq.p != dq) TN_R(pad_rows)(p.dq, dq, a->dq_row, n, a->dh);
@@ -564,8 +651,7 @@ void TN_KR(attention_bias_grad)(const tn__attention *a, int64_t i0, int64_t i1, 
                 width = tn__attention_pad(n, sizeof(T));
             const int64_t before = TN_R(keys_before)(a, i + n), end = before < most ? before : most;
             if (end <= j0) continue;
-            TN_R(grad_panel) p = TN_R(grad_panel_of)(a, &g, i, n, end, scratch);
-            p.scale = 1;
+            const TN_R(grad_panel) p = TN_R(grad_panel_of)(a, &g, i, n, end, 1, scratch);
             for (int64_t j = j0; j < end; j += TN_ATTENTION_GRAD_KEYS) {
                 const int64_t     nj = end - j < TN_ATTENTION_GRAD_KEYS ? end - j
                     : TN_ATTENTION_GRAD_KEYS;

@@ -17,7 +17,7 @@
 enum {
     TN_ATTENTION_ROWS = 4,
     TN_ATTENTION_KEYS = 64,
-    TN_ATTENTION_PANELS = 8, /* that share the reading of a block of keys */
+    TN_ATTENTION_PANELS = 16, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
     TN_ATTENTION_GRAD_KEYS = 64,
     TN_ATTENTION_GRAD_RANGE = 512 /* keys that all queries are taken through before the next ones */
@@ -67,9 +67,10 @@ TN_INLINE size_t tn__attention_scratch(const tn__attention *a, int64_t size)
 {
     const int64_t rows = TN_ATTENTION_ROWS * 64 / size, keys = TN_ATTENTION_KEYS;
     const int64_t dh = tn__attention_pad(a->dh, size), dv = tn__attention_pad(a->dv, size);
-    const int64_t panel = rows * (dh + dv + 3 + (a->p > 0 ? a->tk / 32 + 1 : 0));
-    return (size_t)(size * (TN_ATTENTION_PANELS * panel + rows * (keys + keys / 32) + keys *
-                            (dh + dv)));
+    const int64_t panel = rows * (dh + dv + 6 + (a->p > 0 ? a->tk / 32 + 1 : 0));
+    const int64_t all = (a->tq + rows - 1) / rows,
+        panels = all < TN_ATTENTION_PANELS ? all : TN_ATTENTION_PANELS;
+    return (size_t)(size * (panels * panel + rows * (keys + keys / 32) + keys * (dh + dv)));
 }
 
 TN_INLINE size_t tn__attention_grad_scratch(const tn__attention *a, int64_t size)

@@ -5,7 +5,7 @@
 
 /* Rows and vecs of the largest tiles, and how many steps of the sum are unrolled: a step of many
  * multiply-adds needs none. Tiles that are wide have fewer rows: they load the least for each
- * multiply-add, and so run the fastest. */
+ * multiply-add, and so take the least power and run the fastest. */
 #undef NV
 #undef MR
 #undef MOST_ROWS
@@ -117,37 +117,39 @@ TN_INLINE vec TN_R(all)(T x)
     return a;
 }
 
+#include "tensor/kernels/attention_exp2.h"
+
 typedef struct TN_R(tile_args) {
     const T           *a, *b;
     T                 *c;
     int64_t            a_row, a_step, b_row, c_row, depth;
-    bool               adds;
+    const T           *start; /* what sums start from, NULL: 0 */
+    int64_t            start_row;
     int64_t            n_fetches, fetch_row;
     const char        *fetch;
 } TN_R(tile_args);
 
 typedef void (*TN_R(tile_fn))(const TN_R(tile_args) *t);
 
-/* mr rows x nv vecs of C (+)= A B. A[r, k] is at r a_row + k a_step. */
+/* mr rows x nv vecs of C = start + A B. A[r, k] is at r a_row + k a_step. */
 TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 {
     enum { GROUP = 4, GROUPS = (MR + GROUP - 1) / GROUP, LANES = TN__BITS / 8 / sizeof(T) };
     const int          nr = nv * regs;
     reg                acc[MR][NV * regs], bx[NV * regs];
-    const int64_t      a_step = t->a_step, b_row = t->b_row, c_row = t->c_row;
+    const int64_t      a_step = t->a_step, b_row = t->b_row;
     int64_t            at[GROUP] = { 0, t->a_row, 2 * t->a_row, 3 * t->a_row };
-    const T           *a[GROUPS], *b = t->b;
+    const T           *a[GROUPS], *b = t->b, *start = t->start;
     const char        *fetch = t->fetch;
     int64_t            n_fetches = t->n_fetches;
     T                 *c = t->c;
     UNROLL for (int r = 0; r < mr; r++) UNROLL for (int x = 0; x < nr; x++) acc[r][x] = (reg){ 0 };
-    if (t->adds) {
+    if (start) {
         UNROLL for (int r = 0; r < mr; r++) {
-            UNROLL for (int x = 0; x < nr; x++) acc[r][x] = TN_R(reg_load)(c + x * LANES);
-            c += c_row;
-            HIDE(c);
+            UNROLL for (int x = 0; x < nr; x++) acc[r][x] = TN_R(reg_load)(start + x * LANES);
+            start += t->start_row;
+            HIDE(start);
         }
-        c = t->c;
     }
 
 #define STEP()                                                                                     \
@@ -186,7 +188,7 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 
     UNROLL for (int r = 0; r < mr; r++) {
         UNROLL for (int x = 0; x < nr; x++) TN_R(reg_store)(c + x * LANES, acc[r][x]);
-        c += c_row;
+        c += t->c_row;
         HIDE(c);
     }
 }
@@ -227,8 +229,8 @@ typedef enum TN_R(kind) {
     TN_R(BY_QUERY)   /* a row a query, a sum over keys: to first + row */
 } TN_R(kind);
 
-/* C = A B, or C += A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k;
- * of a product BY_QUERY at k a_row + r. */
+/* C = start + A B. C is [rows, cols vecs], B[k, x] at k b_row + x. A[r, k] is at r a_row + k; of a
+ * product BY_QUERY at k a_row + r. */
 typedef struct TN_R(product) {
     TN_R(kind) kind;
     T         *c;
@@ -238,7 +240,8 @@ typedef struct TN_R(product) {
     const T   *b;
     int64_t    b_row;
     int64_t    rows, cols, depth, first;
-    bool       adds;
+    const T   *start;           /* NULL: 0; c: C += A B */
+    int64_t    start_row;
     TN_R(fetcher) *fetcher;
 } TN_R(product);
 
@@ -249,6 +252,7 @@ TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_
     t->a = p->a + r * t->a_row + k0 * t->a_step;
     t->b = p->b + k0 * p->b_row + x * v_lanes;
     t->c = p->c + r * p->c_row + x * v_lanes;
+    t->start = p->start ? p->start + r * p->start_row + x * v_lanes : NULL;
     t->depth = k1 > k0 ? k1 - k0 : 0;
     t->n_fetches = TN_R(fetches)(p->fetcher, t->depth / DEEP, &t->fetch, &t->fetch_row);
     TN_R(tiles)[nv - 1][n - 1](t);
@@ -270,7 +274,7 @@ static TN_R(tile_args) TN_R(tile_args_of)(const TN_R(product) *p)
 {
     const bool turned = p->kind == TN_R(BY_QUERY);
     return (TN_R(tile_args)){ .a_row = turned ? 1 : p->a_row, .a_step = turned ? p->a_row : 1,
-                              .b_row = p->b_row, .c_row = p->c_row, .adds = p->adds };
+                              .b_row = p->b_row, .c_row = p->c_row, .start_row = p->start_row };
 }
 
 /* Row by row of tiles: a row of A, which may lie far from the next one, is soon read again. */

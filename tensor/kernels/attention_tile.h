@@ -1,4 +1,4 @@
-/* Parts of attention that know no mask and no softmax: transposing and padding of rows, and 2^x.
+/* Parts of attention that know no mask and no softmax: transposing and padding of rows.
  * Included by attention.c once per dtype. */
 
 /* ---- moving ---------------------------------------------------------------------------------- */
@@ -143,46 +143,4 @@ static void TN_R(clear_rows)(void *base, int64_t first, int64_t row, int64_t n, 
 {
     for (int64_t i = 0; i < n; i++)
         memset((T *)base + (first + i) * row, 0, (size_t)depth * sizeof(T));
-}
-
-/* Vecs whose exponentials are made together; one on the baseline, whose code is to be small. */
-enum { TN_R(at_once) = TN__BITS == 512 ? 4 : MR > 2 ? 2 : 1 };
-
-/* ---- 2^x ------------------------------------------------------------------------------------- */
-
-/* 2^x for x <= 0 (and NaN); 0 where it would not be a normal number, so for -inf. x = n + f with an
- * integer n and |f| <= 1/2; 2^f by a polynomial whose error is 2^-28 (f32) and 2^-55 (f64)
- * relative, 1 at 0 (Remez). Adding `magic` leaves n + bias in the low bits. */
-/* several at once: each waits for its own steps */
-TN_INLINE void TN_R(exp2_of)(vec *v, const int n)
-{
-    static const T c32[] = { (T)0.693147242069244, (T)0.240226522088051, (T)0.0555031038820744,
-                             (T)0.00961769279092550, (T)0.00134066597092897,
-                             (T)1.55947185703553e-4 };
-    static const T c64[] = { (T)0.69314718055994573,     (T)0.24022650695910097,
-                             (T)0.055504108664790372,    (T)0.0096181291076069854,
-                             (T)0.0013333558153444181,   (T)0.00015403530441601037,
-                             (T)1.5252727382615871e-05,  (T)1.3215442657685074e-06,
-                             (T)1.0180648174432433e-07,  (T)7.0725739457588305e-09,
-                             (T)4.0780725444187853e-10 };
-    enum { is_f32 = sizeof(T) == 4, degree = is_f32 ? 6 : 11, most = TN_R(at_once) * regs };
-    const T   magic = is_f32 ? (T)0x1.8p23 + 127 : (T)0x1.8p52 + 1023, *c = is_f32 ? c32 : c64;
-    const reg zero = { 0 }, least = (T)(is_f32 ? -127 : -1023) - zero;
-    reg       t[most], f[most], y[most];
-    const int m = n * regs;
-    UNROLL for (int i = 0; i < m; i++) f[i] = TN_R(reg_max)(least, v[i / regs].r[i % regs]);
-    UNROLL for (int i = 0; i < m; i++) t[i] = f[i] + magic;
-    UNROLL for (int i = 0; i < m; i++) f[i] -= t[i] - magic;
-    UNROLL for (int i = 0; i < m; i++) y[i] = (T)c[degree - 1] - zero;
-    UNROLL for (int d = degree - 2; d >= 0; d--)
-        UNROLL for (int i = 0; i < m; i++) y[i] = TN_R(reg_fma)(y[i], f[i], c[d] - zero);
-    UNROLL for (int i = 0; i < m; i++) y[i] = TN_R(reg_fma)(y[i], f[i], (T)1 - zero);
-    UNROLL for (int i = 0; i < m; i++)
-        v[i / regs].r[i % regs] = y[i] * (reg)((ireg)t[i] << (is_f32 ? 23 : 52));
-}
-
-TN_INLINE vec TN_R(v_exp2)(vec x)
-{
-    TN_R(exp2_of)(&x, 1);
-    return x;
 }
