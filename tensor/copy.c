@@ -38,6 +38,7 @@ typedef struct copy_plan {
     bool          streams;          /* past the caches: RUNS and TRANSPOSE */
     void        (*stream)(void *to, const void *from, size_t bytes, const char *const *ahead,
                           int n_ahead);
+    void        (*tile)(void *dst, int64_t a, const void *src, int64_t b); /* 64 by 64 bytes */
     enum { RUNS, TRANSPOSE, ITEMS } mode;
 } copy_plan;
 
@@ -153,7 +154,8 @@ static bool make_plan(const tn_ctx *ctx, copy_plan *p, const tn_tensor *dst, con
 {
     int64_t size = (int64_t)tn_dtype_size(dst->dtype);
     *p = (copy_plan){ .dst = dst->data, .src = src->data, .item = size,
-                      .stream = tn__ctx_kernels(ctx)->stream };
+                      .stream = tn__ctx_kernels(ctx)->stream,
+                      .tile = tn__ctx_kernels(ctx)->transpose_32 };
     for (int d = 0; d < dst->shape.rank; d++) {
         int64_t n = dst->shape.dim[d];
         if (n == 0) return false;
@@ -246,26 +248,35 @@ static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, 
         copy_items(dst + k * a2, item, src + k * item, b, n, item);
 }
 
-/* A band of the transpose past the caches: n2 by n items, blocks of which are put together in the
- * second cache. Each row of a block that goes to memory asks for as much of the next block. */
+/* A block of a plan: whole ones by the kernel. */
+static void transpose_some(const copy_plan *p, char *dst, int64_t a2, int64_t n2, const char *src,
+                           int64_t n)
+{
+    if (p->item == 4 && n2 == LINE / 4 && n == LINE / 4)
+        p->tile(dst, a2, src, p->b);
+    else
+        transpose_block(dst, a2, n2, src, p->b, n, p->item);
+}
+
+/* A band of the transpose past the caches: n2 by n items, in blocks of RUN / item rows of the
+ * source. A line of each of them makes runs of a few rows of the destination, in the first cache,
+ * and these go to memory; each asks for as much of the next block. */
 static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t all)
 {
-    _Alignas(LINE) char block[BAND / 4 * RUN];
+    _Alignas(LINE) char room[LINE / 4 * RUN];
     const int64_t       most = RUN / p->item, step = LINE / p->item;
     for (int64_t j = 0; j < all; j += most) {
         const int64_t n = all - j < most ? all - j : most;
         const char   *from = src + j * p->b;
-        for (int64_t k = 0; k < n; k += step)
-            for (int64_t i = 0; i < n2; i += step)
-                transpose_block(block + i * RUN + k * p->item, RUN, n2 - i < step ? n2 - i : step,
-                                from + k * p->b + i * p->item, p->b, n - k < step ? n - k : step,
-                                p->item);
-        /* rows of the block for one of the source */
+        /* rows of the destination for one of the source */
         const int64_t per_row = n2 / n > 0 ? n2 / n : 1;
         for (int64_t i = 0; i < n2; i++) {
+            for (int64_t k = 0; i % step == 0 && k < n; k += step)
+                transpose_some(p, room + k * p->item, RUN, n2 - i < step ? n2 - i : step,
+                               from + k * p->b + i * p->item, n - k < step ? n - k : step);
             const char *ahead = from + (most + i / per_row) * p->b + i % per_row * RUN;
-            p->stream(dst + i * p->a2 + j * p->item, block + i * RUN, (size_t)(n * p->item), &ahead,
-                      j + most + i / per_row < all);
+            p->stream(dst + i * p->a2 + j * p->item, room + i % step * RUN, (size_t)(n * p->item),
+                      &ahead, j + most + i / per_row < all);
         }
     }
 }
@@ -277,9 +288,8 @@ static void transpose_band(const copy_plan *p, char *dst, const char *src, int64
     int64_t step = LINE / p->item;
     for (int64_t j = 0; j < n; j += step)
         for (int64_t i = 0; i < n2; i += step)
-            transpose_block(dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
-                            src + j * p->b + i * p->item, p->b, n - j < step ? n - j : step,
-                            p->item);
+            transpose_some(p, dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
+                           src + j * p->b + i * p->item, n - j < step ? n - j : step);
 }
 
 void tn__transpose(void *dst, int64_t dst_stride, int64_t rows, const void *src, int64_t src_stride,

@@ -43,6 +43,25 @@ static int softmaxes(tn_graph *g, tn_dtype dtype, tn_node **out)
     return 4;
 }
 
+/* Softmax down columns of several tiles: of the columns from 505 on as among all of them. */
+static int tiles(tn_graph *g, tn_dtype dtype, tn_node **out)
+{
+    tn_node *all = numbers(g, dtype, TN_SHAPE(7, 1301), 0), *sum = NULL;
+    tn_node *dy = numbers(g, dtype, TN_SHAPE(7, 1301), 3), *y[4] = { NULL };
+    for (int part = 0; part < 2; part++) {
+        tn_node *x = part ? tn_slice(all, 1, 505, 1301, 1) : all;
+        tn_node *d = part ? tn_slice(dy, 1, 505, 1301, 1) : dy;
+        y[2 * part] = tn_softmax(x, 0);
+        tn_grad(tn_log_softmax(x, 0), d, &x, 1, &y[2 * part + 1]);
+    }
+    for (int k = 0; k < 2; k++) {
+        tn_node *apart = tn_sum_all(tn_abs(tn_sub(tn_slice(y[k], 1, 505, 1301, 1), y[2 + k])));
+        sum = sum ? tn_add(sum, apart) : apart;
+    }
+    out[0] = sum, out[1] = y[0], out[2] = y[1];
+    return 3;
+}
+
 static int cross_entropies(tn_graph *g, tn_dtype dtype, tn_node **out)
 {
     tn_node *x = numbers(g, dtype, TN_SHAPE(50, 333), 0), *target = tn_arange(g, TN_I32, 50, 0, 3);
@@ -174,6 +193,18 @@ TEST(stream, rows)
     check_levels("odd rows", odd_rows), check_levels("long rows", long_rows);
     check_levels("softmaxes", softmaxes), check_levels("cross-entropies", cross_entropies);
     check_levels("long losses", long_losses);
+}
+
+TEST(stream, tiles_of_columns)
+{
+    size_t n;
+    check_levels("tiles of columns", tiles);
+    for (int l = TN_CPU_BASE; l <= (int)tn_cpu_detect(); l++) {
+        char *all = results(tiles, TN_F64, 2, (tn_cpu_level)l, false, &n);
+        CHECK_MSG(n > 8 && *(const double *)(const void *)all == 0,
+                  "%s: expected the same bits in any tile", tn_cpu_level_name((tn_cpu_level)l));
+        free(all);
+    }
 }
 
 TEST(stream, chains) { check_levels("chains", chains), check_levels("wide chains", wide_chains); }

@@ -60,15 +60,15 @@ static void row_task(void *arg, int64_t row, int worker)
     const char *x = j->x + row * j->n * j->size;
     char       *items = room + (j->bias ? (j->n * j->size + 63) / 64 * 64 : 0);
     void       *values = j->values + row * j->k * j->size;
-    tn__top     t = { .n = j->n, .x = x, .bias = j->bias, .with_sum = true,
+    tn__top     t = { .n = j->n, .k = j->k, .x = x, .bias = j->bias, .with_sum = true,
                       .at = (int64_t *)(void *)(items + j->n * TN__TOPK_ITEM),
                       .y = j->bias ? room : (void *)(uintptr_t)x };
     (is_f32 ? j->kernels->top_lanes_f32 : j->kernels->top_lanes_f64)(&t);
-    const double bound = tn__top_bound(&t, j->dtype, j->k);
-    t.least = bound == -INFINITY ? INFINITY : bound;
+    const bool is_bound = t.least != -INFINITY;
+    if (!is_bound) t.least = INFINITY;
     int64_t found = (is_f32 ? j->kernels->top_find_f32 : j->kernels->top_find_f64)(&t);
-    if (bound == -INFINITY) found = -1;
-    tn__topk_row(&t, j->dtype, found, j->k, values, j->positions + row * j->k, items);
+    if (!is_bound) found = -1;
+    tn__topk_row(j->kernels, &t, j->dtype, found, values, j->positions + row * j->k, items);
     to_log_p(&t, j->dtype, j->k, values);
 }
 

@@ -2,6 +2,7 @@
  * of [n, inner] whose columns are taken some at a time. A row of -inf alone gives zeros (of the
  * logarithm: -inf), not NaN. */
 #include "autograd/ops/build.h"
+#include "tensor/kernels/softmax.h"
 #include "tensor/stream.h"
 
 #include <math.h>
@@ -11,8 +12,9 @@ TN_ATTRS(softmax, SOFTMAX_ATTRS)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-/* Elements of a task: enough to be worth a thread's while. */
-enum { TASK = 16384, TILE_BYTES = 512 * 1024 };
+/* Elements of a task: enough to be worth a thread's while; tiles of a task, so that one is read
+ * while another is written. */
+enum { TASK = 16384, TASK_TILES = 32, L2_PART = 8 /* of it for a tile; a worker has two */ };
 
 /* [outer, n, inner], the softmax along n. A task is `step` rows, or `step` tiles: `width` columns
  * of one slab [n, inner], brought together in the worker's room. */
@@ -21,7 +23,7 @@ typedef struct job {
     const char       *in[2];
     char             *out;
     bool              is_f32, is_log, is_grad, is_far;
-    int64_t           outer, n, inner, width, n_tiles, step;
+    int64_t           outer, n, inner, width, per_slab, step; /* per_slab: tasks */
     char             *room;
     size_t            room_bytes;   /* of a worker */
 } job;
@@ -41,27 +43,20 @@ static void rows_task(void *arg, int64_t task, int worker)
                                                                       j->n, j->is_log, j->is_far);
 }
 
-/* Tile number `tile` of all slabs' columns. */
-static void run_tile(const job *j, int64_t tile, void *room)
-{
-    const int64_t tiles = (j->inner + j->width - 1) / j->width, first = tile % tiles * j->width;
-    const int64_t width = j->inner - first < j->width ? j->inner - first : j->width;
-    const int64_t at = (tile / tiles * j->n * j->inner + first) * (j->is_f32 ? 4 : 8);
-    if (j->is_grad)
-        (j->is_f32 ? j->k->softmax_grad_columns_f32 : j->k->softmax_grad_columns_f64)(
-            j->in[0] + at, j->in[1] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far,
-            room);
-    else
-        (j->is_f32 ? j->k->softmax_columns_f32 : j->k->softmax_columns_f64)(
-            j->in[0] + at, j->out + at, j->n, j->inner, width, j->is_log, j->is_far, room);
-}
-
+/* Some tiles of one slab. */
 static void tiles_task(void *arg, int64_t task, int worker)
 {
-    const job *j = arg;
-    int64_t    end = (task + 1) * j->step < j->n_tiles ? (task + 1) * j->step : j->n_tiles;
-    for (int64_t tile = task * j->step; tile < end; tile++)
-        run_tile(j, tile, j->room + (size_t)worker * j->room_bytes);
+    const job    *j = arg;
+    const int64_t first = task % j->per_slab * j->step * j->width, left = j->inner - first;
+    const int64_t at = (task / j->per_slab * j->n * j->inner + first) * (j->is_f32 ? 4 : 8);
+    tn__columns   c = { .x = j->in[1] + at, .dy = j->in[0] + at, .y = j->out + at, .n = j->n,
+                        .stride = j->inner, .width = j->width, .log = j->is_log,
+                        .is_far = j->is_far, .room = j->room + (size_t)worker * j->room_bytes };
+    c.columns = left < j->step * j->width ? left : j->step * j->width;
+    if (j->is_grad)
+        (j->is_f32 ? j->k->softmax_grad_columns_f32 : j->k->softmax_grad_columns_f64)(&c);
+    else
+        (j->is_f32 ? j->k->softmax_columns_f32 : j->k->softmax_columns_f64)(&c);
 }
 
 static int axis_of(const void *attrs, int rank)
@@ -69,7 +64,8 @@ static int axis_of(const void *attrs, int rank)
     return tn_axis((int)((const softmax_attrs *)attrs)->axis, rank);
 }
 
-/* What shapes say. A tile stays in the second-level cache, but is a few lines wide at least. */
+/* What shapes say. The tiles that a worker is at stay in the second-level cache together, but each
+ * is a few lines wide at least. */
 static job describe(const tn_exec *e, bool is_grad, bool is_log)
 {
     const tn_shape *s = &e->in[0].shape;
@@ -81,11 +77,23 @@ static job describe(const tn_exec *e, bool is_grad, bool is_log)
     for (int d = axis + 1; d < s->rank; d++) j.inner *= s->dim[d];
     if (j.outer * j.n * j.inner == 0) j.outer = 0;
     if (j.outer == 0 || j.inner == 1) return j;
-    j.width = TILE_BYTES / (j.n * size) / 64 * 64;
-    j.width = j.width < 64 ? 64 : j.width > TN_SOFTMAX_COLUMNS ? TN_SOFTMAX_COLUMNS : j.width;
+    j.width = (int64_t)tn__ctx_caches(e->ctx).l2 / L2_PART / (j.n * size) / 32 * 32;
+    j.width = j.width < 32 ? 32 : j.width > TN_SOFTMAX_COLUMNS ? TN_SOFTMAX_COLUMNS : j.width;
     if (j.width > j.inner) j.width = j.inner;
-    j.room_bytes = (size_t)(j.n * ((j.width * size + 63) / 64 * 64)) * (is_grad ? 2 : 1);
+    j.room_bytes = (size_t)(j.n * ((j.width * size + 63) / 64 * 64) + TN_SOFTMAX_GAP * 64) *
+        TN_SOFTMAX_ROOMS;
     return j;
+}
+
+/* Tiles of a task: some for each thread. */
+static int64_t tiles_of_task(const job *j, int threads)
+{
+    const int64_t tiles = (j->inner + j->width - 1) / j->width;
+    const int64_t most = j->outer * tiles / (4 * threads) + 1;
+    const int64_t least = (TASK + j->n * j->width - 1) / (j->n * j->width);
+    int64_t       step = least > TASK_TILES ? least : TASK_TILES;
+    if (step > most) step = most > least ? most : least;
+    return step < tiles ? step : tiles;
 }
 
 static size_t softmax_scratch(const tn_exec *e)
@@ -112,9 +120,9 @@ static tn_status run_along(tn_exec *e, bool is_grad, bool is_log)
                                      j.step);
         tn_parallel_for(e->ctx, (j.outer + j.step - 1) / j.step, rows_task, &j);
     } else {
-        j.n_tiles = j.outer * ((j.inner + j.width - 1) / j.width);
-        j.step = (TASK + j.n * j.width - 1) / (j.n * j.width);
-        tn_parallel_for(e->ctx, (j.n_tiles + j.step - 1) / j.step, tiles_task, &j);
+        j.step = tiles_of_task(&j, tn_ctx_threads(e->ctx));
+        j.per_slab = (j.inner + j.step * j.width - 1) / (j.step * j.width);
+        tn_parallel_for(e->ctx, j.outer * j.per_slab, tiles_task, &j);
     }
     return TN_OK;
 }

@@ -118,70 +118,14 @@ typedef struct sort_plan {
 
 enum { PICK_MOST = 64, PICK_BLOCK = 64 };
 
-/* The k-th largest of n numbers, k <= n <= TN_TOP_LANES. */
-static double kth_largest(const double *x, int n, int64_t k)
-{
-    double best[TN_TOP_LANES];
-    for (int i = 0; i < n; i++) {
-        int64_t j = i < k ? i : k - 1;
-        if (i >= k && x[i] <= best[j]) continue;
-        for (; j > 0 && best[j - 1] < x[i]; j--) best[j] = best[j - 1];
-        best[j] = x[i];
-    }
-    return best[k - 1];
-}
-
-/* The k-th largest of the parts' maxima is not above the k-th largest of all, and not far below:
- * few are left to pick from. */
-double tn__top_bound(const tn__top *t, tn_dtype dtype, int64_t k)
-{
-    int    n = dtype == TN_F32 ? TN_TOP_LANES : TN_TOP_LANES / 2;
-    double most[TN_TOP_LANES];
-    if (k > n || 8 * k > t->n) return -INFINITY;
-    memcpy(most, t->most, sizeof most);
-    for (; n >= 4 * k; n /= 2)
-        for (int l = 0; l < n / 2; l++)
-            if (most[l + n / 2] > most[l]) most[l] = most[l + n / 2];
-    return kth_largest(most, n, k);
-}
-
 /* The k best of those that were found. */
-static void pick_found(const sort_plan *p, const tn__top *t, int64_t found, sort_item *best)
+static void pick_found(const tn__top *t, tn_dtype dtype, int64_t found, sort_item *best)
 {
     for (int64_t i = 0, have = 0; i < found; i++) {
-        const double x = p->dtype == TN_F32 ? (double)((const float *)t->y)[t->at[i]]
-                                            : ((const double *)t->y)[t->at[i]];
+        const double x = dtype == TN_F32 ? (double)((const float *)t->y)[t->at[i]]
+                                         : ((const double *)t->y)[t->at[i]];
         sort_item    item = { float_key(x, true), t->at[i] };
-        have = pick(&item, 1, p->k, best, have);
-    }
-}
-
-/* The k largest of a line of floats, in order; false if too few are numbers. at: room for n
- * positions. */
-static bool pick_largest(const sort_plan *p, const void *x, sort_item *best, int64_t *at)
-{
-    const tn_kernels *k = p->kernels;
-    tn__top           t = { .n = p->n, .x = x, .y = (void *)(uintptr_t)x, .at = at };
-    (p->dtype == TN_F32 ? k->top_lanes_f32 : k->top_lanes_f64)(&t);
-    t.least = tn__top_bound(&t, p->dtype, p->k);
-    if (t.least == -INFINITY) return false;
-    pick_found(p, &t, (p->dtype == TN_F32 ? k->top_find_f32 : k->top_find_f64)(&t), best);
-    return true;
-}
-
-/* The k first of a line in order, for k much smaller than n. */
-static void pick_first(const sort_plan *p, const char *x, sort_item *best, sort_item *room)
-{
-    int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
-    sort_item block[PICK_BLOCK];
-    if (tn_dtype_is_float(p->dtype) && p->inner == 1 && p->descending &&
-        pick_largest(p, x, best, &room->position))
-        return;
-    for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
-        int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
-        make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
-        for (int64_t j = 0; j < n; j++) block[j].position += i;
-        have = pick(block, n, p->k, best, have);
+        have = pick(&item, 1, t->k, best, have);
     }
 }
 
@@ -196,33 +140,68 @@ static void put_first(const sort_plan *p, const sort_item *a, int64_t from, int6
     }
 }
 
+void tn__topk_row(const tn_kernels *kernels, const tn__top *t, tn_dtype dtype, int64_t found,
+                  void *values, int64_t *positions, void *room)
+{
+    sort_plan  p = { .dtype = dtype, .x = t->y, .values = values, .positions = positions, .n = t->n,
+                     .k = t->k, .inner = 1, .descending = true };
+    sort_item *best = room;
+    if (found >= 0 && found <= TN_TOP_FOUND) {
+        (dtype == TN_F32 ? kernels->top_pick_f32 : kernels->top_pick_f64)(t, found, values,
+                                                                          positions);
+        return;
+    }
+    if (found >= 0) {
+        pick_found(t, dtype, found, best);
+    } else {
+        make_keys(dtype, t->y, 1, t->n, true, best);
+        best = merge_sort(best, best + t->n, t->n);
+    }
+    put_first(&p, best, 0, 0);
+}
+
+/* The k largest of a line of floats, in order, put where they go; false if too few are numbers. */
+static bool pick_largest(const sort_plan *p, const char *x, int64_t to, sort_item *room)
+{
+    const tn_kernels *k = p->kernels;
+    const bool        is_f32 = p->dtype == TN_F32;
+    tn__top           t = { .n = p->n, .k = p->k, .x = x, .y = (void *)(uintptr_t)x,
+                            .at = &(room + p->n)->position };
+    (is_f32 ? k->top_lanes_f32 : k->top_lanes_f64)(&t);
+    if (t.least == -INFINITY) return false;
+    const int64_t found = (is_f32 ? k->top_find_f32 : k->top_find_f64)(&t);
+    tn__topk_row(k, &t, p->dtype, found, p->values + to * (int64_t)tn_dtype_size(p->dtype),
+                 p->positions + to, room);
+    return true;
+}
+
+/* The k first of a line in order, for k much smaller than n. */
+static void pick_first(const sort_plan *p, const char *x, sort_item *best)
+{
+    int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
+    sort_item block[PICK_BLOCK];
+    for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
+        int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
+        make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
+        for (int64_t j = 0; j < n; j++) block[j].position += i;
+        have = pick(block, n, p->k, best, have);
+    }
+}
+
 static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
 {
     int64_t size = (int64_t)tn_dtype_size(p->dtype), outer = line / p->inner, i = line % p->inner;
     int64_t    from = outer * p->n * p->inner + i, to = outer * p->k * p->inner + i;
     sort_item *a = room, *b = room + p->n;
     if (p->k <= PICK_MOST && 8 * p->k <= p->n) {
-        pick_first(p, p->x + from * size, a, b);
+        const bool are_floats = tn_dtype_is_float(p->dtype) && p->inner == 1 && p->descending;
+        if (are_floats && pick_largest(p, p->x + from * size, to, room)) return;
+        pick_first(p, p->x + from * size, a);
     } else {
         make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
         a = merge_sort(a, b, p->n);
     }
     put_first(p, a, from, to);
-}
-
-void tn__topk_row(const tn__top *t, tn_dtype dtype, int64_t found, int64_t k, void *values,
-                  int64_t *positions, void *room)
-{
-    sort_plan  p = { .dtype = dtype, .x = t->y, .values = values, .positions = positions, .n = t->n,
-                     .k = k, .inner = 1, .descending = true };
-    sort_item *best = room;
-    if (found >= 0) {
-        pick_found(&p, t, found, best);
-    } else {
-        make_keys(dtype, t->y, 1, t->n, true, best);
-        best = merge_sort(best, best + t->n, t->n);
-    }
-    put_first(&p, best, 0, 0);
 }
 
 static void sort_task(void *arg, int64_t task, int worker)

@@ -1,5 +1,5 @@
-/* The k largest of one row, for ops that look at rows in passes of their own: the bound of what is
- * to be found, between the two passes of tensor/kernels/top.h, and then the pick. */
+/* The k largest of one row, for ops that look at rows in passes of their own: what comes after the
+ * two passes of tensor/kernels/top.h. */
 #ifndef TN_AUTOGRAD_OPS_SORT_H
 #define TN_AUTOGRAD_OPS_SORT_H
 
@@ -7,14 +7,10 @@
 #include "tensor/internal.h"
 #include "tensor/kernels/top.h"
 
-/* A number that at least k of the row reach, and not many more; -inf: there is none, or k is too
- * large for looking to pay. */
-double tn__top_bound(const tn__top *t, tn_dtype dtype, int64_t k);
-
-/* The k largest of t->y, as topk gives them, of the `found` at t->at; found < 0: nobody has looked.
- * room: for 2 n of TN__TOPK_ITEM bytes. */
+/* The t->k largest of t->y, as topk gives them, of the `found` at t->at; found < 0: nobody has
+ * looked. room: for 2 n of TN__TOPK_ITEM bytes. */
 enum { TN__TOPK_ITEM = 16 };
-void tn__topk_row(const tn__top *t, tn_dtype dtype, int64_t found, int64_t k, void *values,
-                  int64_t *positions, void *room);
+void tn__topk_row(const tn_kernels *kernels, const tn__top *t, tn_dtype dtype, int64_t found,
+                  void *values, int64_t *positions, void *room);
 
 #endif

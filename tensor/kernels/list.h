@@ -25,23 +25,18 @@
     X(random_normal_f64, void, (const struct tn__draw *d))                                         \
     X(random_bernoulli, void, (const struct tn__draw *d))
 
-/* softmax.c: over contiguous rows of n, or over n elements that lie `stride` apart in each of
- * `width` neighbouring columns, with room for n rows of width rounded up to 64 bytes (grad: twice
- * that); log: the logarithm of it; is_far: written past the caches. Outputs may be the first
- * input's memory. */
-enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
+struct tn__columns;
+
+/* softmax.c: over contiguous rows of n; log: the logarithm of it; is_far: written past the caches;
+ * or down columns, as tensor/kernels/softmax.h has them. Outputs may be the first input's memory. */
 #define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
 #define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
     X(softmax_rows_##t, void,                                                                      \
       (const void *x, void *y, int64_t rows, int64_t n, bool log, bool is_far))                    \
     X(softmax_grad_rows_##t, void,                                                                 \
       (const void *dy, const void *y, void *dx, int64_t rows, int64_t n, bool log, bool is_far))   \
-    X(softmax_columns_##t, void,                                                                   \
-      (const void *x, void *y, int64_t n, int64_t stride, int64_t width, bool log, bool is_far,    \
-       void *room))                                                                                \
-    X(softmax_grad_columns_##t, void,                                                              \
-      (const void *dy, const void *y, void *dx, int64_t n, int64_t stride, int64_t width,          \
-       bool log, bool is_far, void *room))
+    X(softmax_columns_##t, void, (const struct tn__columns *a))                                    \
+    X(softmax_grad_columns_##t, void, (const struct tn__columns *a))
 
 /* reduce.c: rows and columns of tensor/reduce.h, `stride` elements from row to row */
 #define TN_KERNELS_REDUCE(X)                                                                       \
@@ -52,10 +47,12 @@ enum { TN_SOFTMAX_COLUMNS = 512 }; /* the largest width */
 #define TN_REDUCE_PARAMS                                                                           \
     (int kind, const void *x, int64_t stride, int64_t rows, int64_t n, void *out)
 
-/* stream.c: see tensor/stream.h */
+/* stream.c: see tensor/stream.h; dst[i][j] = src[j][i] of 16 x 16 items of 4 bytes, rows a and b
+ * bytes apart */
 #define TN_KERNELS_STREAM(X)                                                                       \
     X(stream, void, TN_STREAM_PARAMS)                                                              \
-    X(stream_near, void, TN_STREAM_PARAMS)
+    X(stream_near, void, TN_STREAM_PARAMS)                                                         \
+    X(transpose_32, void, (void *dst, int64_t a, const void *src, int64_t b))
 #define TN_STREAM_PARAMS                                                                           \
     (void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead)
 
@@ -92,11 +89,13 @@ struct tn_span_args;
       (const struct tn__cross_entropy *a, int64_t begin, int64_t end))                             \
     X(add_rows_##t, void, (const void *x, int64_t rows, int64_t stride, int64_t n, void *sum))
 
-/* top.c: the two passes over a row of tensor/kernels/top.h */
+/* top.c: the two passes over a row of tensor/kernels/top.h, and the pick among what they found */
 #define TN_KERNELS_TOP(X) TN_KERNELS_TOP_(X, f32) TN_KERNELS_TOP_(X, f64)
 #define TN_KERNELS_TOP_(X, t)                                                                      \
     X(top_lanes_##t, void, (struct tn__top * t))                                                   \
-    X(top_find_##t, int64_t, (struct tn__top * t))
+    X(top_find_##t, int64_t, (struct tn__top * t))                                                 \
+    X(top_pick_##t, void,                                                                          \
+      (const struct tn__top *t, int64_t found, void *values, int64_t *positions))
 
 /* dropout.c: a span; attributes are tensor/kernels/dropout.h */
 #define TN_KERNELS_DROPOUT(X)                                                                      \

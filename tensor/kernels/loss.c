@@ -38,17 +38,24 @@ static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, 
     ((T *)a->loss)[r] = e == 0 ? nll : (1 - e) * nll + e * ((shift - x_sum / (T)a->n) + l);
 }
 
+/* What is subtracted from row r; 0 of one that is ignored. */
+TN_INLINE T TN_R(shift_of_row)(const tn__cross_entropy *a, int64_t r)
+{
+    if (TN_R(ignored)(a, tn__target_at(a->target, a->target_dtype, r))) return 0;
+    return TN_R(shift_of)(TN_R(row_max)((const T *)a->logits + r * a->n, a->n));
+}
+
 /* loss, nll, shift and log_sum of row r; where e is not NULL, e = e^(x - shift) too (it may be
  * x). */
-static void TN_R(forward_row)(const tn__cross_entropy *a, int64_t r, T *e, tn__queue *queue)
+static void TN_R(forward_row)(const tn__cross_entropy *a, int64_t r, T shift, T *e,
+                              tn__queue *queue)
 {
     const T      *x = (const T *)a->logits + r * a->n;
     const int64_t target = tn__target_at(a->target, a->target_dtype, r);
-    T             shift = 0, l = 0;
+    T             l = 0;
     if (TN_R(ignored)(a, target)) {
         ((T *)a->nll)[r] = ((T *)a->loss)[r] = 0;
     } else {
-        shift = TN_R(shift_of)(TN_R(row_max)(x, a->n));
         const T x_target = x[target], x_sum = a->smoothing > 0 ? TN_R(row_sum)(x, a->n) : 0;
         l = tn__log(TN_R(row_exp)(x, e, a->n, shift, queue));
         TN_R(row_losses)(a, r, x_target, x_sum, shift, l);
@@ -86,16 +93,18 @@ static void TN_R(backward_row)(const tn__cross_entropy *a, int64_t r, const T *e
         if (target >= at && target < at + part) made[target - at] -= (1 - s) * dloss + dnll;
         TN_R(part_end)(far, dx + at, part, x + at, x + at, n);
     }
-    TN_R(row_end)(far, to, n, x, x);
+    TN_R(row_end)(far, to, n, x + n, x + n); /* the next row is being looked at already */
 }
 
 /* Forward where there is a loss, backward where there are dlogits; both of a row while it is in the
- * cache, with the same bits. */
+ * cache, with the same bits. The largest of the next row is looked for between the two: the
+ * logarithm takes as long. */
 void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin, int64_t end)
 {
     TN_R(far_rows) far;
     TN_R(far_begin)(&far, a->dlogits && a->is_far, a->n);
     const bool keeps = a->loss && a->dlogits && !(tn__streams && far.is_long);
+    T          shift = a->loss && begin < end ? TN_R(shift_of_row)(a, begin) : 0;
     for (int64_t r = begin; r < end; r++) {
         T *e = keeps ? TN_R(row_begin)(&far, (T *)a->dlogits + r * a->n) : NULL;
         if (!a->dlogits) { /* the next row is asked for meanwhile */
@@ -103,7 +112,10 @@ void TN_KR(cross_entropy_rows)(const struct tn__cross_entropy *a, int64_t begin,
             far.queue = (tn__queue){ NULL, NULL, { next, next },
                                      a->n * (int64_t)sizeof(T) / TN_LINE };
         }
-        if (a->loss) TN_R(forward_row)(a, r, e, &far.queue);
+        if (a->loss) {
+            TN_R(forward_row)(a, r, shift, e, &far.queue);
+            if (r + 1 < end) shift = TN_R(shift_of_row)(a, r + 1);
+        }
         if (a->dlogits) TN_R(backward_row)(a, r, e, &far);
     }
     TN_R(far_end)(&far);

@@ -58,7 +58,7 @@ TN_UNUSED static T TN_R(row_exp)(const T *x, T *y, int64_t n, T shift, tn__queue
     vec       s[4] = { v_set(0), v_set(0), v_set(0), v_set(0) };
     int64_t   i = 0;
     for (; i + 4 * v_lanes <= n; i += 4 * v_lanes) {
-        tn__queue_run(queue, 2);
+        tn__queue_run(queue, 3);
         for (int k = 0; k < 4; k++) {
             vec e = v_exp(v_sub(v_load(x + i + k * v_lanes), m));
             if (y) v_store(y + i + k * v_lanes, e);

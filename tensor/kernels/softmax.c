@@ -1,6 +1,7 @@
 /* Softmax and its logarithm, forward and backward, over contiguous rows or down the columns of a
  * slab. A row is read from memory once: the later passes find it in the cache. */
 #include "tensor/kernels/simd.h"
+#include "tensor/kernels/softmax.h"
 
 #include <math.h>
 
@@ -135,101 +136,139 @@ void TN_KR(softmax_grad_rows)(const void *dy, const void *y, void *dx, int64_t r
 
 /* ---- columns: elements of one softmax lie `stride` apart ----------------------------------- */
 
-/* width <= TN_SOFTMAX_COLUMNS columns at once. Memory is read along its rows, once, into room
- * [n, width], where the passes are: rows that lie a power of two apart would throw each other out
- * of the cache. Each column's sum is one chain down the column. */
+/* Columns are taken a tile at a time: at most TN_SOFTMAX_COLUMNS of them, read along the rows of
+ * memory, once, into a room [n, width] where the passes are: rows that lie a power of two apart
+ * would throw each other out of the cache. While the rows of one tile are read, those of the tile
+ * before are worked on and those of the one before that are written: so memory is busy all the
+ * time. A row that is written makes room for one that is read. Each column's sum is one chain down
+ * the column. */
 
-enum { TN_R(rows_ahead) = 6 };
+enum { TN_R(rows_ahead) = 12 };
 
-/* Asks for the row that comes a few later; below the end too, since that harms nobody. */
-TN_INLINE void TN_R(next_row)(const T *x, int64_t stride, int64_t width)
+typedef struct TN_R(tile) {
+    int64_t width, row; /* columns; elements of a row of the room, in whole blocks */
+    T      *room[2];    /* the gradient has two */
+    T       m[TN_SOFTMAX_COLUMNS], s[TN_SOFTMAX_COLUMNS]; /* largest, sum; then shift and factor */
+} TN_R(tile);
+
+/* An empty tile with its first room in this place. The rooms begin a few lines apart: what lies a
+ * page apart is mistaken for the same by what looks for it among the last stores. */
+static void TN_R(tile_begin)(TN_R(tile) *t, const struct tn__columns *a, int64_t number, int place)
 {
-    tn__prefetch(x + TN_R(rows_ahead) * stride, width * (int64_t)sizeof(T));
+    const int64_t left = a->columns - number * a->width;
+    t->row = (a->width + v_lanes - 1) / v_lanes * v_lanes;
+    t->width = left < a->width ? left : a->width;
+    for (int k = 0; k < 2; k++)
+        t->room[k] = (T *)a->room + (place ^ k) * (a->n * t->row + TN_SOFTMAX_GAP * v_lanes);
+    for (int64_t c = 0; c < t->width; c += v_lanes)
+        v_store(t->m + c, v_set((T)-INFINITY)), v_store(t->s + c, v_set(0));
 }
 
-/* Block c of a row of y: of a far one by way of `line`. */
-TN_INLINE void TN_R(put)(T *y, T *line, int64_t c, int64_t width, vec v, bool is_far)
+/* Asks for the row that comes a few after this one of a tile, be it of the next tile; below the end
+ * too, since that harms nobody. */
+TN_INLINE void TN_R(next_row)(const T *x, const struct tn__columns *a, int64_t number, int64_t i)
 {
-    if (tn__streams && is_far)
-        v_store(line + c, v);
-    else
-        v_store_part(y + c, width - c, v);
+    const bool is_over = i + TN_R(rows_ahead) >= a->n;
+    const T *next = x + (i + TN_R(rows_ahead) - (is_over ? a->n : 0)) * a->stride +
+        (number + is_over) * a->width;
+    for (int64_t c = 0; c < a->width; c += v_lanes) __builtin_prefetch(next + c, 0, 2);
 }
 
-TN_INLINE void TN_R(put_line)(T *y, const T *line, int64_t width, bool is_far)
+/* Row i of the first pass: into the room, and the largest of each column. */
+static void TN_R(read_row)(TN_R(tile) *t, const struct tn__columns *a, int64_t number, int64_t i)
 {
-    if (tn__streams && is_far) tn__stream(y, line, (size_t)width * sizeof(T), NULL, 0);
+    const T *x = (const T *)a->x + i * a->stride + number * a->width;
+    T       *keep = t->room[0] + i * t->row;
+    TN_R(next_row)(a->x, a, number, i);
+    for (int64_t c = 0; c < t->width; c += v_lanes) {
+        vec v = v_load_part(x + c, t->width - c, 0);
+        v_store(keep + c, v);
+        v_store(t->m + c, v_max(v_load(t->m + c), v));
+    }
 }
 
 /* The second pass: e^(x - m) or, log, x - m in the room, and the sums of the exponentials. */
-TN_INLINE void TN_R(exp_row)(T *keep, const T *m, T *s, int64_t row, bool log)
+static void TN_R(exp_row)(TN_R(tile) *t, int64_t i, bool log)
 {
-    for (int64_t c = 0; c < row; c += v_lanes) {
-        vec d = v_sub(v_load(keep + c), v_load(m + c)), e = v_exp(d);
+    T *keep = t->room[0] + i * t->row;
+    for (int64_t c = 0; c < t->width; c += v_lanes) {
+        vec d = v_sub(v_load(keep + c), v_load(t->m + c)), e = v_exp(d);
         v_store(keep + c, log ? d : e);
-        v_store(s + c, v_add(v_load(s + c), e));
+        v_store(t->s + c, v_add(v_load(t->s + c), e));
     }
 }
 
-void TN_KR(softmax_columns)(const void *x_, void *y_, int64_t n, int64_t stride, int64_t width,
-                            bool log, bool is_far, void *room)
+/* The last pass, of a far row by way of `line`: it becomes y. */
+static void TN_R(write_row)(const TN_R(tile) *t, const struct tn__columns *a, T *y, int64_t i,
+                            bool is_grad)
 {
-    const T      *x = x_;
-    T            *y = y_, *keep = room, m[TN_SOFTMAX_COLUMNS], s[TN_SOFTMAX_COLUMNS];
+    const T *keep = t->room[0] + i * t->row, *more = t->room[1] + i * t->row;
+    const bool is_far = tn__streams && a->is_far;
     _Alignas(TN_LINE) T line[TN_SOFTMAX_COLUMNS];
-    const int64_t row = (width + v_lanes - 1) / v_lanes * v_lanes;
-    for (int64_t c = 0; c < row; c += v_lanes)
-        v_store(m + c, v_set((T)-INFINITY)), v_store(s + c, v_set(0));
-    for (int64_t i = 0; i < n; i++) {
-        TN_R(next_row)(x + i * stride, stride, width);
-        for (int64_t c = 0; c < row; c += v_lanes) {
-            vec v = v_load_part(x + i * stride + c, width - c, 0);
-            v_store(keep + i * row + c, v);
-            v_store(m + c, v_max(v_load(m + c), v));
+    for (int64_t c = 0; c < t->width; c += v_lanes) {
+        vec v = v_load(keep + c), f = v_load(t->s + c);
+        if (is_grad) {
+            const vec p = v_load(more + c);
+            v = a->log ? v_sub(v, v_mul(v_exp(p), f)) : v_mul(p, v_sub(v, f));
+        } else {
+            v = a->log ? v_sub(v, f) : v_mul(v, f);
         }
+        v_store_part(is_far ? line + c : y + c, is_far ? v_lanes : t->width - c, v);
     }
-    for (int64_t c = 0; c < row; c++) m[c] = TN_R(shift_of)(m[c]);
-    for (int64_t i = 0; i < n; i++) TN_R(exp_row)(keep + i * row, m, s, row, log);
-    for (int64_t c = 0; c < row; c++)
-        s[c] = !log ? TN_R(inverse_of)(s[c]) : s[c] == 0 ? 0 : tn__log(s[c]);
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t c = 0; c < row; c += v_lanes) {
-            vec v = v_load(keep + i * row + c), f = v_load(s + c);
-            TN_R(put)(y + i * stride, line, c, width, log ? v_sub(v, f) : v_mul(v, f), is_far);
-        }
-        TN_R(put_line)(y + i * stride, line, width, is_far);
-    }
-    if (is_far) tn__stream_end();
+    if (is_far) tn__stream(y, line, (size_t)t->width * sizeof(T), NULL, 0);
 }
 
-/* room [2, n, width] */
-void TN_KR(softmax_grad_columns)(const void *dy_, const void *y_, void *dx_, int64_t n,
-                                 int64_t stride, int64_t width, bool log, bool is_far, void *room)
+void TN_KR(softmax_columns)(const struct tn__columns *a)
 {
-    const int64_t row = (width + v_lanes - 1) / v_lanes * v_lanes;
-    const T      *dy = dy_, *y = y_;
-    T            *dx = dx_, *g = room, *p = g + n * row, s[TN_SOFTMAX_COLUMNS];
-    _Alignas(TN_LINE) T line[TN_SOFTMAX_COLUMNS];
-    for (int64_t c = 0; c < row; c += v_lanes) v_store(s + c, v_set(0));
-    for (int64_t i = 0; i < n; i++) {
-        TN_R(next_row)(dy + i * stride, stride, width),
-            TN_R(next_row)(y + i * stride, stride, width);
-        for (int64_t c = 0; c < row; c += v_lanes) {
-            vec vg = v_load_part(dy + i * stride + c, width - c, 0);
-            vec vp = v_load_part(y + i * stride + c, width - c, 0);
-            v_store(g + i * row + c, vg), v_store(p + i * row + c, vp);
-            v_store(s + c, log ? v_add(v_load(s + c), vg) : v_fma(vg, vp, v_load(s + c)));
+    const int64_t tiles = (a->columns + a->width - 1) / a->width;
+    TN_R(tile)    t[3];
+    for (int64_t b = 0; b < tiles + 2; b++) { /* tile b is read, b - 1 worked on, b - 2 written */
+        TN_R(tile) *r = &t[b % 3], *e = &t[(b + 2) % 3], *w = &t[(b + 1) % 3];
+        const bool reads = b < tiles, makes = b > 0 && b <= tiles, writes = b > 1;
+        if (reads) TN_R(tile_begin)(r, a, b, b % 2);
+        for (int64_t i = 0; i < a->n; i++) {
+            if (writes)
+                TN_R(write_row)(w, a, (T *)a->y + i * a->stride + (b - 2) * a->width, i, false);
+            if (reads) TN_R(read_row)(r, a, b, i); /* to where that row has been */
+            if (makes) TN_R(exp_row)(e, i, a->log);
+        }
+        for (int64_t c = 0; reads && c < r->width; c++) r->m[c] = TN_R(shift_of)(r->m[c]);
+        for (int64_t c = 0; makes && c < e->width; c++)
+            e->s[c] = !a->log ? TN_R(inverse_of)(e->s[c]) : e->s[c] == 0 ? 0 : tn__log(e->s[c]);
+    }
+    if (a->is_far) tn__stream_end();
+}
+
+/* Row i of dy and y into the rooms, and the sums that the gradient subtracts. */
+static void TN_R(read_grad_row)(TN_R(tile) *t, const struct tn__columns *a, int64_t number,
+                                int64_t i)
+{
+    const int64_t at = i * a->stride + number * a->width;
+    const T      *dy = (const T *)a->dy + at, *y = (const T *)a->x + at;
+    T            *g = t->room[0] + i * t->row, *p = t->room[1] + i * t->row;
+    TN_R(next_row)(a->dy, a, number, i), TN_R(next_row)(a->x, a, number, i);
+    for (int64_t c = 0; c < t->width; c += v_lanes) {
+        vec vg = v_load_part(dy + c, t->width - c, 0), vp = v_load_part(y + c, t->width - c, 0);
+        v_store(g + c, vg), v_store(p + c, vp);
+        vec s = v_load(t->s + c);
+        v_store(t->s + c, a->log ? v_add(s, vg) : v_fma(vg, vp, s));
+    }
+}
+
+void TN_KR(softmax_grad_columns)(const struct tn__columns *a)
+{
+    const int64_t tiles = (a->columns + a->width - 1) / a->width;
+    TN_R(tile)    t[2];
+    for (int64_t b = 0; b < tiles + 1; b++) {
+        if (b < tiles) TN_R(tile_begin)(&t[b % 2], a, b, 0);
+        for (int64_t i = 0; i < a->n; i++) {
+            if (b > 0)
+                TN_R(write_row)(&t[(b + 1) % 2], a,
+                                (T *)a->y + i * a->stride + (b - 1) * a->width, i, true);
+            if (b < tiles) TN_R(read_grad_row)(&t[b % 2], a, b, i);
         }
     }
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t c = 0; c < row; c += v_lanes) {
-            vec vg = v_load(g + i * row + c), vp = v_load(p + i * row + c), vs = v_load(s + c);
-            vec v = log ? v_sub(vg, v_mul(v_exp(vp), vs)) : v_mul(vp, v_sub(vg, vs));
-            TN_R(put)(dx + i * stride, line, c, width, v, is_far);
-        }
-        TN_R(put_line)(dx + i * stride, line, width, is_far);
-    }
-    if (is_far) tn__stream_end();
+    if (a->is_far) tn__stream_end();
 }
 
 #endif
