@@ -192,6 +192,9 @@ static tn_ctx *other_ctx;
 
 static void check_same_bits(tn_ctx *ctx, op_case *c)
 {
+#if defined TN_BLIS /* which multiplies panels of another level's width */
+    if (c->op == &tn_op_matmul_panels) return;
+#endif
     for (int d = 0; d < 2; d++) {
         tn_dtype    dtype = d ? TN_F32 : TN_F64;
         case_result a = case_run(c, ctx, dtype, false, NULL),

@@ -43,12 +43,22 @@ static tn_program *build(tn_ctx *ctx, const model *m, int64_t rows, tn_panels *p
     return p;
 }
 
+/* With BLIS, panels are the own product's still, and equal but for rounding. */
+#if defined TN_BLIS
+static const float rounding = 1e-4f;
+#else
+static const float rounding = 0;
+#endif
+
 static bool equal(tn_program *p, tn_program *q, int64_t rows)
 {
     float *x = tn_input_data(p, "x"), *y = tn_input_data(q, "x");
     for (int64_t i = 0; i < 2 * rows * D; i++) x[i] = y[i] = (float)(i % 17) / 8 - 1;
     if (tn_run(p) != TN_OK || tn_run(q) != TN_OK) return false;
-    return !memcmp(tn_output(p, 0), tn_output(q, 0), (size_t)(2 * rows * D) * sizeof *x);
+    const float *a = tn_output(p, 0), *b = tn_output(q, 0);
+    for (int64_t i = 0; i < 2 * rows * D; i++)
+        if (!(fabsf(a[i] - b[i]) <= rounding * (1 + fabsf(a[i])))) return false;
+    return true;
 }
 
 TEST(panels, same_bits_shared_and_updated)
