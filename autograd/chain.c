@@ -279,17 +279,12 @@ void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker
     }
 }
 
-typedef struct loop {
-    const tn__chain_run *run;
-    int64_t              task;
-} loop;
-
 static void run_task(void *arg, int64_t task, int worker)
 {
-    const loop *l = arg;
-    int64_t     first = task * l->task, n = l->run->chain->n - first;
-    tn__chain_span(l->run, first, n < l->task ? n : l->task, worker);
-    if (l->run->streamed) tn__stream_end();
+    const tn__chain_run *r = arg;
+    const int64_t        first = task * r->task, n = r->chain->n - first;
+    tn__chain_span(r, first, n < r->task ? n : r->task, worker);
+    if (r->streamed) tn__stream_end();
 }
 
 /* The outputs that do not take the place of an input: that one's lines are in the cache. */
@@ -307,19 +302,18 @@ static unsigned streamed_outputs(const tn__chain_run *r)
     return all;
 }
 
-void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r)
+void tn__chain_run_all(tn_ctx *ctx, tn__chain_run *r, bool leaves)
 {
     const tn__chain *c = r->chain;
     int              threads = tn_ctx_threads(ctx);
     if (c->n == 0) return;
-    tn__chain_run run = *r;
-    run.is_far = c->is_far;
-    if (c->is_far) run.streamed = streamed_outputs(r);
-    tn__chain_prepare(&run, threads);
+    r->is_far = c->is_far;
+    r->streamed = c->is_far ? streamed_outputs(r) : 0;
+    tn__chain_prepare(r, threads);
     int64_t task = TASK_ELEMENTS, most = (c->n + 4 * threads - 1) / (4 * threads);
     if (task < most) task = most;
     int64_t unit = c->row ? c->row : c->block;
-    if (unit < 2 * task) task = (task + unit - 1) / unit * unit;
-    loop l = { &run, task };
-    tn_parallel_for(ctx, (c->n + task - 1) / task, run_task, &l);
+    r->task = unit < 2 * task ? (task + unit - 1) / unit * unit : task;
+    (leaves ? tn__parallel_leave : tn_parallel_for)(ctx, (c->n + r->task - 1) / r->task, run_task,
+                                                    r);
 }

@@ -425,7 +425,7 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     if (s == TN_OK) s = tn__pair(&c->l);
     if (s == TN_OK) s = tn__nest(&c->l);
     if (s == TN_OK) s = tn__fuse(&c->l);
-    if (s == TN_OK) s = tn__plan(p, o->no_reuse);
+    if (s == TN_OK) s = tn__plan(p, o->no_reuse, o->recompute != NULL);
     return s;
 }
 

@@ -74,8 +74,7 @@ static void print_value(const tn_program *p, FILE *out, int v)
 {
     static const char *const kinds[] = { "arena", "input", "constant", "variable", "output",
                                          "panels" };
-    int b = p->values[v].buffer, root = b;
-    while (p->buffers[root].alias >= 0) root = p->buffers[root].alias;
+    const int         b = p->values[v].buffer, root = tn__buffer_root(p, b);
     const tn__buffer *x = &p->buffers[root];
     fprintf(out, "%%%d:", v);
     print_type(out, &p->values[v].type);
@@ -117,6 +116,7 @@ void tn_program_dump(const tn_program *p, FILE *out)
             print_values(p, out, s->values + s->n_in + s->n_out + s->n_chain_in, s->n_chain_out);
         else print_values(p, out, s->values + s->n_in, s->n_out);
         if (s->scope && *s->scope) fprintf(out, "  # %s", s->scope);
+        if (s->overlaps) fputs("  [overlaps]", out);
         if (s->n_again) fputs("  [again]", out);
         if (s->note[0]) fprintf(out, "  [not fused further: %s]", s->note);
         fputc('\n', out);

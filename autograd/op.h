@@ -86,7 +86,9 @@ typedef struct tn_exec {
     tn_tensor   *in, *out;
     void        *scratch;   /* as many bytes as op->scratch asked for, aligned to 64, not zeroed */
     uint64_t     seed, run; /* of random ops */
-    const void  *epilogue;  /* the library's own: what was fused behind this op */
+    /* the library's own: what was fused behind this op; may its last loop be left (TN_LEAVES)? */
+    const void  *epilogue;
+    bool         leaves;
 } tn_exec;
 
 /* Reverse mode: dout[i] is the cotangent of out[i], NULL if it is zero. Sets din[i], if want[i], to
@@ -166,7 +168,8 @@ typedef enum tn_op_flags {
     TN_UPDATES            = 1 << 10,
         /* out[0] is in[0] with some rows written: in place, and at once,
                                         where in[0] is a variable (decoding caches) */
-    TN_EPILOGUE           = 1 << 8  /* the library's own: run applies e->epilogue to its output */
+    TN_EPILOGUE           = 1 << 8, /* the library's own: run applies e->epilogue to its output, */
+    TN_LEAVES             = 1 << 11 /* and may leave its last loop to the workers if e->leaves */
 } tn_op_flags;
 
 struct tn_op {

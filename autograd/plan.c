@@ -10,13 +10,6 @@ enum { ALIGN = 64 };
 
 static size_t round_up(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
-/* The buffer whose memory b uses. */
-static int root_of(const tn_program *p, int b)
-{
-    while (p->buffers[b].alias >= 0) b = p->buffers[b].alias;
-    return b;
-}
-
 static void touch(tn_program *p, int b, int step)
 {
     if (b < 0) return;
@@ -42,7 +35,7 @@ static int times_used(const tn_program *p, const tn__step *s, int root)
 {
     int n = 0;
     for (int k = 0; k < tn__step_tensors(s); k++)
-        n += root_of(p, p->values[s->values[k]].buffer) == root;
+        n += tn__buffer_root(p, p->values[s->values[k]].buffer) == root;
     return n;
 }
 
@@ -85,7 +78,7 @@ static bool chain_allows(const tn__chain *c, int in, int out)
 /* in's memory becomes out's; their lifetimes join. */
 static void take_over(tn_program *p, int in, int out)
 {
-    int a = root_of(p, in), b = root_of(p, out);
+    int a = tn__buffer_root(p, in), b = tn__buffer_root(p, out);
     if (a == b) return;
     if (p->buffers[b].kind != TN__ARENA) { /* into an output that the host reads */
         int t = a;
@@ -101,7 +94,7 @@ static void take_over(tn_program *p, int in, int out)
 /* Value `in` of step i is not needed afterwards and nothing else of the step touches its memory. */
 static bool dies_here(const tn_program *p, int i, int v)
 {
-    int root = root_of(p, p->values[v].buffer);
+    int root = tn__buffer_root(p, p->values[v].buffer);
     return p->buffers[root].kind == TN__ARENA && p->buffers[root].last == i &&
         covers_its_buffer(p, v) &&
            times_used(p, &p->steps[i], root) == 1;
@@ -120,7 +113,7 @@ static void share_in_chain(tn_program *p, int i)
                 int v = p->values[in[k]].buffer;
                 if (in[k] != s->values[s->n_in] || p->buffers[v].alias >= 0) continue;
                 /* another result is there already */
-                if (times_used(p, s, root_of(p, v)) != 2) continue;
+                if (times_used(p, s, tn__buffer_root(p, v)) != 2) continue;
                 if (covers_its_buffer(p, in[k]) && p->buffers[v].bytes == p->buffers[b].bytes &&
                     chain_allows(s->chain, k, o))
                     take_over(p, v, b);
@@ -193,6 +186,7 @@ static tn_status place(tn_program *p)
                                  .buffer = i };
     }
     qsort(all, (size_t)n, sizeof *all, by_size);
+    p->arena_bytes = 0;
     for (int64_t i = 0; i < n; i++) {
         placed x = all[i];
         x.offset = best_offset(at, n_at, &x);
@@ -206,6 +200,31 @@ static tn_status place(tn_program *p)
     return TN_OK;
 }
 
+/* Steps that could begin while the one before them ends get memory apart from it, unless that makes
+ * the arena grow by more than a GROWTH-th, and more than SLACK bytes. */
+enum { GROWTH = 16, SLACK = 4 << 20 };
+
+static tn_status place_steps_apart(tn_program *p)
+{
+    const size_t bytes = (size_t)(p->n_buffers + 1) * sizeof *p->buffers;
+    tn__buffer  *tight = tn_alloc(p->ctx, bytes);
+    tn_status    s = tight ? place(p) : TN_ERR_MEMORY;
+    const size_t least = p->arena_bytes;
+    const size_t most = least + (least / GROWTH > SLACK ? least / GROWTH : SLACK);
+    if (s == TN_OK) {
+        memcpy(tight, p->buffers, (size_t)p->n_buffers * sizeof *tight);
+        tn__overlap(p, false);
+        tn__overlap_apart(p);
+        s = place(p);
+    }
+    if (s == TN_OK && p->arena_bytes > most) {
+        memcpy(p->buffers, tight, (size_t)p->n_buffers * sizeof *tight);
+        p->arena_bytes = least;
+    }
+    tn_free(p->ctx, tight);
+    return s;
+}
+
 /* With memory of its own each: one after another. */
 static void place_apart(tn_program *p)
 {
@@ -217,19 +236,19 @@ static void place_apart(tn_program *p)
     }
 }
 
-tn_status tn__plan(tn_program *p, bool no_reuse)
+tn_status tn__plan(tn_program *p, bool no_reuse, bool is_tight)
 {
     find_lifetimes(p);
     for (int i = 0; i < p->n_buffers; i++)
         if (p->buffers[i].kind == TN__ARENA && p->buffers[i].first >= 0)
             p->no_reuse_bytes += round_up(p->buffers[i].bytes);
-    if (no_reuse) {
-        place_apart(p);
-        return TN_OK;
-    }
-    for (int i = 0; i < p->n_steps; i++) {
+    for (int i = 0; !no_reuse && i < p->n_steps; i++) {
         if (p->steps[i].chain) share_in_chain(p, i);
         else share_in_kernel(p, i);
     }
-    return place(p);
+    tn_status s = TN_OK;
+    if (no_reuse) place_apart(p);
+    else s = is_tight ? place(p) : place_steps_apart(p);
+    if (s == TN_OK) tn__overlap(p, true);
+    return s;
 }

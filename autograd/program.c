@@ -39,8 +39,7 @@ static tn_status arena_reserve(tn_arena *a, size_t bytes)
 
 static void *buffer_data(const tn_program *p, int b)
 {
-    while (p->buffers[b].alias >= 0) b = p->buffers[b].alias;
-    const tn__buffer *x = &p->buffers[b];
+    const tn__buffer *x = &p->buffers[tn__buffer_root(p, b)];
     switch (x->kind) {
     case TN__ARENA: return (char *)p->arena->data + x->offset;
     case TN__VARIABLE: return tn_variable_data(p->slots[x->slot]);
@@ -233,42 +232,52 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static tn_status run_step(tn_program *p, tn__step *s, uint64_t run)
+/* leaves: it may return while workers are at its last tasks. */
+static tn_status run_step(tn_program *p, tn__step *s, uint64_t run, bool leaves)
 {
-    tn_tensor   *in = s->tensors, *out = in + s->n_in, *chain_in = out + s->n_out;
-    tn__epilogue e = { 0 };
+    tn_tensor    *in = s->tensors, *out = in + s->n_in, *chain_in = out + s->n_out;
+    tn__epilogue *e = &s->epilogue;
     if (s->chain)
-        e.run = (tn__chain_run){ .chain = s->chain, .in = chain_in, .out = chain_in + s->n_chain_in,
-                                 .scratch = (char *)p->arena->data +
-                                 p->buffers[s->chain_scratch].offset,
-                                 .seed = tn_ctx_seed(p->ctx), .run = run };
+        e->run = (tn__chain_run){
+            .chain = s->chain, .in = chain_in, .out = chain_in + s->n_chain_in,
+            .scratch = (char *)p->arena->data + p->buffers[s->chain_scratch].offset,
+            .seed = tn_ctx_seed(p->ctx), .run = run };
     if (!s->kernel) {
-        tn__chain_run_all(p->ctx, &e.run);
+        tn__chain_run_all(p->ctx, &e->run, leaves);
         return TN_OK;
     }
     tn_exec x = { .ctx = p->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in, .n_out = s->n_out,
-                  .in = in, .out = out, .seed = tn_ctx_seed(p->ctx), .run = run };
+                  .in = in, .out = out, .seed = tn_ctx_seed(p->ctx), .run = run,
+                  .leaves = leaves };
     if (s->scratch >= 0) x.scratch = (char *)p->arena->data + p->buffers[s->scratch].offset;
     if (s->chain) {
-        tn__chain_prepare(&e.run, tn_ctx_threads(p->ctx));
-        x.epilogue = &e;
+        tn__chain_prepare(&e->run, tn_ctx_threads(p->ctx));
+        x.epilogue = e;
     }
     return s->op->run(&x);
 }
 
+/* A step begins when all before it have ended, but for the last of them where it overlaps that
+ * one. */
 static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run, bool may_stop)
 {
-    for (int64_t i = from; i < to; i++) {
+    tn_status status = TN_OK;
+    uint64_t  mark = 0, last_mark; /* where this step and the last one began */
+    for (int64_t i = from; status == TN_OK && i < to; i++) {
         tn__step *s = &p->steps[i];
-        if (may_stop && tn__ctx_cancelled(p->ctx))
-            return tn_fail(p->ctx, TN_ERR_CANCELLED, "cancelled at step %lld of %lld", (long long)i,
-                           (long long)p->n_steps);
-        double    t = p->profiling ? now() : 0;
-        tn_status status = run_step(p, s, run);
+        last_mark = mark, mark = tn__parallel_mark(p->ctx);
+        tn__parallel_join(p->ctx, s->overlaps ? last_mark : TN__ALL);
+        if (may_stop && tn__ctx_cancelled(p->ctx)) {
+            status = tn_fail(p->ctx, TN_ERR_CANCELLED, "cancelled at step %lld of %lld",
+                             (long long)i, (long long)p->n_steps);
+            break;
+        }
+        double t = p->profiling ? now() : 0;
+        status = run_step(p, s, run, i + 1 < to && s[1].overlaps && !p->profiling);
         if (p->profiling) s->seconds += now() - t, s->runs++;
-        if (status != TN_OK) return status;
     }
-    return TN_OK;
+    tn__parallel_join(p->ctx, TN__ALL);
+    return status;
 }
 
 static void commit(tn_program *p, uint64_t run)

@@ -87,6 +87,7 @@ typedef struct tn__chain_run {
     uint64_t         seed, run;
     bool             is_far;   /* reads ahead, */
     unsigned         streamed; /* and writes these outputs past the caches */
+    int64_t          task;     /* elements of one */
 } tn__chain_run;
 
 /* Lays out registers and blocks once slots, instructions and dims are there. */
@@ -94,7 +95,8 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx);
 void tn__chain_prepare(const tn__chain_run *r, int threads); /* before the blocks of a run */
 /* [first, first + n) */
 void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker);
-void tn__chain_run_all(tn_ctx *ctx, const tn__chain_run *r);
+/* All of it; fills in how. leaves: by tn__parallel_leave, r stays until a join. */
+void tn__chain_run_all(tn_ctx *ctx, tn__chain_run *r, bool leaves);
 
 /* What is fused behind a matrix product (tn_exec.epilogue points here). */
 typedef struct tn__epilogue {
@@ -113,6 +115,8 @@ typedef struct tn__step {
     tn_tensor   *tensors;                 /* in, out, chain in, chain out */
     int         *values;                  /* likewise */
     tn__chain   *chain;                   /* NULL: a kernel alone */
+    tn__epilogue epilogue;                /* the run of it at hand */
+    bool         overlaps;                /* may begin while the step before it ends */
     bool         kernel;                  /* false: a chain alone */
     int          scratch;                 /* buffer, or -1 */
     int          chain_scratch;
@@ -185,6 +189,13 @@ struct tn_program {
     int64_t             n_calls;
 };
 
+/* The buffer whose memory b uses. */
+TN_INLINE int tn__buffer_root(const tn_program *p, int b)
+{
+    while (p->buffers[b].alias >= 0) b = p->buffers[b].alias;
+    return b;
+}
+
 void *tn__program_alloc(tn_program *p, size_t size);
 /* -1: memory */
 int   tn__value_new(tn_program *p, tn_type type, const tn_layout *layout, int buffer);
@@ -225,6 +236,11 @@ tn_status tn__fuse(tn__lowered *l);  /* items -> p->steps, in order, commit step
  * it. */
 tn_status tn__program_bind_memory(tn_program *p);
 
-tn_status tn__plan(tn_program *p, bool no_reuse); /* lifetimes, aliases, offsets */
+/* Lifetimes, aliases, offsets, overlaps; is_tight: no overlap for which the arena must grow. */
+tn_status tn__plan(tn_program *p, bool no_reuse, bool is_tight);
+/* Finds the steps that may begin while the one before them ends: where memory has its places, those
+ * for which it is apart. */
+void tn__overlap(tn_program *p, bool is_placed);
+void tn__overlap_apart(tn_program *p); /* extends lifetimes so that it will be */
 
 #endif

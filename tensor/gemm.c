@@ -51,11 +51,14 @@ typedef struct worker_state {
     const void *fetched; /* the block of A that is on its way into L2 */
 } worker_state;
 
+/* At the head of scratch: tasks may outlast tn__gemm_run. */
 typedef struct run {
-    const plan *p;
-    char       *shared, *own;
-    int64_t     batch, j0, j1, k0, k1; /* the superblock at hand (shared), else of all */
+    plan    plan;
+    char   *shared, *own;
+    int64_t batch, j0, j1, k0, k1; /* the superblock at hand (shared), else of all */
 } run;
+
+enum { RUN_BYTES = (sizeof(run) + LINE - 1) / LINE * LINE };
 
 /* ---- arithmetic -------------------------------------------------------------------------- */
 
@@ -352,14 +355,14 @@ static void operands(const plan *p, int64_t batch, const void **a, const void **
 
 static worker_state *state_of(const run *r, int worker)
 {
-    return (worker_state *)(r->own + (size_t)worker * r->p->own_bytes);
+    return (worker_state *)(r->own + (size_t)worker * r->plan.own_bytes);
 }
 
 /* Puts A's rows [i0, i0 + x->m) at k0 in x: where they lie, or in a buffer, where they may be. */
 static void use_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t batch,
                   int64_t i0, int64_t k0)
 {
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     worker_state  *state = state_of(r, worker);
     const int64_t  first = p->a_keeps ? r->k0 : k0; /* of the blocks that are kept */
@@ -377,7 +380,7 @@ static void use_a(const run *r, tn__gemm_block *x, int worker, const void *a, in
 static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, int64_t j0,
                   int64_t k0)
 {
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     x->b = at(b, k0 * g->b_row + j0 * g->b_col, p->size);
     x->b_row = g->b_row, x->b_col = g->b_col, x->b_scale = p->b_scale;
@@ -394,7 +397,7 @@ static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, in
 static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t i0,
                        int64_t next_i0, int64_t k0)
 {
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     worker_state  *state = state_of(r, worker);
     const int64_t  k1 = k0 + x->k;
@@ -412,7 +415,7 @@ static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *
 static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64_t next_i0,
                       int worker)
 {
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     const void    *a, *b;
     void          *c;
@@ -436,7 +439,7 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64
 static void own_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
-    const plan   *p = r->p;
+    const plan   *p = &r->plan;
     const int64_t each = p->n_rows * p->n_cols, rest = task % each;
     const int64_t first = task / each * p->group, end = min(first + p->group, p->n_batch);
     const int64_t i0 = rest / p->n_cols * p->mt;
@@ -448,7 +451,7 @@ static void own_task(void *arg, int64_t task, int worker)
 static void shared_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
-    const plan   *p = r->p;
+    const plan   *p = &r->plan;
     const int64_t n_cols = col_cuts(p, r->j1 - r->j0, p->nt), i0 = task / n_cols * p->mt;
     const int64_t next = min((task + 1) / n_cols, p->n_rows - 1) * p->mt;
     rectangle(r, r->batch, i0, r->j0 + task % n_cols * p->nt, next, worker);
@@ -458,7 +461,7 @@ static void shared_task(void *arg, int64_t task, int worker)
 static void pack_task(void *arg, int64_t task, int worker)
 {
     const run     *r = arg;
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     const int64_t  slab = tn__gemm_slab(p->width, p->kernels->lanes);
     const int64_t  slabs = col_cuts(p, r->j1 - r->j0, slab);
@@ -476,7 +479,7 @@ static void pack_task(void *arg, int64_t task, int worker)
 
 static void run_shared(tn_ctx *ctx, run *r)
 {
-    const plan    *p = r->p;
+    const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
     for (r->batch = 0; r->batch < p->n_batch; r->batch++)
         for (r->j0 = 0; r->j0 < g->n; r->j0 = r->j1)
@@ -486,7 +489,13 @@ static void run_shared(tn_ctx *ctx, run *r)
                 const int64_t n = r->j1 - r->j0, slab = tn__gemm_slab(p->width, p->kernels->lanes);
                 tn_parallel_for(ctx, col_cuts(p, n, slab) * cuts(r->k1 - r->k0, p->kc), pack_task,
                                 r);
-                tn_parallel_for(ctx, p->n_rows * col_cuts(p, n, p->nt), shared_task, r);
+                const int64_t tasks = p->n_rows * col_cuts(p, n, p->nt);
+                const bool is_last = r->batch + 1 == p->n_batch && r->j1 == g->n && r->k1 == g->k;
+                if (is_last && g->leaves) {
+                    tn__parallel_leave(ctx, tasks, shared_task, r); /* r stays as it is */
+                    return;
+                }
+                tn_parallel_for(ctx, tasks, shared_task, r);
             }
 }
 
@@ -546,26 +555,29 @@ size_t tn__gemm_scratch(const tn_ctx *ctx, const tn_gemm *g)
     const tn__caches caches = tn__ctx_caches(ctx);
     plan             p;
     make_plan(&p, ctx, g);
-    return max_size(bound(&p, &caches, tn_ctx_threads(ctx)), tn__gemm_stream_scratch(ctx, g));
+    return max_size(RUN_BYTES + bound(&p, &caches, tn_ctx_threads(ctx)),
+                    tn__gemm_stream_scratch(ctx, g));
 }
 
 void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
 {
-    plan p;
     if (tn__gemm_streams(ctx, g)) {
         tn__gemm_stream_run(ctx, g, scratch);
         return;
     }
-    make_plan(&p, ctx, g);
-    if (p.n_batch == 0 || p.g.m == 0 || p.g.n == 0) return;
+    run  *r = scratch;
+    plan *p = &r->plan;
+    make_plan(p, ctx, g);
+    if (p->n_batch == 0 || p->g.m == 0 || p->g.n == 0) return;
 #if defined TN_BLIS
-    if (run_blis(&p)) return;
+    if (run_blis(p)) return;
 #endif
-    run r = { .p = &p, .shared = scratch, .own = (char *)scratch + p.shared_bytes,
-              .j1 = p.g.n, .k1 = p.g.k };
-    for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(&r, w) = (worker_state){ 0 };
-    if (p.is_shared)
-        run_shared(ctx, &r);
+    r->shared = (char *)scratch + RUN_BYTES, r->own = r->shared + p->shared_bytes;
+    r->batch = r->j0 = r->k0 = 0, r->j1 = p->g.n, r->k1 = p->g.k;
+    for (int w = 0; w < tn_ctx_threads(ctx); w++) *state_of(r, w) = (worker_state){ 0 };
+    if (p->is_shared)
+        run_shared(ctx, r);
     else
-        tn_parallel_for(ctx, cuts(p.n_batch, p.group) * p.n_rows * p.n_cols, own_task, &r);
+        (g->leaves ? tn__parallel_leave : tn_parallel_for)(
+            ctx, cuts(p->n_batch, p->group) * p->n_rows * p->n_cols, own_task, r);
 }

@@ -20,6 +20,17 @@ void *tn__alloc_pages(tn_ctx *ctx, size_t size);
  * start.) */
 void *tn__alloc_touched(tn_ctx *ctx, size_t size);
 
+/* Like tn_parallel_for, but returns as soon as no task is left to take: workers may be at their
+ * last ones, and arg and what they work on must stay until a join. Later loops may be opened before
+ * that. Tasks must not open loops of their own. */
+void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg);
+
+/* A point in the order of the context's loops, and: waits for those that were opened before it and
+ * left. TN__ALL: for all. */
+#define TN__ALL UINT64_MAX
+uint64_t tn__parallel_mark(const tn_ctx *ctx);
+void     tn__parallel_join(const tn_ctx *ctx, uint64_t mark);
+
 /* Sends a line to the context's log sink, if it has one. */
 void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINTF(3, 4);
 

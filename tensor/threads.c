@@ -1,10 +1,13 @@
 /* Parallel loops on a pool of threads that belongs to one context.
  *
  * A loop is opened by an odd epoch and closed by the next even one. A worker enters (inside++), and
- * only then looks at the epoch: if it is odd, the loop can't end before the worker has left, since
- * its caller closes the epoch first and then waits for inside == 0. A worker that comes too late
- * finds an even epoch and leaves without having touched anything. So no loop waits for a worker
- * that has not woken up yet, and fn, arg and n need not be atomic.
+ * only then looks at the epoch again: if it is that loop's, the loop can't end before the worker
+ * has left, since its caller closes the epoch first and then waits for inside == 0. A worker that
+ * comes too late finds another epoch and leaves without having touched anything. So no loop waits
+ * for a worker that has not woken up yet, and fn, arg and n need not be atomic.
+ *
+ * There are two loops, used by turns: the caller may leave one, once no task of it is left to take,
+ * while workers are at their last ones, and open the other. Who is done sooner goes on with that.
  *
  * Each worker has a share of neighbouring tasks, which it works off from the front; when it is
  * done, it takes tasks from the end of the others' shares. So loops over the same rows meet the
@@ -17,6 +20,8 @@
 #  define _GNU_SOURCE /* sched_getaffinity */
 #endif
 #include "tensor/pool.h"
+
+#include "tensor/internal.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -90,6 +95,19 @@ void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
     atomic_store(&p->is_busy, false);
 }
 
+void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+{
+    tn_parallel_for(ctx, n, fn, arg);
+}
+
+uint64_t tn__parallel_mark(const tn_ctx *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+void tn__parallel_join(const tn_ctx *ctx, uint64_t mark) { (void)ctx, (void)mark; }
+
 #else
 
 typedef struct pool_worker {
@@ -103,23 +121,27 @@ typedef struct pool_share {
     _Alignas(LINE) atomic_uint_fast64_t left;
 } pool_share;
 
+typedef struct pool_loop {
+    _Alignas(LINE) atomic_int inside; /* workers between entering and leaving */
+    tn_task     fn;
+    void       *arg;
+    int64_t     n;
+    int64_t     each;   /* tasks are handed out by so many, 1 but for absurd numbers of them */
+    uint64_t    opened; /* the epoch of it; the caller's */
+    pool_share *share;  /* of each thread */
+} pool_loop;
+
 struct tn__pool {
     tn_allocator    allocator;
     size_t          size; /* bytes of the pool with its workers */
     int             threads;
-    tn_task         fn;
-    void           *arg;
-    int64_t         n;
-    /* tasks are handed out by so many, 1 but for absurd numbers of them */
-    int64_t         each;
     int             n_sleeping; /* of workers; under the lock */
     pthread_mutex_t lock;
     pthread_cond_t  opened, emptied;
     _Alignas(LINE) atomic_uint_fast64_t epoch;
     atomic_bool     has_sleepers, caller_waits, is_quitting;
     atomic_bool     is_busy; /* a loop is running: another one comes from inside of it */
-    _Alignas(LINE) atomic_int inside; /* workers between entering and leaving */
-    pool_share                *share; /* of each thread */
+    pool_loop   loop[2];
     _Alignas(LINE) pool_worker worker[]; /* threads - 1; the shares come behind */
 };
 
@@ -146,18 +168,18 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* True as soon as ready(p, seen) holds; false if it does not within awake_ns. */
-TN_INLINE bool wait_awake(tn__pool *p, uint64_t seen, bool (*ready)(tn__pool *, uint64_t),
+/* True as soon as ready(p, epoch) holds; false if it does not within awake_ns. */
+TN_INLINE bool wait_awake(tn__pool *p, uint64_t epoch, bool (*ready)(tn__pool *, uint64_t),
                           int64_t awake_ns)
 {
     for (int i = 0; i < PAUSES; i++) {
-        if (ready(p, seen)) return true;
+        if (ready(p, epoch)) return true;
         pause_cpu();
     }
     for (int64_t start = now_ns(), spent = 0; spent < awake_ns; spent = now_ns() - start) {
         if (spent > SPIN_NS) sched_yield();
         for (int i = 0; i < PAUSES; i++) {
-            if (ready(p, seen)) return true;
+            if (ready(p, epoch)) return true;
             pause_cpu();
         }
     }
@@ -171,10 +193,12 @@ static inline bool is_open(tn__pool *p, uint64_t seen)
     return ((e & 1) && e != seen) || atomic_load_explicit(&p->is_quitting, memory_order_relaxed);
 }
 
-static inline bool is_empty(tn__pool *p, uint64_t seen)
+/* The loop that was opened at this epoch, or the one in whose place it was. */
+static inline pool_loop *loop_of(tn__pool *p, uint64_t epoch) { return &p->loop[epoch >> 1 & 1]; }
+
+static inline bool is_empty(tn__pool *p, uint64_t epoch)
 {
-    (void)seen;
-    return atomic_load(&p->inside) == 0;
+    return atomic_load(&loop_of(p, epoch)->inside) == 0;
 }
 
 /* ---- workers ----------------------------------------------------------------------------- */
@@ -193,28 +217,28 @@ static int64_t take(pool_share *share, bool from_end)
     }
 }
 
-static void run_piece(const tn__pool *p, int64_t piece, int worker)
+static void run_piece(const pool_loop *l, int64_t piece, int worker)
 {
-    const int64_t end = (piece + 1) * p->each;
-    for (int64_t i = piece * p->each; i < end && i < p->n; i++) p->fn(p->arg, i, worker);
+    const int64_t end = (piece + 1) * l->each;
+    for (int64_t i = piece * l->each; i < end && i < l->n; i++) l->fn(l->arg, i, worker);
 }
 
-static void run_tasks(tn__pool *p, int worker)
+static void run_tasks(const pool_loop *l, int threads, int worker)
 {
-    for (int k = 0; k < p->threads; k++) {
-        pool_share *share = &p->share[(worker + k) % p->threads];
-        for (int64_t piece; (piece = take(share, k > 0)) >= 0;) run_piece(p, piece, worker);
+    for (int k = 0; k < threads; k++) {
+        pool_share *share = &l->share[(worker + k) % threads];
+        for (int64_t piece; (piece = take(share, k > 0)) >= 0;) run_piece(l, piece, worker);
     }
 }
 
-static void share_out(tn__pool *p, int64_t n)
+static void share_out(pool_loop *l, int64_t n, int threads)
 {
-    p->each = 1 + n / INT32_MAX;
-    const int64_t pieces = (n + p->each - 1) / p->each;
-    for (int w = 0; w < p->threads; w++) {
-        const uint64_t first = (uint64_t)(pieces * w / p->threads);
-        const uint64_t end = (uint64_t)(pieces * (w + 1) / p->threads);
-        atomic_store_explicit(&p->share[w].left, first << 32 | end, memory_order_relaxed);
+    l->each = 1 + n / INT32_MAX;
+    const int64_t pieces = (n + l->each - 1) / l->each;
+    for (int w = 0; w < threads; w++) {
+        const uint64_t first = (uint64_t)(pieces * w / threads);
+        const uint64_t end = (uint64_t)(pieces * (w + 1) / threads);
+        atomic_store_explicit(&l->share[w].left, first << 32 | end, memory_order_relaxed);
     }
 }
 
@@ -256,13 +280,15 @@ static void *worker_main(void *arg)
     for (;;) {
         awake_ns = wait_for_loop(p, seen, awake_ns);
         if (atomic_load(&p->is_quitting)) return NULL;
-        atomic_fetch_add(&p->inside, 1);
-        uint64_t e = atomic_load(&p->epoch);
-        if ((e & 1) && e != seen) {
-            run_tasks(p, w->index);
+        const uint64_t e = atomic_load(&p->epoch);
+        if (!(e & 1) || e == seen) continue;
+        pool_loop *l = loop_of(p, e);
+        atomic_fetch_add(&l->inside, 1);
+        if (atomic_load(&p->epoch) == e) {
+            run_tasks(l, p->threads, w->index);
             seen = e;
         }
-        if (atomic_fetch_sub(&p->inside, 1) == 1 && atomic_load(&p->caller_waits)) wake_caller(p);
+        if (atomic_fetch_sub(&l->inside, 1) == 1 && atomic_load(&p->caller_waits)) wake_caller(p);
     }
 }
 
@@ -314,7 +340,7 @@ tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
     if (threads < 1 || threads > MAX_THREADS) return NULL;
     size_t    shares = sizeof(tn__pool) + (size_t)(threads - 1) * sizeof(pool_worker);
     shares = (shares + LINE - 1) / LINE * LINE;
-    size_t    size = shares + (size_t)threads * sizeof(pool_share);
+    size_t    size = shares + 2 * (size_t)threads * sizeof(pool_share);
     tn__pool *p = allocator->alloc(allocator->user, size, LINE);
     if (!p) return NULL;
     memset(p, 0, size);
@@ -326,9 +352,11 @@ tn__pool *tn__pool_new(const tn_allocator *allocator, int threads)
     atomic_init(&p->caller_waits, false);
     atomic_init(&p->is_quitting, false);
     atomic_init(&p->is_busy, false);
-    atomic_init(&p->inside, 0);
-    p->share = (pool_share *)((char *)p + shares);
-    for (int w = 0; w < threads; w++) atomic_init(&p->share[w].left, 0);
+    for (int l = 0; l < 2; l++) {
+        atomic_init(&p->loop[l].inside, 0);
+        p->loop[l].share = (pool_share *)((char *)p + shares) + l * threads;
+        for (int w = 0; w < threads; w++) atomic_init(&p->loop[l].share[w].left, 0);
+    }
     pthread_mutex_init(&p->lock, NULL); /* these can't fail with default attributes on the */
     pthread_cond_init(&p->opened, NULL); /* systems that we know */
     pthread_cond_init(&p->emptied, NULL);
@@ -370,28 +398,32 @@ static void wake_workers(tn__pool *p, int64_t n)
         for (; n > 0; n--) pthread_cond_signal(&p->opened);
 }
 
-static void wait_until_empty(tn__pool *p)
+/* Waits until no worker is in the loop of this epoch. */
+static void wait_until_empty(tn__pool *p, uint64_t epoch)
 {
-    if (wait_awake(p, 0, is_empty, AWAKE_NS)) return;
+    if (wait_awake(p, epoch, is_empty, AWAKE_NS)) return;
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->caller_waits, true);
-    while (!is_empty(p, 0)) pthread_cond_wait(&p->emptied, &p->lock);
+    while (!is_empty(p, epoch)) pthread_cond_wait(&p->emptied, &p->lock);
     atomic_store(&p->caller_waits, false);
     pthread_mutex_unlock(&p->lock);
 }
 
-static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg)
+static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg, bool leaves)
 {
-    p->fn = fn, p->arg = arg, p->n = n;
-    share_out(p, n);
-    atomic_fetch_add(&p->epoch, 1); /* opens; publishes the lines above */
+    const uint64_t epoch = atomic_load(&p->epoch) + 1;
+    pool_loop     *l = loop_of(p, epoch);
+    wait_until_empty(p, epoch); /* it may have been left */
+    l->fn = fn, l->arg = arg, l->n = n, l->opened = epoch;
+    share_out(l, n, p->threads);
+    atomic_store(&p->epoch, epoch); /* opens; publishes the lines above */
     if (atomic_load(&p->has_sleepers)) wake_workers(p, n - 1);
-    run_tasks(p, 0);
-    atomic_fetch_add(&p->epoch, 1); /* closes: from here on nobody enters */
-    wait_until_empty(p);
+    run_tasks(l, p->threads, 0);
+    atomic_store(&p->epoch, epoch + 1); /* closes: from here on nobody enters */
+    if (!leaves) wait_until_empty(p, epoch);
 }
 
-void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+static void parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves)
 {
     if (!ctx || !fn || n <= 0) return;
     tn__pool *p = tn__ctx_pool(ctx);
@@ -408,8 +440,27 @@ void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
     if (n == 1)
         fn(arg, 0, 0);
     else
-        run_parallel(p, n, fn, arg);
+        run_parallel(p, n, fn, arg, leaves);
     atomic_store_explicit(&p->is_busy, false, memory_order_relaxed);
+}
+
+void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+{
+    parallel_for(ctx, n, fn, arg, false);
+}
+
+void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+{
+    parallel_for(ctx, n, fn, arg, true);
+}
+
+uint64_t tn__parallel_mark(const tn_ctx *ctx) { return atomic_load(&tn__ctx_pool(ctx)->epoch); }
+
+void tn__parallel_join(const tn_ctx *ctx, uint64_t mark)
+{
+    tn__pool *p = tn__ctx_pool(ctx);
+    for (int l = 0; l < 2; l++)
+        if (p->loop[l].opened < mark) wait_until_empty(p, p->loop[l].opened);
 }
 
 #endif

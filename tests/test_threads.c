@@ -5,7 +5,7 @@
 #endif
 #include "check.h"
 
-#include "tensor/context.h"
+#include "tensor/internal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -113,6 +113,38 @@ TEST(parallel, workers_rest_and_wake)
                     if (gaps_us[g]) rest(gaps_us[g]);
                 }
         tn_ctx_free(l.ctx);
+    }
+}
+
+/* Loops that are left are done at the join, others at their own end; two are under way at most. */
+TEST(parallel, loops_that_are_left)
+{
+    enum { LOOPS = 7 };
+    for (int threads = 1; threads <= 4; threads++) {
+        tn_ctx *ctx = new_ctx(threads);
+        loop   *l = calloc(LOOPS, sizeof *l);
+        REQUIRE(ctx && l);
+        for (int repeat = 0; repeat < 60; repeat++) {
+            uint64_t mark = 0;
+            for (int k = 0; k < LOOPS; k++) {
+                const int64_t n = 1 + (repeat + 3 * k) % 9;
+                l[k] = (loop){ .ctx = ctx, .threads = threads, .busy_ns = repeat % 3 * 2000 };
+                if (k == 3) mark = tn__parallel_mark(ctx);
+                (k % 3 == 1 ? tn_parallel_for : tn__parallel_leave)(ctx, n, hit, &l[k]);
+                for (int64_t i = 0; k % 3 == 1 && i < n; i++) CHECK_INT(l[k].hits[i], 1);
+                if (k == 4) { /* those before the mark */
+                    tn__parallel_join(ctx, mark);
+                    for (int j = 0; j < 3; j++) CHECK_INT(l[j].hits[(repeat + 3 * j) % 9], 1);
+                }
+            }
+            tn__parallel_join(ctx, TN__ALL);
+            for (int k = 0; k < LOOPS; k++) {
+                const int64_t n = 1 + (repeat + 3 * k) % 9;
+                for (int64_t i = 0; i < 10; i++) CHECK_INT(l[k].hits[i], i < n);
+                CHECK_INT(atomic_load(&l[k].bad), 0);
+            }
+        }
+        free(l), tn_ctx_free(ctx);
     }
 }
 

@@ -96,6 +96,7 @@ static tn_status matmul_run(tn_exec *e)
 {
     tn_gemm g;
     describe(e, &g);
+    g.leaves = e->leaves;
     if (e->epilogue) {
         tn__epilogue *x = (tn__epilogue *)(uintptr_t)e->epilogue;
         x->m = g.m, x->n = g.n;
@@ -159,7 +160,7 @@ static void matmul_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(matmul, .doc = "y = a b: [.., m, k] x [.., k, n] -> [.., m, n]", .arity = 2,
-             .flags = TN_MATRIX_STRIDED | TN_EPILOGUE, .infer = matmul_infer, .run = matmul_run,
+             .flags = TN_MATRIX_STRIDED | TN_EPILOGUE | TN_LEAVES, .infer = matmul_infer, .run = matmul_run,
              .scratch = matmul_scratch, .vjp = matmul_vjp, .cost = matmul_cost, .ref = matmul_ref,
              TN_SAMPLES({ .in = { { 2, 3 }, { 3, 4 } } }, { .in = { { 3, 2, 4 }, { 4, 5 } } },
                         { .in = { { 2, 1, 3, 2 }, { 3, 2, 2 } } }, { .in = { { 1, 5 }, { 5, 1 } } },
