@@ -109,6 +109,16 @@ static void task(void *arg, int64_t index, int worker)
         g->epilogue(g->epilogue_arg, 0, r->i0, r->i0 + r->m, j, j + x.n, worker);
 }
 
+/* Panels of a task so that they go side by side, unless a thread would then have more to do. */
+static int64_t side_by_side(int64_t each, int64_t panels, int64_t threads)
+{
+    for (int64_t places = TN__GEMM_PANEL_PLACES; places > 1; places /= 2) {
+        const int64_t most = up(each, places) * cuts(cuts(panels, up(each, places)), threads);
+        if (most * threads <= panels + panels / 8) return up(each, places);
+    }
+    return each;
+}
+
 void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turns)
 {
     const int64_t threads = tn_ctx_threads(ctx);
@@ -120,6 +130,7 @@ void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turn
     const int64_t most = threads > 1 ? TASKS * threads : cuts(bytes, C_BYTES_MOST);
     const int64_t tasks = min(min(worth, most), panels);
     r.own_bytes = own_bytes(g), r.each = cuts(panels, tasks);
+    if (g->m < ROWS_LEAST) r.each = side_by_side(r.each, panels, threads);
     r.turns = turns, r.threads = threads, r.tasks = cuts(panels, r.each);
     for (int64_t w = 0; w < threads; w++)
         *(int64_t *)(void *)(r.scratch + (size_t)w * r.own_bytes) = -1;

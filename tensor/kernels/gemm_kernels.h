@@ -49,7 +49,10 @@ typedef struct tn__gemm_stream {
 } tn__gemm_stream;
 
 /* C = A B, B in panels that were packed before: kernels/gemm_panels.h. panels_pack packs a. */
-enum { TN__GEMM_PANEL_DEPTH = 128 }; /* of k, that a panel's block stays in L1 */
+enum {
+    TN__GEMM_PANEL_DEPTH = 128, /* of k, that a panel's block stays in L1 */
+    TN__GEMM_PANEL_PLACES = 4   /* panels that a few rows go through side by side */
+};
 typedef struct tn__gemm_panels {
     int64_t     m, n, k;
     const void *a, *b; /* b: [ceil(n / nr)][k][nr] */

@@ -7,9 +7,17 @@
  * lines at a time; the look-ahead of L2 adds to that, and has four places to go on from. */
 
 enum {
-    PANEL_PLACES = 4,
-    PANEL_SOON = 256, /* elements ahead that one row fetches */
+    PANEL_PLACES = TN__GEMM_PANEL_PLACES,
+    PANEL_SOON = 256, /* elements ahead that a few rows fetch */
 };
+
+/* Rows of which all sums of PANEL_PLACES panels fit in registers. */
+#undef PANEL_ROWS
+#if MR >= 14 && !defined F64
+#  define PANEL_ROWS 3
+#else
+#  define PANEL_ROWS 1
+#endif
 
 /* A as [blocks of k][strips][k of the block][rows of the strip]. */
 static void NAME(panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
@@ -148,35 +156,62 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
     }
 }
 
-/* One row by PANEL_PLACES whole panels at a time: there is nothing to wait for but memory, which
- * gives more from several places. */
-static void NAME(panels_of_row)(const tn__gemm_panels *g, const T *b, T *c)
+/* A few rows by `places` whole panels at a time: there is nothing to wait for but memory, which
+ * gives more from several places. All of A is one strip. */
+TN_INLINE void NAME(panels_of_rows)(const tn__gemm_panels *g, const T *b, T *c, const int m,
+                                    const int places)
 {
     const int64_t step = g->k * NV * LANES;
     const T      *a = g->a;
-    VEC           acc[PANEL_PLACES][NV];
-    UNROLL for (int q = 0; q < PANEL_PLACES; q++)
-        UNROLL for (int v = 0; v < NV; v++) acc[q][v] = v_zero();
-    for (int64_t p = 0; p < g->k; p++, b += NV * LANES) {
-        const VEC x = v_all(a[p]);
-        UNROLL for (int q = 0; q < PANEL_PLACES; q++) {
+    VEC           acc[PANEL_ROWS][PANEL_PLACES][NV];
+    UNROLL for (int i = 0; i < m; i++) UNROLL for (int q = 0; q < places; q++)
+        UNROLL for (int v = 0; v < NV; v++) acc[i][q][v] = v_zero();
+    for (int64_t p = 0; p < g->k; p++, a += m, b += NV * LANES) {
+        VEC x[PANEL_ROWS];
+        UNROLL for (int i = 0; i < m; i++) x[i] = v_all(a[i]);
+        UNROLL for (int q = 0; q < places; q++) {
             UNROLL for (int v = 0; v < NV; v += IN_LINE / LANES)
                 __builtin_prefetch(b + q * step + v * LANES + PANEL_SOON);
             UNROLL for (int v = 0; v < NV; v++) {
-                ADD_PRODUCT(acc[q][v], x, v_load(b + q * step + v * LANES));
+                const VEC b_now = v_load(b + q * step + v * LANES);
+                UNROLL for (int i = 0; i < m; i++) ADD_PRODUCT(acc[i][q][v], x[i], b_now);
             }
         }
     }
-    UNROLL for (int q = 0; q < PANEL_PLACES; q++)
-        UNROLL for (int v = 0; v < NV; v++) v_store(c + (q * NV + v) * LANES, acc[q][v]);
+    UNROLL for (int i = 0; i < m; i++) UNROLL for (int q = 0; q < places; q++)
+        UNROLL for (int v = 0; v < NV; v++)
+            v_store(c + i * g->c_row + (q * NV + v) * LANES, acc[i][q][v]);
 }
+
+#define PANELS_OF_ROWS(m, places)                                                                  \
+    static void NAME(panels_of_##m##x##places)(const tn__gemm_panels *g, const T *b, T *c)         \
+    {                                                                                              \
+        NAME(panels_of_rows)(g, b, c, m, places);                                                  \
+    }
+#define PANELS_OF_ENTRY(m) { NAME(panels_of_##m##x2), NAME(panels_of_##m##x4) }
+PANELS_OF_ROWS(1, 2)
+PANELS_OF_ROWS(1, 4)
+#if PANEL_ROWS > 1
+PANELS_OF_ROWS(2, 2)
+PANELS_OF_ROWS(2, 4)
+PANELS_OF_ROWS(3, 2)
+PANELS_OF_ROWS(3, 4)
+#endif
+static void (*const NAME(panels_of)[PANEL_ROWS][2])(const tn__gemm_panels *, const T *, T *) = {
+    PANELS_OF_ENTRY(1),
+#if PANEL_ROWS > 1
+    PANELS_OF_ENTRY(2), PANELS_OF_ENTRY(3)
+#endif
+};
 
 static void NAME(panels)(const tn__gemm_panels *g)
 {
     const int64_t width = NV * LANES;
     int64_t       j = 0;
-    for (; g->m == 1 && j + PANEL_PLACES * width <= g->n; j += PANEL_PLACES * width)
-        NAME(panels_of_row)(g, (const T *)g->b + j * g->k, (T *)g->c + j);
+    for (int64_t places = 4; places >= 2 && g->m <= PANEL_ROWS; places -= 2)
+        for (; j + places * width <= g->n; j += places * width)
+            NAME(panels_of)[g->m - 1][places / 2 - 1](g, (const T *)g->b + j * g->k,
+                                                      (T *)g->c + j);
     for (; j < g->n; j += width)
         NAME(panel)(g, (const T *)g->b + j * g->k, (T *)g->c + j,
                     g->n - j < width ? g->n - j : width);
