@@ -7,7 +7,9 @@
 
 #include <math.h>
 
-enum { MAX_BEAM = 32, AT_ONCE = 4 };
+/* Batches that are small enough are one larger batch: a step of so few rows takes as long as the
+ * weights take to pass by, which parts would each wait for. */
+enum { MAX_BEAM = 32, AT_ONCE = 4, MERGED_MOST = 16 /* rows of a step */ };
 
 struct tn_translator {
     const tn_transformer *m;
@@ -221,6 +223,8 @@ tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_opt
     tn_translator *t = tn_alloc(m->ctx, sizeof *t);
     if (!t) return NULL;
     if (o.at_once > tn_ctx_threads(m->ctx)) o.at_once = tn_ctx_threads(m->ctx);
+    if (o.at_once > 1 && o.batch <= MERGED_MOST / (o.beam * o.at_once))
+        o.batch *= o.at_once, o.at_once = 1;
     t->m = m, t->ctx = m->ctx, t->o = o;
     t->panels = tn_panels_new(m->ctx);
     t->whole = t->panels ? decoder_new(t, 0) : NULL;

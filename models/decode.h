@@ -23,8 +23,9 @@ typedef struct tn_translate_options {
                                than there are positions */
     int64_t batch;          /* sources that are translated together; 0: 32 */
     int64_t at_once;        /* batches that are translated at the same time, each by its share of
-                               the threads, where there are as many: more tokens a second for as
-                               many times the caches; at most the threads; 0: they, but 4 at most */
+                               the threads, where there are as many, or all as one batch, if that
+                               is small: more tokens a second for as many times the caches; at most
+                               the threads; 0: they, but 4 at most */
     bool    is_fixed;       /* the parameters stay as they are while the translator lives: they are
                                packed for the decoder's products once, and not at each call */
 } tn_translate_options;

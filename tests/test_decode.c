@@ -30,6 +30,7 @@ static void end(fixture *f) { tn_transformer_free(f->m), tn_params_free(f->p); }
 
 static void check_same(const tn_translation *y, const tn_translation *want, int64_t n)
 {
+    CHECK(y && want);
     for (int64_t i = 0; y && want && i < n; i++) {
         CHECK_INT(y[i].n, want[i].n);
         CHECK(y[i].n == want[i].n && (y[i].ids != NULL) == (want[i].ids != NULL));
@@ -38,9 +39,10 @@ static void check_same(const tn_translation *y, const tn_translation *want, int6
     }
 }
 
+/* Beams of two widths, with which two batches of two are one of four, and are parts. */
 TEST(decode, at_once_as_one_by_one)
 {
-    for (int64_t beam = 1; beam <= 4; beam += 3) {
+    for (int64_t beam = 1; beam <= 5; beam += 4) {
         fixture f;
         tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 3, .seed = 5 });
         REQUIRE(begin(&f, ctx));
@@ -64,13 +66,34 @@ TEST(decode, at_once_as_one_by_one)
     }
 }
 
+/* Batches of which one row a sentence is enough to be parts. */
+TEST(decode, greedy_in_parts_as_one_by_one)
+{
+    enum { TIMES = 3 };
+    int32_t many[TIMES * sizeof ids / sizeof *ids];
+    int64_t many_at[TIMES * N + 1];
+    for (int64_t i = 0; i <= TIMES * N; i++) many_at[i] = i / N * at[N] + at[i % N];
+    for (int64_t i = 0; i < many_at[TIMES * N]; i++) many[i] = ids[i % at[N]];
+    fixture f;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2, .seed = 5 });
+    REQUIRE(begin(&f, ctx));
+    tn_translate_options  o = { .batch = 9, .at_once = 1 };
+    tn_translator        *one = tn_translator_new(f.m, &o);
+    o.at_once = 2;
+    tn_translator *t = tn_translator_new(f.m, &o);
+    check_same(tn_translate(t, many, many_at, TIMES * N),
+               tn_translate(one, many, many_at, TIMES * N), TIMES * N);
+    tn_translator_free(t), tn_translator_free(one), end(&f), tn_ctx_free(ctx);
+}
+
 TEST(decode, at_once_fails_and_goes_on)
 {
     static const int32_t strange[] = { 4, 5, 6, 3, 7, 99, 8, 8, 5, 3, 5, 3, 9, 3 };
     fixture              f;
     tn_ctx              *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
     REQUIRE(begin(&f, ctx));
-    tn_translator *t = tn_translator_new(f.m, &(tn_translate_options){ .batch = 1, .at_once = 2 });
+    const tn_translate_options o = { .beam = 5, .batch = 2, .at_once = 2 };
+    tn_translator             *t = tn_translator_new(f.m, &o);
     CHECK(!tn_translate(t, strange, at, 5));
     CHECK_INT(tn_ctx_status(ctx), TN_ERR_INDEX);
     CHECK_CONTAINS(tn_error(ctx), "99");
@@ -90,7 +113,7 @@ static bool live(tn_ctx *ctx)
 {
     fixture        f;
     tn_translator *t = NULL;
-    const tn_translate_options o = { .beam = 2, .batch = 2, .at_once = 2, .max_ratio = 1e-9,
+    const tn_translate_options o = { .beam = 5, .batch = 2, .at_once = 2, .max_ratio = 1e-9,
                                      .max_extra = 2 };
     bool ok = begin(&f, ctx);
     if (ok) t = tn_translator_new(f.m, &o);
