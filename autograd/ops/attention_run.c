@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum {
+    ALONE_MOST = 1 << 14, /* multiply-adds that are done before another thread has come */
     CHUNK_ROWS = 1024, /* most queries of a forward task, half of them and half again where */
     LEAST_ROWS = 64,   /* tasks are few, but not less than these */
     TASKS_EACH = 8,    /* of a thread: enough to end at the same time */
@@ -299,7 +300,9 @@ tn_status tn__attention_run(tn_exec *e)
     }
     c.n_tasks = heads * c.q_chunks;
     clear_jobs(&c);
-    tn_parallel_for(e->ctx, c.n_tasks, forward_task, &c);
+    const int64_t work = heads * c.s.tq * c.s.tk * c.s.dh;
+    for (int64_t i = 0; work < ALONE_MOST && i < c.n_tasks; i++) forward_task(&c, i, 0);
+    if (work >= ALONE_MOST) tn_parallel_for(e->ctx, c.n_tasks, forward_task, &c);
     return TN_OK;
 }
 
