@@ -14,6 +14,10 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Tokens of sources for which the encoder's weights, too, had better be packed once than by each
+ * of its runs. */
+enum { PANELS_MOST = 128 };
+
 /* ---- programs -------------------------------------------------------------------------------- */
 
 /* [n, length k, h, dh] with the k rows of this step, in place; the row of a single beam k times. */
@@ -127,8 +131,10 @@ static tn_program *build_encode(const tn__decoder *d, const tn__decode_group *g,
         out[2 * i] = written(tn_write_rows(g->memory_k[i], k, begin));
         out[2 * i + 1] = written(tn_write_rows(g->memory_v[i], v, begin));
     }
+    const bool is_small = d->o.is_fixed && g->rows * length <= PANELS_MOST;
+    const tn_compile_options o = { .arena = d->arena, .panels = is_small ? d->panels : NULL };
     tn_program *p = out && memory && tn_ctx_status(d->ctx) == TN_OK
-                        ? tn_compile(graph, out, 2 * n, &(tn_compile_options){ .arena = d->arena })
+                        ? tn_compile(graph, out, 2 * n, &o)
                         : NULL;
     tn_free(d->ctx, out);
     tn_graph_free(graph);
