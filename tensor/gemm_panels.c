@@ -12,6 +12,7 @@ enum {
     ROWS_LEAST = 12,     /* of so many rows at least: with fewer, B takes as long to come */
     ROWS_MOST = 64, /* at a time: then the columns of C that they share stay in L2 */
     A_BYTES_MOST = 1 << 19,
+    SETS_BYTES = 1024, /* rows so far apart, or twice, share a quarter of the sets of L1 or less */
     C_BYTES_MOST = 1 << 17, /* of a task of a thread that is alone: an epilogue finds them in L2 */
 };
 
@@ -70,10 +71,18 @@ static int64_t rows_of(const tn_gemm *g)
     return min(g->m, most);
 }
 
+/* May A be used where it lies? Not if its rows would push each other out of L1. */
+static bool is_direct(const tn_gemm *g)
+{
+    const int64_t row = g->a_row * (int64_t)tn_dtype_size(g->dtype);
+    return g->a_col == 1 && (g->m == 1 || row % SETS_BYTES != 0);
+}
+
+/* Of one worker: A by rows, and before it which of them they are. */
 static size_t own_bytes(const tn_gemm *g)
 {
-    const int64_t bytes = (rows_of(g) + 16) * g->k * (int64_t)tn_dtype_size(g->dtype);
-    return (size_t)cuts(bytes, LINE) * LINE + LINE;
+    const int64_t size = (int64_t)tn_dtype_size(g->dtype);
+    return (size_t)(up(rows_of(g) * tn__gemm_a_row(g->k, (size_t)size) * size, LINE) + 2 * LINE);
 }
 
 size_t tn__gemm_panels_scratch(const tn_ctx *ctx, const tn_gemm *g)
@@ -98,9 +107,12 @@ static void task(void *arg, int64_t index, int worker)
     char           *own = r->scratch + (size_t)worker * r->own_bytes;
     int64_t        *packed = (int64_t *)(void *)own; /* the rows that are there */
     tn__gemm_panels x = { .m = r->m, .n = min(width, g->n - j), .k = g->k, .a = own + LINE,
+                          .a_row = tn__gemm_a_row(g->k, (size_t)size),
                           .b = at(g->b, j * g->k, size), .c_row = g->c_row };
     x.c = (void *)at(g->c, r->i0 * g->c_row + j, size);
-    if (*packed != r->i0)
+    if (is_direct(g))
+        x.a = at(g->a, r->i0 * g->a_row, size), x.a_row = g->a_row;
+    else if (*packed != r->i0)
         r->kernels->panels_pack(own + LINE, at(g->a, r->i0 * g->a_row, size), g->a_row, g->a_col,
                                 r->m, g->k);
     *packed = r->i0;

@@ -48,7 +48,7 @@ typedef struct tn__gemm_stream {
     int64_t     c_row, block;       /* columns of which the sums stay in L1, whole vectors */
 } tn__gemm_stream;
 
-/* C = A B, B in panels that were packed before: kernels/gemm_panels.h. panels_pack packs a. */
+/* C = A B, B in panels that were packed before, A by contiguous rows: kernels/gemm_panels.h. */
 enum {
     TN__GEMM_PANEL_DEPTH = 128, /* of k, that a panel's block stays in L1 */
     TN__GEMM_PANEL_PLACES = 4   /* panels that a few rows go through side by side */
@@ -57,7 +57,7 @@ typedef struct tn__gemm_panels {
     int64_t     m, n, k;
     const void *a, *b; /* b: [ceil(n / nr)][k][nr] */
     void       *c;
-    int64_t     c_row;
+    int64_t     a_row, c_row;
 } tn__gemm_panels;
 
 typedef struct tn__gemm_kernels tn__gemm_kernels;
@@ -81,6 +81,7 @@ struct tn__gemm_kernels {
                         int64_t k, double scale);
     void (*stream)(const tn__gemm_stream *stream);
 
+    /* A by rows that lie tn__gemm_a_row(k) apart; up to a vector more is written behind them. */
     void (*panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
                         int64_t k);
     void (*panels)(const tn__gemm_panels *panels);

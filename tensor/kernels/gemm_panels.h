@@ -9,6 +9,7 @@
 enum {
     PANEL_PLACES = TN__GEMM_PANEL_PLACES,
     PANEL_SOON = 256, /* elements ahead that a few rows fetch */
+    PANEL_DEEP = 4    /* steps in a turn: what counts and points takes ports of multiply-adds */
 };
 
 /* Rows of which all sums of PANEL_PLACES panels fit in registers. */
@@ -19,43 +20,41 @@ enum {
 #  define PANEL_ROWS 1
 #endif
 
-/* A as [blocks of k][strips][k of the block][rows of the strip]. */
+/* A with rows that lie tn__gemm_a_row(k) apart, so that those of a strip spread over L1. */
 static void NAME(panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
                               int64_t k)
 {
-    const T      *from = a;
-    T            *to = dst;
-    const int64_t n = tn__gemm_strips(m, MR);
-    for (int64_t p = 0; p < k; p += TN__GEMM_PANEL_DEPTH) {
-        const int64_t depth = k - p < TN__GEMM_PANEL_DEPTH ? k - p : TN__GEMM_PANEL_DEPTH;
-        for (int64_t s = 0; s < n; s++) {
-            const int64_t i = tn__gemm_strip(m, n, s), rows = tn__gemm_strip(m, n, s + 1) - i;
-            NAME(pack)(to, from + i * a_row + p * a_col, a_row, a_col, rows, rows, depth, 1);
-            to += rows * depth;
-        }
-    }
+    NAME(pack)(dst, a, a_col, a_row, k, tn__gemm_a_row(k, sizeof(T)), m, 1);
 }
 
-/* What a strip gets: k steps of a [k][rows] and b [k][NV vectors] into c, which is added to where
- * `adds`. It fetches n_ahead lines, `each` in a turn, from PANEL_PLACES places by turns: place_step
- * elements apart, from ahead on. */
+/* What a strip gets: k steps of rows a_row apart and b [k][NV vectors] into c, which is added to
+ * where `adds`. It fetches n_ahead lines, `each` in a turn, from PANEL_PLACES places by turns:
+ * place_step elements apart, from ahead on. */
 typedef struct NAME(panel_args) {
-    int64_t  k, c_row;
+    int64_t  k, a_row, c_row;
     const T *a, *b, *ahead;
     T       *c;
     int64_t  place_step, n_ahead, each;
     bool     adds;
 } NAME(panel_args);
 
-#ifndef F64 /* decoding is f32: plain tiles will do */
+/* Decoding is f32, and fast enough to be worth its own tiles above the baseline: else plain ones
+ * will do. */
+#undef PANEL_TILES
+#if !defined F64 && (defined __AVX2__ || defined __aarch64__)
+#  define PANEL_TILES
+#endif
+
+#ifdef PANEL_TILES
 
 /* mr rows x NV vectors. */
 TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
 {
+    enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP };
     VEC           acc[MR][NV], b_now[NV];
-    const T      *a = t->a, *b = t->b, *ahead = t->ahead;
+    const T      *a[GROUPS], *b = t->b, *ahead = t->ahead;
     T            *c = t->c;
-    const int64_t c_row = t->c_row, place_step = t->place_step, each = t->each;
+    const int64_t a_row = t->a_row, c_row = t->c_row, place_step = t->place_step, each = t->each;
     const int64_t places_end = PANEL_PLACES * place_step;
     int64_t       n_ahead = t->n_ahead, place = 0, fetches = t->adds ? 0 : mr;
     UNROLL for (int i = 0; i < mr; i++) {
@@ -65,22 +64,22 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
     }
     c = t->c;
 
-#define PANEL_STEP()                                                                               \
+#define PANEL_STEP(o)                                                                              \
     do {                                                                                           \
         UNROLL for (int v = 0; v < NV; v++) b_now[v] = v_load(b + v * LANES);                      \
         b += NV * LANES;                                                                           \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
-            const VEC x = v_all(a[i]);                                                             \
+            const VEC x = v_all(a[i / GROUP][i % GROUP * a_row + (o)]);                            \
             UNROLL for (int v = 0; v < NV; v++) {                                                  \
                 ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
             }                                                                                      \
             IN_ORDER();                                                                            \
         }                                                                                          \
-        a += mr;                                                                                   \
     } while (0)
 
     int64_t k = t->k;
-    for (; k >= 2; k -= 2) {
+    UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_row;
+    for (; k >= PANEL_DEEP; k -= PANEL_DEEP) {
         if (fetches > 0) { /* where the result goes */
             fetches--;
             UNROLL for (int v = 0; v < NV; v += IN_LINE / LANES)
@@ -94,10 +93,19 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
                 if (place >= places_end) place = 0, ahead += IN_LINE;
             }
         }
-        PANEL_STEP();
-        PANEL_STEP();
+        PANEL_STEP(0);
+        PANEL_STEP(1);
+        PANEL_STEP(2);
+        PANEL_STEP(3);
+        UNROLL for (int g = 0; g * GROUP < mr; g++) {
+            a[g] += PANEL_DEEP;
+            HIDE(a[g]);
+        }
     }
-    if (k > 0) PANEL_STEP();
+    NO_UNROLL for (; k > 0; k--) {
+        PANEL_STEP(0);
+        UNROLL for (int g = 0; g * GROUP < mr; g++) a[g]++;
+    }
 #undef PANEL_STEP
 
     c = t->c;
@@ -120,44 +128,43 @@ static void (*const NAME(panel_tiles)[MR])(const NAME(panel_args) *t) = { ROWS(P
 static void NAME(panel_edge)(const NAME(panel_args) *t, int64_t rows, int64_t w)
 {
     const int64_t   nv = w / LANES;
-    NAME(tile_args) x = { .k = t->k, .a_step = rows, .b_step = NV * LANES, .c_row = t->c_row,
+    NAME(tile_args) x = { .k = t->k, .a_step = t->a_row, .b_step = NV * LANES, .c_row = t->c_row,
                           .a = t->a, .b = t->b, .next_a = t->a, .c = t->c, .next_c = t->c,
                           .beta = t->adds, .part = LANES };
-    if (nv) NAME(whole)[0][nv - 1][rows - 1](&x);
+    if (nv) NAME(whole)[1][nv - 1][rows - 1](&x);
     x.b += nv * LANES, x.c += nv * LANES, x.part = (int)(w % LANES);
-    if (x.part) NAME(part)[0][rows - 1](&x);
+    if (x.part) NAME(part)[1][rows - 1](&x);
 }
 
 /* Columns [0, w) of the panel at b. */
 static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
 {
     const int64_t    n = tn__gemm_strips(g->m, MR);
-    NAME(panel_args) t = { .c_row = g->c_row, .a = g->a, .b = b };
+    NAME(panel_args) t = { .a_row = g->a_row, .c_row = g->c_row, .b = b };
     for (int64_t p = 0; p < g->k; p += TN__GEMM_PANEL_DEPTH) {
         t.k = g->k - p < TN__GEMM_PANEL_DEPTH ? g->k - p : TN__GEMM_PANEL_DEPTH;
         t.place_step = t.k * NV * LANES / PANEL_PLACES, t.adds = p > 0;
         const int64_t rounds = (t.place_step + IN_LINE - 1) / IN_LINE;
-        const int64_t turns = t.k / 2 * n - (t.adds ? 0 : g->m);
+        const int64_t turns = t.k / PANEL_DEEP * n - (t.adds ? 0 : g->m);
         t.each = turns > 0 ? (rounds * PANEL_PLACES + turns - 1) / turns : 0;
         for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
             const int64_t first = rounds * s / n;
             end = tn__gemm_strip(g->m, n, s + 1);
-            t.c = c + i * g->c_row;
+            t.a = (const T *)g->a + i * g->a_row + p, t.c = c + i * g->c_row;
             t.ahead = t.b + t.k * NV * LANES + first * IN_LINE;
             t.n_ahead = (rounds * (s + 1) / n - first) * PANEL_PLACES;
-#ifndef F64
+#ifdef PANEL_TILES
             if (w == NV * LANES) NAME(panel_tiles)[end - i - 1](&t);
             else
 #endif
                 NAME(panel_edge)(&t, end - i, w);
-            t.a += (end - i) * t.k;
         }
         t.b += t.k * NV * LANES;
     }
 }
 
 /* A few rows by `places` whole panels at a time: there is nothing to wait for but memory, which
- * gives more from several places. All of A is one strip. */
+ * gives more from several places. */
 TN_INLINE void NAME(panels_of_rows)(const tn__gemm_panels *g, const T *b, T *c, const int m,
                                     const int places)
 {
@@ -166,9 +173,9 @@ TN_INLINE void NAME(panels_of_rows)(const tn__gemm_panels *g, const T *b, T *c, 
     VEC           acc[PANEL_ROWS][PANEL_PLACES][NV];
     UNROLL for (int i = 0; i < m; i++) UNROLL for (int q = 0; q < places; q++)
         UNROLL for (int v = 0; v < NV; v++) acc[i][q][v] = v_zero();
-    for (int64_t p = 0; p < g->k; p++, a += m, b += NV * LANES) {
+    for (int64_t p = 0; p < g->k; p++, b += NV * LANES) {
         VEC x[PANEL_ROWS];
-        UNROLL for (int i = 0; i < m; i++) x[i] = v_all(a[i]);
+        UNROLL for (int i = 0; i < m; i++) x[i] = v_all(a[i * g->a_row + p]);
         UNROLL for (int q = 0; q < places; q++) {
             UNROLL for (int v = 0; v < NV; v += IN_LINE / LANES)
                 __builtin_prefetch(b + q * step + v * LANES + PANEL_SOON);
