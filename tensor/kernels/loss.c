@@ -39,7 +39,7 @@ static void TN_R(row_losses)(const tn__cross_entropy *a, int64_t r, T x_target, 
 }
 
 /* What is subtracted from row r; 0 of one that is ignored. */
-TN_INLINE T TN_R(shift_of_row)(const tn__cross_entropy *a, int64_t r)
+__attribute__((noinline)) static T TN_R(shift_of_row)(const tn__cross_entropy *a, int64_t r)
 {
     if (TN_R(ignored)(a, tn__target_at(a->target, a->target_dtype, r))) return 0;
     return TN_R(shift_of)(TN_R(row_max)((const T *)a->logits + r * a->n, a->n));

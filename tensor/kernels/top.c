@@ -19,6 +19,24 @@
 #  include "tensor/kernels/top.c"
 #else
 
+#if !defined __AVX2__
+
+__attribute__((noinline)) static uint32_t TN_R(lanes_from)(const T *lane, T x)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < v_lanes; i++) bits |= (uint32_t)(lane[i] >= x) << i;
+    return bits;
+}
+
+__attribute__((noinline)) static uint32_t TN_R(lanes_above)(const T *lane, T x)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < v_lanes; i++) bits |= (uint32_t)(lane[i] > x) << i;
+    return bits;
+}
+
+#endif
+
 /* A bit for each lane that is larger, or just as large if is_equal; NaN is neither. */
 TN_INLINE uint32_t TN_R(lanes_over)(vec a, T x, const bool is_equal)
 {
@@ -35,8 +53,7 @@ TN_INLINE uint32_t TN_R(lanes_over)(vec a, T x, const bool is_equal)
                 << r * (v_lanes / 2);
 #else
     const T *lane = (const T *)(const void *)&a;
-    for (int i = 0; i < v_lanes; i++)
-        bits |= (uint32_t)(is_equal ? lane[i] >= x : lane[i] > x) << i;
+    bits = is_equal ? TN_R(lanes_from)(lane, x) : TN_R(lanes_above)(lane, x);
 #endif
     return bits;
 }
