@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { TASK_BYTES = 1 << 16, AHEAD = 8192, CHUNK = 4096 };
+enum { TASK_BYTES = 1 << 16, AHEAD = 8192, SOON = 8, CHUNK = 4096 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -41,12 +41,14 @@ static const char *row_from(const take_plan *p, int64_t unit)
     return p->x + (unit / p->n * p->rows + p->index[unit % p->n]) * p->row_bytes;
 }
 
-/* Row by row; with what is written of one, a later one is asked for: AHEAD bytes or a row later. */
+/* Row by row; with what is written of one, a later one is asked for: AHEAD bytes or a row later. A
+ * row lies in a page of its own, which takes time to find: the first line is asked for before. */
 static void take_far(const take_plan *p, int64_t unit, int64_t end)
 {
     const int64_t lead = (AHEAD + p->row_bytes - 1) / p->row_bytes;
     for (; unit < end; unit++) {
         const char *next = row_from(p, least(unit + lead, p->units - 1));
+        __builtin_prefetch(row_from(p, least(unit + SOON * lead, p->units - 1)), 0, 2);
         p->streams->stream(p->y + unit * p->row_bytes, row_from(p, unit), (size_t)p->row_bytes,
                            &next, 1);
     }
