@@ -23,6 +23,7 @@ enum {
     PANELS_MANY = 10,      /* for which it pays to pack more strips of A, */
     K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
+    NEAR_BYTES = 1 << 13,  /* of C, that stay in L1 until their epilogue */
 };
 
 typedef struct plan {
@@ -154,6 +155,7 @@ static void choose_tile(plan *p)
     p->mr = kn->mr;
     p->width = g->m <= kn->mr ? kn->width(g->m) : kn->nr;
     if (g->m <= kn->mr || kn->mr3 == 0 || g->a_col != 1) return;
+    if (tn__gemm_panel(g->n, three, kn->lanes) <= 2 * kn->lanes) return; /* there are none */
     if (g->n >= PANELS_MANY * three || g->k <= K_FEW) p->mr = kn->mr3, p->width = three;
 }
 
@@ -436,6 +438,38 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64
     if (k0 == g->k) emit(p, batch, i0, i0 + x.m, j0, j0 + x.n, worker);
 }
 
+/* Whether a task has products as a whole, each in one block, A where it lies. */
+static bool has_whole_products(const plan *p)
+{
+    const tn_gemm *g = &p->g;
+    return p->kernels->blocks && g->batch_rank > 0 && p->n_rows * p->n_cols == 1 &&
+           g->k <= p->kc && p->a_direct && g->m <= TN__GEMM_FEW_STRIPS * p->mr &&
+           (p->b_direct || g->n <= tn__gemm_slab(p->width, p->kernels->lanes));
+}
+
+/* Products [first, end) of such a task. */
+static void whole_products(const run *r, int64_t first, int64_t end, int worker)
+{
+    const plan    *p = &r->plan;
+    const tn_gemm *g = &p->g;
+    const int      last = g->batch_rank - 1;
+    const int64_t  bytes = max(g->m * g->n * (int64_t)p->size, 1);
+    const int64_t  most = g->epilogue ? max(NEAR_BYTES / bytes, 1) : end;
+    for (int64_t batch = first, n; batch < end; batch += n) {
+        const void *a, *b;
+        void       *c;
+        n = min(min(end - batch, most), g->batch_dim[last] - batch % g->batch_dim[last]);
+        operands(p, batch, &a, &b, &c);
+        tn__gemm_block x = { .m = g->m, .n = g->n, .k = g->k, .a = a, .b = b, .c = c,
+                             .a_row = g->a_row, .a_col = g->a_col, .b_row = g->b_row,
+                             .b_col = g->b_col, .b_scale = p->b_scale, .c_row = g->c_row,
+                             .width = p->width, .beta = g->beta };
+        if (!p->b_direct) x.b_packed = (char *)state_of(r, worker) + LINE + p->a_bytes;
+        p->kernels->blocks(&x, n, g->a_batch[last], g->b_batch[last], g->c_batch[last]);
+        for (int64_t i = batch; i < batch + n; i++) emit(p, i, 0, g->m, 0, g->n, worker);
+    }
+}
+
 static void own_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
@@ -444,6 +478,10 @@ static void own_task(void *arg, int64_t task, int worker)
     const int64_t first = task / each * p->group, end = min(first + p->group, p->n_batch);
     const int64_t i0 = rest / p->n_cols * p->mt;
     const int64_t next = min(rest + 1, each - 1) / p->n_cols * p->mt;
+    if (has_whole_products(p)) {
+        whole_products(r, first, end, worker);
+        return;
+    }
     for (int64_t batch = first; batch < end; batch++)
         rectangle(r, batch, i0, rest % p->n_cols * p->nt, next, worker);
 }

@@ -13,6 +13,9 @@
 /* Panels of up to three vectors that are packed together; of wider ones there are fewer. */
 enum { TN__GEMM_SLAB = 4 };
 
+/* Of A, that products have at most which are computed many at a time. */
+enum { TN__GEMM_FEW_STRIPS = 8 };
+
 /* C = beta C + A B over one block of k; beta = 0 does not read C. An operand without a buffer is
  * used where it lies (then a_row or a_col is 1, and b_col is 1). With one it is packed there unless
  * it was before: A as a whole, B by slabs into the same place, each just before its use. */
@@ -76,6 +79,10 @@ struct tn__gemm_kernels {
                    int64_t width, double scale);
 
     void (*block)(const tn__gemm_block *block);
+    /* n small products, each so many elements after the one before: A where it lies, B too, or
+     * packed as one slab. May be NULL. */
+    void (*blocks)(const tn__gemm_block *block, int64_t n, int64_t a_next, int64_t b_next,
+                   int64_t c_next);
 
     void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
                         int64_t k, double scale);
@@ -89,7 +96,11 @@ struct tn__gemm_kernels {
 
 /* Strip s of the n in which m rows are cut: sizes differ by at most one. */
 TN_INLINE int64_t tn__gemm_strips(int64_t m, int mr) { return (m + mr - 1) / mr; }
-TN_INLINE int64_t tn__gemm_strip(int64_t m, int64_t n, int64_t s) { return m * s / n; }
+TN_INLINE int64_t tn__gemm_strip(int64_t m, int64_t n, int64_t s)
+{
+    const uint64_t x = (uint64_t)(m * s), y = (uint64_t)n; /* most often short: divided faster */
+    return (x | y) >> 32 ? (int64_t)(x / y) : (int64_t)((uint32_t)x / (uint32_t)y);
+}
 
 /* Columns of the panel that begins where `left` are left. A last panel of one vector has a load for
  * nearly each multiply-add: one of three and one of one become two of two. */

@@ -437,6 +437,22 @@ static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
     t->n_ahead = (ahead->rows * (s + 1) / n - first) * ahead->cols;
 }
 
+/* A strip of `rows` of A against a panel of w columns. */
+static __attribute__((noinline)) void NAME(strip)(NAME(tile_args) *t, bool by_rows, int64_t w,
+                                                  int64_t rows)
+{
+    const int part = (int)(w % LANES);
+    t->part = LANES;
+    for (int64_t left = w / LANES, v; left > 0; left -= v) {
+        v = NAME(whole)[by_rows][left - 1][rows - 1] ? left : left - 1;
+        NAME(whole)[by_rows][v - 1][rows - 1](t);
+        t->b += v * LANES, t->c += v * LANES;
+    }
+    if (!part) return;
+    t->part = part;
+    NAME(part)[by_rows][rows - 1](t);
+}
+
 /* The strips of A from the top down against one panel: it stays in L1 while they pass. The first
  * panel packs each strip before its use while the next one is on its way. */
 static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead) *ahead,
@@ -446,12 +462,11 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const bool    fetches = j == 0 && !g->has_packed_a && !g->is_near && g->n > 4 * g->width;
     const bool    by_rows = g->a_row != 1 && g->a_col == 1 && NAME(has_rows)(g->width);
     const int     mr = NAME(rows)(g->width);
-    const int64_t n = tn__gemm_strips(g->m, mr), nv = w / LANES;
+    const int64_t n = tn__gemm_strips(g->m, mr);
     const int64_t packed_row = by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
     const int64_t a_row = g->a_packed ? packed_row : g->a_row;
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
     T            *c = (T *)g->c + j;
-    const int     part = t->part;
     NAME(ahead)   strips = { 0 };
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
         end = tn__gemm_strip(g->m, n, s + 1);
@@ -470,15 +485,7 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         t->c = c + i * g->c_row;
         t->next_c = end < g->m ? c + end * g->c_row : c + w;
         t->next_a = end < g->m ? a + end * a_row : a;
-        t->part = LANES;
-        for (int64_t left = nv, v; left > 0; left -= v) {
-            v = NAME(whole)[by_rows][left - 1][end - i - 1] ? left : left - 1;
-            NAME(whole)[by_rows][v - 1][end - i - 1](t);
-            t->b += v * LANES, t->c += v * LANES;
-        }
-        if (!part) continue;
-        t->part = part;
-        NAME(part)[by_rows][end - i - 1](t);
+        NAME(strip)(t, by_rows, w, end - i);
     }
 }
 
@@ -526,13 +533,49 @@ static void NAME(block)(const tn__gemm_block *g)
             ahead = NAME(ahead_of)((const T *)g->b + j + w, 1, g->b_row, w, g->k,
                                    j + w < g->n ? (n + 1) / 2 : 0);
         }
-        t.part = (int)(w % LANES);
         t.b_step = g->b_packed ? whole : g->b_row;
         t.b = (g->b_packed ? (const T *)g->b_packed : (const T *)g->b) +
               (g->has_packed_b ? j * g->k : g->b_packed ? (j - slab_j) * g->k : j);
         NAME(column)(g, &t, &ahead, j >= next_j ? &next : &none, j, w);
     }
 }
+
+#ifdef F64 /* of doubles this would not be worth its code */
+#  define BLOCKS NULL
+#else
+#  define BLOCKS NAME(blocks)
+/* What column and block find out for each tile is known before all products here. */
+static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int64_t b_next,
+                         int64_t c_next)
+{
+    const bool      by_rows = g->a_row != 1 && g->a_col == 1 && NAME(has_rows)(g->width);
+    const int64_t   strips = tn__gemm_strips(g->m, NAME(rows)(g->width));
+    const T        *a = g->a, *b = g->b;
+    T              *c = g->c;
+    int64_t         i[TN__GEMM_FEW_STRIPS + 1];
+    NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .b_step = g->b_row, .beta = (T)g->beta,
+                          .a_step = by_rows ? g->a_row : g->a_col };
+    for (int64_t s = 0; s <= strips; s++) i[s] = tn__gemm_strip(g->m, strips, s);
+    for (; n > 0; n--, a += a_next, b += b_next, c += c_next) {
+        if (g->b_packed)
+            NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, g->n, g->k, g->width, g->b_scale);
+        for (int64_t j = 0, w; j < g->n; j += w) {
+            w = tn__gemm_panel(g->n - j, g->width, LANES);
+            const T *panel = g->b_packed ? (const T *)g->b_packed + j * g->k : b + j;
+            if (g->b_packed) t.b_step = (w + LANES - 1) / LANES * LANES;
+            for (int64_t s = 0; s < strips; s++) {
+                const bool is_last = s + 1 == strips, is_end = is_last && j + w == g->n;
+                t.a = a + i[s] * g->a_row, t.b = panel, t.c = c + i[s] * g->c_row + j;
+                t.next_a = is_end && n > 1 ? a + a_next : is_last ? a : a + i[s + 1] * g->a_row;
+                t.next_c = is_end && n > 1 ? c + c_next
+                    : is_last ? c + j : c + i[s + 1] * g->c_row + j;
+                NAME(strip)(&t, by_rows, w, i[s + 1] - i[s]);
+            }
+        }
+    }
+}
+
+#endif
 
 #include "tensor/kernels/gemm_panels.h"
 #include "tensor/kernels/gemm_stream.h"
@@ -542,7 +585,7 @@ const tn__gemm_kernels *KERNELS(void)
     static const tn__gemm_kernels kernels = {
         .mr = MR, .nr = NV * LANES, .mr3 = MR3, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
         .width = NAME(width), .has_rows = NAME(has_rows),
-        .pack_b = NAME(pack_b), .block = NAME(block),
+        .pack_b = NAME(pack_b), .block = NAME(block), .blocks = BLOCKS,
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
         .panels_pack = NAME(panels_pack), .panels = NAME(panels),
     };
