@@ -5,6 +5,7 @@
 
 #include "tensor/internal.h"
 #include "tensor/stream.h"
+#include "tensor/transpose.h"
 
 /* Transposes write past the caches from STREAM_BYTES on: 2 to 3 times as fast, since lines that are
  * written whole need not be read before. Runs do from where tn__ctx_streams says. */
@@ -212,26 +213,6 @@ static void copy_items(char *restrict dst, int64_t a, const char *restrict src, 
 
 /* ---- transposing ----------------------------------------------------------------------------- */
 
-typedef uint32_t word4 __attribute__((vector_size(16)));
-
-/* dst[i][j] = src[j][i] of 4 x 4 items of 4 bytes: rows of dst a2 apart, of src b. */
-static inline void transpose_4x4(char *dst, int64_t a2, const char *src, int64_t b)
-{
-    word4 r0, r1, r2, r3;
-    memcpy(&r0, src, 16), memcpy(&r1, src + b, 16);
-    memcpy(&r2, src + 2 * b, 16), memcpy(&r3, src + 3 * b, 16);
-    word4 p0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    word4 p1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    word4 p2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    word4 p3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    r0 = __builtin_shufflevector(p0, p1, 0, 1, 4, 5),
-    r1 = __builtin_shufflevector(p0, p1, 2, 3, 6, 7);
-    r2 = __builtin_shufflevector(p2, p3, 0, 1, 4, 5),
-    r3 = __builtin_shufflevector(p2, p3, 2, 3, 6, 7);
-    memcpy(dst, &r0, 16), memcpy(dst + a2, &r1, 16);
-    memcpy(dst + 2 * a2, &r2, 16), memcpy(dst + 3 * a2, &r3, 16);
-}
-
 /* A block of n2 rows of dst (a2 apart) by n items, from n rows of src (b apart) by n2 items. */
 static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, int64_t b,
                             int64_t n, int64_t item)
@@ -240,7 +221,7 @@ static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, 
     if (item == 4) {
         for (j = 0; j + 4 <= n; j += 4)
             for (i = 0; i + 4 <= n2; i += 4)
-                transpose_4x4(dst + i * a2 + j * 4, a2, src + j * b + i * 4, b);
+                tn__transpose_4x4(dst + i * a2 + j * 4, a2, src + j * b + i * 4, b);
     }
     for (int64_t k = 0; k < i; k++) /* columns that the 4 x 4 ones left over, then rows */
         copy_items(dst + k * a2 + j * item, item, src + j * b + k * item, b, n - j, item);

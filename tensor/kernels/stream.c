@@ -2,6 +2,7 @@
  * they can; and tiles of a transpose. */
 #include "tensor/kernels/kernels.h"
 #include "tensor/stream.h"
+#include "tensor/transpose.h"
 
 void TN_K(stream)(void *to, const void *from, size_t bytes, const char *const *ahead, int n_ahead)
 {
@@ -46,30 +47,11 @@ void TN_K(transpose_32)(void *dst, int64_t a, const void *src, int64_t b)
 
 #else
 
-typedef uint32_t word4 __attribute__((vector_size(16)));
-
-TN_INLINE void transpose_4x4(char *dst, int64_t a, const char *src, int64_t b)
-{
-    word4 r0, r1, r2, r3;
-    memcpy(&r0, src, 16), memcpy(&r1, src + b, 16);
-    memcpy(&r2, src + 2 * b, 16), memcpy(&r3, src + 3 * b, 16);
-    word4 p0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    word4 p1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    word4 p2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    word4 p3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    r0 = __builtin_shufflevector(p0, p1, 0, 1, 4, 5);
-    r1 = __builtin_shufflevector(p0, p1, 2, 3, 6, 7);
-    r2 = __builtin_shufflevector(p2, p3, 0, 1, 4, 5);
-    r3 = __builtin_shufflevector(p2, p3, 2, 3, 6, 7);
-    memcpy(dst, &r0, 16), memcpy(dst + a, &r1, 16);
-    memcpy(dst + 2 * a, &r2, 16), memcpy(dst + 3 * a, &r3, 16);
-}
-
 void TN_K(transpose_32)(void *dst, int64_t a, const void *src, int64_t b)
 {
     for (int j = 0; j < 16; j += 4)
         for (int i = 0; i < 16; i += 4)
-            transpose_4x4((char *)dst + i * a + 4 * j, a, (const char *)src + j * b + 4 * i, b);
+            tn__transpose_4x4((char *)dst + i * a + 4 * j, a, (const char *)src + j * b + 4 * i, b);
 }
 
 #endif
