@@ -160,8 +160,9 @@ static void matmul_ref(const tn_ref *r)
 }
 
 TN_OP_DEFINE(matmul, .doc = "y = a b: [.., m, k] x [.., k, n] -> [.., m, n]", .arity = 2,
-             .flags = TN_MATRIX_STRIDED | TN_EPILOGUE | TN_LEAVES, .infer = matmul_infer, .run = matmul_run,
-             .scratch = matmul_scratch, .vjp = matmul_vjp, .cost = matmul_cost, .ref = matmul_ref,
+             .flags = TN_MATRIX_STRIDED | TN_EPILOGUE | TN_LEAVES, .infer = matmul_infer,
+             .run = matmul_run, .scratch = matmul_scratch, .vjp = matmul_vjp, .cost = matmul_cost,
+             .ref = matmul_ref,
              TN_SAMPLES({ .in = { { 2, 3 }, { 3, 4 } } }, { .in = { { 3, 2, 4 }, { 4, 5 } } },
                         { .in = { { 2, 1, 3, 2 }, { 3, 2, 2 } } }, { .in = { { 1, 5 }, { 5, 1 } } },
                         { .in = { { 2, 2, 3 }, { 2, 3, 1 } } },

@@ -27,8 +27,9 @@
 
 struct tn__columns;
 
-/* softmax.c: over contiguous rows of n; log: the logarithm of it; is_far: written past the caches;
- * or down columns, as tensor/kernels/softmax.h has them. Outputs may be the first input's memory. */
+/* softmax.c: over contiguous rows of n; log: the logarithm of it; is_far: written past the
+ * caches; or down columns, as tensor/kernels/softmax.h has them. Outputs may be the first input's
+ * memory. */
 #define TN_KERNELS_SOFTMAX(X) TN_KERNELS_SOFTMAX_(X, f32) TN_KERNELS_SOFTMAX_(X, f64)
 #define TN_KERNELS_SOFTMAX_(X, t)                                                                  \
     X(softmax_rows_##t, void,                                                                      \
