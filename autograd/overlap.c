@@ -4,7 +4,16 @@
  * running then: the ones before that have ended. */
 #include "autograd/program.h"
 
-/* Tensor k of step s is written. */
+/* How many buffers a step touches: its tensors' and its scratch; some of them may be none (-1). */
+static int n_touched(const tn__step *s) { return tn__step_tensors(s) + 2; }
+
+static int touched(const tn_program *p, const tn__step *s, int k)
+{
+    const int n = tn__step_tensors(s);
+    return k < n ? p->values[s->values[k]].buffer : k == n ? s->scratch : s->chain_scratch;
+}
+
+/* Number k of them is written. */
 static bool is_written(const tn__step *s, int k)
 {
     const int in = s->n_in, out = in + s->n_out, chain_in = out + s->n_chain_in;
@@ -29,38 +38,25 @@ static bool may_leave(const tn__step *s) { return !s->kernel || s->op->flags & T
 static bool are_independent(const tn_program *p, const tn__step *s, const tn__step *t,
                             bool is_placed)
 {
-    const int own[] = { s->scratch, s->chain_scratch, t->scratch, t->chain_scratch };
-    for (int i = 0; i < 2; i++) {
-        for (int k = 2; k < 4; k++)
-            if (meet(p, own[i], own[k], is_placed)) return false;
-        for (int k = 0; k < tn__step_tensors(t); k++)
-            if (meet(p, own[i], p->values[t->values[k]].buffer, is_placed)) return false;
-        for (int k = 0; k < tn__step_tensors(s); k++)
-            if (meet(p, own[2 + i], p->values[s->values[k]].buffer, is_placed)) return false;
-    }
-    for (int i = 0; i < tn__step_tensors(s); i++)
-        for (int k = 0; k < tn__step_tensors(t); k++)
+    for (int i = 0; i < n_touched(s); i++)
+        for (int k = 0; k < n_touched(t); k++)
             if ((is_written(s, i) || is_written(t, k)) &&
-                meet(p, p->values[s->values[i]].buffer, p->values[t->values[k]].buffer, is_placed))
+                meet(p, touched(p, s, i), touched(p, t, k), is_placed))
                 return false;
     return true;
 }
 
-static void extend(tn_program *p, int b, int step)
-{
-    if (b < 0) return;
-    tn__buffer *x = &p->buffers[tn__buffer_root(p, b)];
-    if (x->first > step) x->first = step;
-    if (x->last < step) x->last = step;
-}
-
 /* All that step i touches is needed at another one, too. */
-static void extend_all(tn_program *p, int64_t i, int64_t step)
+static void extend(tn_program *p, int64_t i, int step)
 {
     const tn__step *s = &p->steps[i];
-    for (int k = 0; k < tn__step_tensors(s); k++)
-        extend(p, p->values[s->values[k]].buffer, (int)step);
-    extend(p, s->scratch, (int)step), extend(p, s->chain_scratch, (int)step);
+    for (int k = 0; k < n_touched(s); k++) {
+        const int b = touched(p, s, k);
+        if (b < 0) continue;
+        tn__buffer *x = &p->buffers[tn__buffer_root(p, b)];
+        if (x->first > step) x->first = step;
+        if (x->last < step) x->last = step;
+    }
 }
 
 void tn__overlap(tn_program *p, bool is_placed)
@@ -74,6 +70,6 @@ void tn__overlap(tn_program *p, bool is_placed)
 
 void tn__overlap_apart(tn_program *p)
 {
-    for (int64_t i = 1; i < p->n_steps; i++)
-        if (p->steps[i].overlaps) extend_all(p, i, i - 1), extend_all(p, i - 1, i);
+    for (int i = 1; i < p->n_steps; i++)
+        if (p->steps[i].overlaps) extend(p, i, i - 1), extend(p, i - 1, i);
 }
