@@ -314,6 +314,5 @@ void tn__chain_run_all(tn_ctx *ctx, tn__chain_run *r, bool leaves)
     if (task < most) task = most;
     int64_t unit = c->row ? c->row : c->block;
     r->task = unit < 2 * task ? (task + unit - 1) / unit * unit : task;
-    (leaves ? tn__parallel_leave : tn_parallel_for)(ctx, (c->n + r->task - 1) / r->task, run_task,
-                                                    r);
+    tn__parallel_for(ctx, (c->n + r->task - 1) / r->task, run_task, r, leaves);
 }

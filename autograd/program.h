@@ -95,7 +95,7 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx);
 void tn__chain_prepare(const tn__chain_run *r, int threads); /* before the blocks of a run */
 /* [first, first + n) */
 void tn__chain_span(const tn__chain_run *r, int64_t first, int64_t n, int worker);
-/* All of it; fills in how. leaves: by tn__parallel_leave, r stays until a join. */
+/* All of it; fills in how. leaves: as tn__parallel_for, r stays until a join. */
 void tn__chain_run_all(tn_ctx *ctx, tn__chain_run *r, bool leaves);
 
 /* What is fused behind a matrix product (tn_exec.epilogue points here). */

@@ -529,11 +529,8 @@ static void run_shared(tn_ctx *ctx, run *r)
                                 r);
                 const int64_t tasks = p->n_rows * col_cuts(p, n, p->nt);
                 const bool is_last = r->batch + 1 == p->n_batch && r->j1 == g->n && r->k1 == g->k;
-                if (is_last && g->leaves) {
-                    tn__parallel_leave(ctx, tasks, shared_task, r); /* r stays as it is */
-                    return;
-                }
-                tn_parallel_for(ctx, tasks, shared_task, r);
+                tn__parallel_for(ctx, tasks, shared_task, r, is_last && g->leaves);
+                if (is_last) return; /* r stays as it is */
             }
 }
 
@@ -616,6 +613,6 @@ void tn__gemm_run(tn_ctx *ctx, const tn_gemm *g, void *scratch)
     if (p->is_shared)
         run_shared(ctx, r);
     else
-        (g->leaves ? tn__parallel_leave : tn_parallel_for)(
-            ctx, cuts(p->n_batch, p->group) * p->n_rows * p->n_cols, own_task, r);
+        tn__parallel_for(ctx, cuts(p->n_batch, p->group) * p->n_rows * p->n_cols, own_task, r,
+                         g->leaves);
 }

@@ -28,7 +28,7 @@ typedef struct tn_gemm {
     int64_t     a_batch[TN_MAX_RANK], b_batch[TN_MAX_RANK], c_batch[TN_MAX_RANK];
     tn_gemm_epilogue epilogue;          /* NULL: none */
     void            *epilogue_arg;
-    bool             leaves;            /* by tn__parallel_leave: all of this stays until a join */
+    bool             leaves;            /* as tn__parallel_for: all of this stays until a join */
 } tn_gemm;
 
 /* Bytes of scratch that tn__gemm_run needs with these sizes (or smaller ones, strides being the

@@ -20,10 +20,10 @@ void *tn__alloc_pages(tn_ctx *ctx, size_t size);
  * start.) */
 void *tn__alloc_touched(tn_ctx *ctx, size_t size);
 
-/* Like tn_parallel_for, but returns as soon as no task is left to take: workers may be at their
- * last ones, and arg and what they work on must stay until a join. Later loops may be opened before
- * that. Tasks must not open loops of their own. */
-void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg);
+/* tn_parallel_for; where it leaves, it returns as soon as no task is left to take: workers may be
+ * at their last ones, and arg and what they work on must stay until a join. Later loops may be
+ * opened before that. Tasks must not open loops of their own then. */
+void tn__parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves);
 
 /* A point in the order of the context's loops, and: waits for those that were opened before it and
  * left. TN__ALL: for all. */

@@ -95,8 +95,9 @@ void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
     atomic_store(&p->is_busy, false);
 }
 
-void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
+void tn__parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves)
 {
+    (void)leaves;
     tn_parallel_for(ctx, n, fn, arg);
 }
 
@@ -423,7 +424,7 @@ static void run_parallel(tn__pool *p, int64_t n, tn_task fn, void *arg, bool lea
     if (!leaves) wait_until_empty(p, epoch);
 }
 
-static void parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves)
+void tn__parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves)
 {
     if (!ctx || !fn || n <= 0) return;
     tn__pool *p = tn__ctx_pool(ctx);
@@ -446,12 +447,7 @@ static void parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool lea
 
 void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
 {
-    parallel_for(ctx, n, fn, arg, false);
-}
-
-void tn__parallel_leave(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
-{
-    parallel_for(ctx, n, fn, arg, true);
+    tn__parallel_for(ctx, n, fn, arg, false);
 }
 
 uint64_t tn__parallel_mark(const tn_ctx *ctx) { return atomic_load(&tn__ctx_pool(ctx)->epoch); }

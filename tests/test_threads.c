@@ -130,7 +130,7 @@ TEST(parallel, loops_that_are_left)
                 const int64_t n = 1 + (repeat + 3 * k) % 9;
                 l[k] = (loop){ .ctx = ctx, .threads = threads, .busy_ns = repeat % 3 * 2000 };
                 if (k == 3) mark = tn__parallel_mark(ctx);
-                (k % 3 == 1 ? tn_parallel_for : tn__parallel_leave)(ctx, n, hit, &l[k]);
+                tn__parallel_for(ctx, n, hit, &l[k], k % 3 != 1);
                 for (int64_t i = 0; k % 3 == 1 && i < n; i++) CHECK_INT(l[k].hits[i], 1);
                 if (k == 4) { /* those before the mark */
                     tn__parallel_join(ctx, mark);
