@@ -21,6 +21,7 @@ enum {
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     PANELS_MANY = 10,      /* for which it pays to pack more strips of A, */
+    FAR_PANELS = 8,        /* for which A may come from far again */
     K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
     NEAR_BYTES = 1 << 13,  /* of C, that stay in L1 until their epilogue */
@@ -184,13 +185,28 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
+/* Whether a worker can keep all of A for its next columns. */
+static bool is_short(const plan *p)
+{
+    return p->g.m * p->g.k * (int64_t)p->size <= A_BYTES_MOST;
+}
+
 /* A wide product of few rows is better cut into columns: A is read, and packed, by every worker,
  * but B only once. */
 static bool is_wide(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
-    return g->n > g->m && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
-           g->m * g->k * (int64_t)p->size <= A_BYTES_MOST;
+    return g->n > g->m && g->m <= 2 * rows_for_l2(p, caches, p->kc) && is_short(p);
+}
+
+/* The same of a product whose B must be packed: a worker that packs its own columns needs not wait
+ * for others, nor fetch from the last cache what they have packed. All of A comes to each worker, but
+ * is not packed by each, unless it is short. */
+static bool packs_alone(const plan *p, const tn__caches *caches)
+{
+    const tn_gemm *g = &p->g;
+    return (p->a_direct || is_short(p)) && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
+           (g->n > g->m || g->k >= g->m);
 }
 
 /* Columns that the busiest thread computes if n are cut by nt, and the rows as planned. */
@@ -206,7 +222,10 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
 {
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->mr, size = (int64_t)p->size, k = max(g->k, 1);
-    const int64_t  narrow = max(g->m > p->kernels->mr ? 0 : 2 * p->width, 64);
+    const int64_t  least = max(g->m > p->kernels->mr ? 0 : 2 * p->width, 64);
+    /* A that a worker does not keep passes by again for each cut of the columns */
+    const int64_t  narrow = is_short(p) ? least
+                                        : max(least, min(FAR_PANELS * p->width, n / threads));
     const int64_t  products = p->is_shared ? 1 : p->n_batch;
     const int64_t  worth = max(g->m * n * k / TASK_WORK, 1);
     const int64_t  wanted = threads > 1 && products < 3 * threads
@@ -263,7 +282,7 @@ static bool is_worth_sharing(const plan *p, const tn__caches *caches)
 {
     const tn_gemm *g = &p->g;
     const int64_t  work = g->m * g->n * max(g->k, 1);
-    return !p->b_direct && !is_wide(p, caches) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
+    return !p->b_direct && !packs_alone(p, caches) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
            g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
 }
 
