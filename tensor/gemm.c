@@ -20,7 +20,7 @@ enum {
     B_BYTES_LEAST = 1 << 20,
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
-    PANELS_MANY = 10,      /* for which it pays to pack more strips of A, */
+    PANELS_MANY = 8,       /* for which it pays to pack more strips of A, */
     FAR_PANELS = 8,        /* for which A may come from far again */
     K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
@@ -202,10 +202,11 @@ static bool is_wide(const plan *p, const tn__caches *caches)
 /* The same of a product whose B must be packed: a worker that packs its own columns needs not wait
  * for others, nor fetch from the last cache what they have packed. All of A comes to each worker, but
  * is not packed by each, unless it is short. */
-static bool packs_alone(const plan *p, const tn__caches *caches)
+static bool packs_alone(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
-    return (p->a_direct || is_short(p)) && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
+    const bool     keeps = p->a_direct || is_short(p) || g->n <= 2 * FAR_PANELS * p->width * threads;
+    return keeps && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
            (g->n > g->m || g->k >= g->m);
 }
 
@@ -278,11 +279,11 @@ static void plan_shared(plan *p, const tn__caches *caches, int threads)
 
 /* Packing B once for all pays where its columns would be packed for many rows time and again, and
  * waiting for the last slab is short beside the product. */
-static bool is_worth_sharing(const plan *p, const tn__caches *caches)
+static bool is_worth_sharing(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
     const int64_t  work = g->m * g->n * max(g->k, 1);
-    return !p->b_direct && !packs_alone(p, caches) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
+    return !p->b_direct && !packs_alone(p, caches, threads) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
            g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
 }
 
@@ -319,11 +320,12 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     const int64_t size = (int64_t)p->size;
     choose_tile(p);
     /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles, and
-     * fewest if k is not cut at all */
-    const int64_t fit = 3 * caches.l1d / 2 / (p->width * size);
+     * fewest if k is not cut at all. Where columns of A are packed, L2 has enough to do: their rows
+     * in memory may all be at a few places of it. */
+    const int64_t fit = (p->g.a_col == 1 ? 9 : 4) * caches.l1d / 6 / (p->width * size);
     p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
     choose_direct(p);
-    if (is_worth_sharing(p, &caches))
+    if (is_worth_sharing(p, &caches, threads))
         plan_shared(p, &caches, threads);
     else
         plan_own(p, &caches, threads);
@@ -409,8 +411,10 @@ static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, in
         const int64_t width = up(r->j1 - r->j0, p->kernels->lanes);
         x->b_packed = (void *)at(r->shared, (k0 - r->k0) * width + (j0 - r->j0) * x->k, p->size);
         x->has_packed_b = true;
-    } else if (!p->b_direct)
+    } else if (!p->b_direct) {
         x->b_packed = (char *)state_of(r, worker) + LINE + p->a_bytes;
+        x->next_b = k0 + x->k < r->k1 ? at(x->b, x->k * g->b_row, p->size) : NULL;
+    }
 }
 
 /* What follows the block at k0 of rows i0, if it is not there yet: the next of these rows, or the

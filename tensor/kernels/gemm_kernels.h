@@ -33,6 +33,7 @@ typedef struct tn__gemm_block {
     bool        is_near;        /* A is on its way into L2 already */
     const void *next_a;         /* of the block after this one, or NULL: its rows and k, with A's */
     int64_t     next_m, next_k; /* strides, come into L2 meanwhile */
+    const void *next_b;         /* the same of B that is to be packed: the next block of k */
 } tn__gemm_block;
 
 /* Few rows of C = A B, B as it lies: kernels/gemm_stream.h. a is packed by stream_pack, or one

@@ -508,7 +508,7 @@ static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *
 static void NAME(block)(const tn__gemm_block *g)
 {
     const int64_t   n = tn__gemm_strips(g->m, NAME(rows)(g->width));
-    const int64_t   slab = tn__gemm_slab(g->width, LANES), panels = slab / g->width;
+    const int64_t   slab = tn__gemm_slab(g->width, LANES);
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
     NAME(ahead)     ahead = { 0 }, next = { 0 }, none = { 0 };
@@ -519,13 +519,17 @@ static void NAME(block)(const tn__gemm_block *g)
         w = tn__gemm_panel(g->n - j, g->width, LANES);
         const int64_t whole = (w + LANES - 1) / LANES * LANES;
         if (j == slab_end) {
-            const T *b = (const T *)g->b + j * g->b_col;
+            const T *b = (const T *)g->b + j * g->b_col, *b_next;
             slab_j = j, slab_end = tn__gemm_cut_end(j, slab, g->n, LANES);
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, slab_end - j, g->k, g->width,
                          g->b_scale);
-            const int64_t left = g->n - slab_end, next_n = left < slab ? left : slab;
-            ahead = NAME(ahead_of)(b + (slab_end - j) * g->b_col, g->b_col, g->b_row, next_n, g->k,
-                                   next_n > 0 ? panels * ((n + 1) / 2) : 0);
+            /* the next slab, after the last one the first of the next block of k */
+            const bool    is_last = slab_end == g->n;
+            const int64_t left = is_last ? g->next_b ? g->n : 0 : g->n - slab_end;
+            const int64_t here = (slab_end - j + g->width - 1) / g->width;
+            b_next = is_last ? g->next_b : b + (slab_end - j) * g->b_col;
+            ahead = NAME(ahead_of)(b_next, g->b_col, g->b_row, left < slab ? left : slab, g->k,
+                                   left > 0 ? here * ((n + 1) / 2) : 0);
         } else if (g->has_packed_b) {
             ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k,
                                    (n + 1) / 2);
