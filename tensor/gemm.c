@@ -199,15 +199,16 @@ static bool is_wide(const plan *p, const tn__caches *caches)
     return g->n > g->m && g->m <= 2 * rows_for_l2(p, caches, p->kc) && is_short(p);
 }
 
-/* The same of a product whose B must be packed: a worker that packs its own columns needs not wait
- * for others, nor fetch from the last cache what they have packed. All of A comes to each worker, but
- * is not packed by each, unless it is short. */
+/* Workers that each pack columns of B need not wait for one another, nor fetch from the last cache
+ * what others have packed. But all of A comes to each, so these columns must be enough, and A's
+ * block must fit L2; where A is packed, each does that anew for each cut of the columns. */
 static bool packs_alone(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
-    const bool     keeps = p->a_direct || is_short(p) || g->n <= 2 * FAR_PANELS * p->width * threads;
-    return keeps && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
-           (g->n > g->m || g->k >= g->m);
+    const int64_t  each = g->n / threads / p->width; /* panels of a worker */
+    const bool     pays = p->a_direct ? each >= 2 : each >= 4 && each <= 2 * FAR_PANELS;
+    return is_wide(p, caches) || (pays && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
+                                  (g->n > g->m || g->k >= g->m));
 }
 
 /* Columns that the busiest thread computes if n are cut by nt, and the rows as planned. */
@@ -283,8 +284,8 @@ static bool is_worth_sharing(const plan *p, const tn__caches *caches, int thread
 {
     const tn_gemm *g = &p->g;
     const int64_t  work = g->m * g->n * max(g->k, 1);
-    return !p->b_direct && !packs_alone(p, caches, threads) && g->m >= 8 * p->kernels->mr && g->k > 16 &&
-           g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
+    return !p->b_direct && !packs_alone(p, caches, threads) && g->m >= 8 * p->kernels->mr &&
+           g->k > 16 && g->n > p->width && work >= (p->n_batch == 1 ? 2 : 16) * TASK_WORK;
 }
 
 /* Scratch for any product of these strides that is not larger in any direction: callers measure
