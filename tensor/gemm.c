@@ -3,8 +3,9 @@
  * C is cut in rectangles, each computed by one task: for every block of kc values of k, A's rows
  * are packed (or used where they lie) for L2, B's columns come in panels for L1, and the epilogue
  * runs on the rectangle after the last block. Large products pack B first, shared by all tasks, in
- * superblocks of kb x nb; small ones pack what they need by themselves. Each element of C is one
- * chain over k whatever the cut, so plans differ in speed only. */
+ * superblocks of kb x nb; tasks of small ones, and of those with few rows, pack what they need by
+ * themselves. Each element of C is one chain over k whatever the cut, so plans differ in speed
+ * only. */
 #include "tensor/gemm.h"
 
 #include "tensor/gemm_plan.h"
