@@ -315,17 +315,19 @@ static void sweep(tn_dtype dtype)
 TEST(gemm, sizes_f32) { sweep(TN_F32); }
 TEST(gemm, sizes_f64) { sweep(TN_F64); }
 
-/* Past blocks of k and rectangles of tasks: all transposes, the same bits on 1, 2, 3 threads. */
+/* Past blocks of k and rectangles of tasks: all transposes, the same bits on 1, 2, 3 threads. The
+ * last two are products whose workers pack B each for itself, and for all. */
 TEST(gemm, past_blocks)
 {
     static const int64_t shape[][3] = { { 130, 150, 1100 }, { 301, 333, 290 }, { 17, 700, 515 },
-                                        { 600, 9, 410 }, { 64, 64, 1600 }, { 3, 517, 770 } };
-    for (int s = 0; s < 6; s++)
+                                        { 600, 9, 410 }, { 64, 64, 1600 }, { 3, 517, 770 },
+                                        { 140, 400, 900 }, { 800, 130, 750 } };
+    for (int s = 0; s < 8; s++)
         for (int x = 0; x < 4; x++) {
             gemm_case t = { .dtype = (s + x) % 3 == 2 ? TN_F64 : TN_F32, .m = shape[s][0],
                             .n = shape[s][1], .k = shape[s][2], .ta = x & 1, .tb = x >> 1,
                             .pad = 3, .alpha = x == 1 ? 0.5 : 1, .beta = x == 2 ? 0.7 : 0 };
-            run_case(&t, x == 0 ? 2 | 4 | 8 : 4);
+            run_case(&t, x == 0 || s == 6 ? 2 | 4 | 8 : 4);
         }
 }
 
@@ -336,7 +338,7 @@ TEST(gemm, last_panels)
     static const int64_t rest[] = { 0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47 };
     for (int r = 0; r < (int)(sizeof rest / sizeof *rest); r++)
         for (int x = 0; x < 6; x++) {
-            gemm_case t = { .dtype = r % 3 == 1 ? TN_F64 : TN_F32, .m = x % 2 ? 20 : 150,
+            gemm_case t = { .dtype = r % 3 == 1 ? TN_F64 : TN_F32, .m = x % 2 ? 20 : 260,
                             .n = 48 * (1 << x / 2 * 2) + rest[r], .k = x % 2 ? 40 : 200 + r,
                             .ta = x == 4, .tb = (x + r) % 2, .pad = r % 4, .alpha = 1 };
             run_case(&t, x < 3 ? 2 | 4 | 8 : 8);
