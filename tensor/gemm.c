@@ -22,8 +22,8 @@ enum {
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     PANELS_MANY = 8,       /* for which it pays to pack more strips of A, */
-    FAR_PANELS = 8,        /* for which A may come from far again */
     K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
+    FAR_PANELS = 8,        /* that are worth it to fetch A anew from far */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
     NEAR_BYTES = 1 << 13,  /* of C, that stay in L1 until their epilogue */
 };
