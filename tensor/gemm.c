@@ -186,6 +186,12 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
+/* Whether all rows of A go through L2 at once, a block of k at a time. */
+static bool is_low(const plan *p, const tn__caches *caches)
+{
+    return p->g.m <= 2 * rows_for_l2(p, caches, p->kc);
+}
+
 /* Whether a worker can keep all of A for its next columns. */
 static bool is_short(const plan *p)
 {
@@ -196,20 +202,18 @@ static bool is_short(const plan *p)
  * but B only once. */
 static bool is_wide(const plan *p, const tn__caches *caches)
 {
-    const tn_gemm *g = &p->g;
-    return g->n > g->m && g->m <= 2 * rows_for_l2(p, caches, p->kc) && is_short(p);
+    return p->g.n > p->g.m && is_low(p, caches) && is_short(p);
 }
 
 /* Workers that each pack columns of B need not wait for one another, nor fetch from the last cache
- * what others have packed. But all of A comes to each, so these columns must be enough, and A's
- * block must fit L2; where A is packed, each does that anew for each cut of the columns. */
+ * what others have packed. But all of A comes to each, so these columns must be enough; and where A
+ * is packed, each does that anew for each cut of the columns. */
 static bool packs_alone(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
     const int64_t  each = g->n / threads / p->width; /* panels of a worker */
     const bool     pays = p->a_direct ? each >= 2 : each >= 4 && each <= 2 * FAR_PANELS;
-    return is_wide(p, caches) || (pays && g->m <= 2 * rows_for_l2(p, caches, p->kc) &&
-                                  (g->n > g->m || g->k >= g->m));
+    return is_wide(p, caches) || (pays && is_low(p, caches) && (g->n > g->m || g->k >= g->m));
 }
 
 /* Columns that the busiest thread computes if n are cut by nt, and the rows as planned. */
@@ -324,7 +328,8 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles, and
      * fewest if k is not cut at all. Where columns of A are packed, L2 has enough to do: their rows
      * in memory may all be at a few places of it. */
-    const int64_t fit = (p->g.a_col == 1 ? 9 : 4) * caches.l1d / 6 / (p->width * size);
+    const int64_t room = p->g.a_col == 1 ? caches.l1d * 3 / 2 : caches.l1d * 2 / 3;
+    const int64_t fit = room / (p->width * size);
     p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
     choose_direct(p);
     if (is_worth_sharing(p, &caches, threads))

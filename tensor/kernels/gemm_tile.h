@@ -519,17 +519,19 @@ static void NAME(block)(const tn__gemm_block *g)
         w = tn__gemm_panel(g->n - j, g->width, LANES);
         const int64_t whole = (w + LANES - 1) / LANES * LANES;
         if (j == slab_end) {
-            const T *b = (const T *)g->b + j * g->b_col, *b_next;
+            const T *b = (const T *)g->b + j * g->b_col;
             slab_j = j, slab_end = tn__gemm_cut_end(j, slab, g->n, LANES);
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, slab_end - j, g->k, g->width,
                          g->b_scale);
             /* the next slab, after the last one the first of the next block of k */
-            const bool    is_last = slab_end == g->n;
-            const int64_t left = is_last ? g->next_b ? g->n : 0 : g->n - slab_end;
-            const int64_t here = (slab_end - j + g->width - 1) / g->width;
-            b_next = is_last ? g->next_b : b + (slab_end - j) * g->b_col;
-            ahead = NAME(ahead_of)(b_next, g->b_col, g->b_row, left < slab ? left : slab, g->k,
-                                   left > 0 ? here * ((n + 1) / 2) : 0);
+            const bool    more = slab_end < g->n;
+            const T      *after = more ? b + (slab_end - j) * g->b_col : g->next_b;
+            const int64_t left = more ? g->n - slab_end : g->n;
+            const int64_t here = (slab_end - j + g->width - 1) / g->width; /* panels */
+            ahead = none;
+            if (after)
+                ahead = NAME(ahead_of)(after, g->b_col, g->b_row, left < slab ? left : slab, g->k,
+                                       here * ((n + 1) / 2));
         } else if (g->has_packed_b) {
             ahead = NAME(ahead_of)((const T *)g->b_packed + (j + w) * g->k, 1, w, w, g->k,
                                    (n + 1) / 2);
