@@ -161,6 +161,67 @@ TEST(attention, rising_scores)
     numbers_free(&n), tn_ctx_free(ctx);
 }
 
+/* Is a key hidden from all queries? Two whole blocks are, and all keys of the last batch row. */
+static bool is_hidden(int64_t b, int64_t j)
+{
+    return b == 2 || j < 64 || (j >= 128 && j < 192) || value((uint64_t)(b * 1000 + j)) < 0.2;
+}
+
+/* Numbers for p, of which the first queries and their masks do not depend on how many there are. */
+static numbers numbers_with_hidden_keys(const problem *p)
+{
+    const int64_t row = p->h * p->dh;
+    numbers       n = numbers_of(p);
+    for (int64_t b = 0; b < p->b; b++)
+        for (int64_t i = 0; i < p->tq; i++) {
+            for (int64_t d = 0; d < row; d++)
+                n.q[(b * p->tq + i) * row + d] = value((uint64_t)((b * 50 + i) * row + d));
+            for (int64_t j = 0; j < p->tk; j++)
+                n.keep[(b * p->tq + i) * p->tk + j] = i != 3 && !is_hidden(b, j) &&
+                    value((uint64_t)((b * 50 + i) * p->tk + j)) > -0.3;
+        }
+    return n;
+}
+
+/* What the first `queries` of each batch row gave in a and b. */
+static bool same_values(const problem *p, const results *a, const problem *q, const results *b,
+                        int64_t queries)
+{
+    const int64_t row = p->h * p->dv;
+    for (int64_t s = 0; s < p->b; s++)
+        if (memcmp(a->out[0] + s * p->tq * row, b->out[0] + s * q->tq * row,
+                   (size_t)(queries * row) * sizeof(double)) != 0)
+            return false;
+    return true;
+}
+
+/* Of few queries the keys that are hidden from all of them are left out: not a bit changes by it,
+ * and what is in their rows does not matter, as most of a block's keys are hidden here. */
+TEST(attention, few_queries_leave_hidden_keys_out)
+{
+    const problem few = { 3, 5, 230, 2, 1, 24, 40, .keep_rank = 3, .range = 1 };
+    const problem many = { 3, 25, 230, 2, 1, 24, 40, .keep_rank = 3, .range = 1 };
+    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
+    for (int wide = 0; wide < 2; wide++) {
+        const tn_dtype dtype = wide ? TN_F64 : TN_F32;
+        numbers        n = numbers_with_hidden_keys(&few), m = numbers_with_hidden_keys(&many);
+        results        want = naive(&few, &n), got, more, spoilt;
+        CHECK_INT(run(&few, &n, ctx, dtype, false, &got), TN_OK);
+        check_close("hidden keys", &got, &want, wide ? 1e-13 : 1e-5);
+        CHECK_INT(run(&many, &m, ctx, dtype, false, &more), TN_OK);
+        CHECK(same_values(&few, &got, &many, &more, few.tq));
+        for (int64_t b = 0; b < few.b; b++)
+            for (int64_t j = 0; j < few.tk; j++)
+                if (is_hidden(b, j))
+                    n.k[(b * few.tk + j) * few.dh] = n.v[(b * few.tk + j) * few.dv] = NAN;
+        CHECK_INT(run(&few, &n, ctx, dtype, false, &spoilt), TN_OK);
+        CHECK(same_values(&few, &got, &few, &spoilt, few.tq));
+        results_free(&want), results_free(&got), results_free(&more), results_free(&spoilt);
+        numbers_free(&n), numbers_free(&m);
+    }
+    tn_ctx_free(ctx);
+}
+
 /* Scores so far apart that most weights are 0, and so large that nothing near them is exact. */
 TEST(attention, scores_far_apart)
 {

@@ -229,7 +229,8 @@ static void forward_job(const call *c, int64_t number, job *j)
     j->from = chunk * c->chunk_rows, j->n_rows = 0;
     j->to = a->tq - j->from < c->chunk_rows ? a->tq : j->from + c->chunk_rows;
     add_rows(c, j, a->q, a->q_row, j->from, j->to, a->dh);
-    if (number % c->q_chunks == 0) { /* or else the same keys as before */
+    /* Of a later chunk the same keys as before; picked ones are fetched once they are picked. */
+    if (number % c->q_chunks == 0 && !tn__attention_picks_keys(a)) {
         add_rows(c, j, a->k, a->k_row, 0, a->tk, a->dh);
         add_rows(c, j, a->v, a->v_row, 0, a->tk, a->dv);
     }

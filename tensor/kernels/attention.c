@@ -55,6 +55,7 @@ typedef struct TN_R(panel) {
     T      *round, *lowest;    /* [width]: of m, for exp2_of; */
     T      *shift;             /* m where it is far, else 0, if is_far: is any? */
     word   *kept;              /* of dropout, all keys */
+    bool    is_begun;          /* are there sums? */
     bool    is_far, has_all;   /* has_all: no maximum is -inf any more */
     int     misses;            /* of softmax_tried */
 } TN_R(panel);
@@ -65,6 +66,7 @@ typedef struct TN_R(forward) {
     T         *s;     /* [keys][width] scores, then weights */
     TN_R(rows) k, v;  /* of the block */
     word      *mask;
+    const TN_R(picked) *picked; /* what is left of the block, or NULL: all of it */
     int64_t    dv_pad;
     TN_R(fetcher) *fetcher;
 } TN_R(forward);
@@ -254,24 +256,30 @@ static void TN_R(forward_weights)(const TN_R(forward) *f, TN_R(panel) *p, const 
     }
     if (a->bias) TN_R(apply_bias)(a, b);
     if (is_masked) {
-        TN_R(mask_words)(a, b, f->mask);
-        TN_R(apply_mask)(a, b, f->mask);
+        if (!f->picked) TN_R(mask_words)(a, b, f->mask);
+        TN_R(apply_mask)(a, b, f->picked ? f->picked->words : f->mask);
     }
-    if (TN_R(raise_maxima)(p, b) && b->j0 > 0) TN_R(rescale_rows)(p, f->dv_pad);
+    if (TN_R(raise_maxima)(p, b) && p->is_begun) TN_R(rescale_rows)(p, f->dv_pad);
     TN_R(softmax_block)(p, b);
+}
+
+static TN_R(block) TN_R(block_of)(const TN_R(forward) *f, const TN_R(panel) *p, int64_t j0,
+                                  int64_t nj)
+{
+    return (TN_R(block)){ f->s, p->width, p->i0, p->n, j0, nj, p->i0 + f->a->diagonal - j0 };
 }
 
 static void TN_R(forward_block)(const TN_R(forward) *f, TN_R(panel) *p, int64_t j0, int64_t nj)
 {
-    const tn__attention *a = f->a;
-    const TN_R(block)    b = { f->s, p->width, p->i0, p->n, j0, nj, p->i0 + a->diagonal - j0 };
+    const TN_R(block) b = TN_R(block_of)(f, p, j0, nj);
     TN_R(forward_weights)(f, p, &b);
     TN_R(multiply)((TN_R(product)){ .kind = TN_R(BY_QUERY), .c = p->o, .c_row = f->dv_pad,
                                     .a = f->s,
                                     .a_row = b.width, .b = f->v.p, .b_row = f->v.row, .rows = b.n,
                                     .cols = f->dv_pad / v_lanes, .depth = nj, .first = b.first,
-                                    .start = j0 > 0 ? p->o : NULL, .start_row = f->dv_pad,
-                                    .fetcher = f->fetcher });
+                                    .start = p->is_begun ? p->o : NULL,
+                                    .start_row = f->dv_pad, .fetcher = f->fetcher });
+    p->is_begun = true;
 }
 
 /* One past the last key that a query before i may attend to. */
@@ -320,8 +328,32 @@ static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int
         const T  *o = p->o + i * dv_pad;
         T        *y = (T *)a->y + (p->i0 + i) * a->y_row;
         for (int64_t d = 0; d < a->dv; d += v_lanes)
-            v_store_part(y + d, a->dv - d, p->end == 0 ? by : v_mul(by, v_load(o + d)));
+            v_store_part(y + d, a->dv - d, p->is_begun ? v_mul(by, v_load(o + d)) : by);
     }
+}
+
+/* A block of keys for a few queries, without those that have no weight for any of them. */
+static void TN_R(forward_picked)(const TN_R(forward) *f, TN_R(panel) *p, int64_t j0, int64_t nj,
+                                 T *scratch)
+{
+    const tn__attention *a = f->a;
+    const TN_R(block)    all = TN_R(block_of)(f, p, j0, nj);
+    TN_R(forward) part = *f;
+    TN_R(picked)  x;
+    TN_R(pick_keys)(a, &all, &x);
+    if (x.n == 0) return;
+    TN_R(fetch_picked)(&x, a->k, j0, a->k_row, a->dh);
+    TN_R(fetch_picked)(&x, a->v, j0, a->v_row, a->dv);
+    if (4 * x.n > 3 * nj) { /* copies would take longer */
+        part.k = TN_R(rows_of)(a->k, j0, a->k_row, nj, a->dh, false, &scratch);
+        part.v = TN_R(rows_of)(a->v, j0, a->v_row, nj, a->dv, false, &scratch);
+        TN_R(forward_block)(&part, p, j0, nj);
+        return;
+    }
+    part.k = TN_R(copy_picked)(&x, a->k, j0, a->k_row, a->dh, &scratch);
+    part.v = TN_R(copy_picked)(&x, a->v, j0, a->v_row, a->dv, &scratch);
+    part.picked = &x;
+    TN_R(forward_block)(&part, p, j0, x.n);
 }
 
 /* A few panels at a time: each block of keys is used for all of them while it is in the caches. */
@@ -329,8 +361,9 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
                                  TN_R(fetcher) *fetcher, T *scratch)
 {
     const int64_t rows = TN_ATTENTION_ROWS * v_lanes;
-    const bool    copies = i1 - i0 > 2 * rows;
-    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)) };
+    const bool    copies = i1 - i0 > 2 * rows, picks = tn__attention_picks_keys(a);
+    TN_R(forward) f = { .a = a, .dv_pad = tn__attention_pad(a->dv, sizeof(T)),
+                        .fetcher = fetcher };
     TN_R(panel)   p[TN_ATTENTION_PANELS];
     int           n = 0;
     int64_t       end = 0, n_rows = i1 - i0;
@@ -347,6 +380,10 @@ static void TN_R(forward_panels)(const tn__attention *a, int64_t i0, int64_t i1,
         const int64_t after = end - j0 - nj,
             soon = after < TN_ATTENTION_KEYS ? after : TN_ATTENTION_KEYS;
         T *free = scratch;
+        if (picks) { /* of one panel */
+            TN_R(forward_picked)(&f, p, j0, nj, scratch);
+            continue;
+        }
         if (after > 0) {
             next[0] = TN_R(rows_soon)(a->k, j0 + nj, a->k_row, soon, a->dh);
             next[1] = TN_R(rows_soon)(a->v, j0 + nj, a->v_row, soon, a->dv);

@@ -20,6 +20,7 @@ enum {
     TN_ATTENTION_PANELS = 16, /* that share the reading of a block of keys */
     TN_ATTENTION_GRAD_ROWS = 4,
     TN_ATTENTION_GRAD_KEYS = 64,
+    TN_ATTENTION_FEW = 16,    /* queries for which keys are picked */
     TN_ATTENTION_GRAD_RANGE = 512 /* keys that all queries are taken through before the next ones */
 };
 
@@ -55,6 +56,13 @@ typedef struct tn__attention {
     const tn__attention_fetch *soon;
     int                        n_soon;
 } tn__attention;
+
+/* Of few queries the forward kernel leaves out the keys that a mask hides from all of them, such as
+ * the pasts of beams that were given up. Their weights would be 0: no bit changes. */
+TN_INLINE bool tn__attention_picks_keys(const tn__attention *a)
+{
+    return a->keep && a->tq <= TN_ATTENTION_FEW && a->diagonal >= a->tk && !a->bias && a->p == 0;
+}
 
 /* Bytes of scratch of one call. */
 TN_INLINE int64_t tn__attention_pad(int64_t n, int64_t size)

@@ -57,16 +57,21 @@ TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
 TN_INLINE uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step, int64_t n)
 {
     uint32_t bits = 0;
+    int64_t  b = 0;
 #if defined __SSE2__
-    if (step == 1 && n == 32) {
-        const __m128i zero = _mm_setzero_si128(),
-            lo = _mm_loadu_si128((const __m128i *)(const void *)p),
-                      hi = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
-        return ~((uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, zero)) |
-                 (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, zero)) << 16);
+    for (; step == 1 && b + 16 <= n; b += 16) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + b));
+        const int     none = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+        bits |= (~(uint32_t)none & 0xffff) << b;
+    }
+    if (step == 1 && b + 8 <= n) {
+        const __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)(p + b));
+        const int     none = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+        bits |= (~(uint32_t)none & 0xff) << b;
+        b += 8;
     }
 #endif
-    for (int64_t b = 0; b < n; b++) bits |= (uint32_t)(p[b * step] != 0) << b;
+    for (; b < n; b++) bits |= (uint32_t)(p[b * step] != 0) << b;
     return bits;
 }
 
@@ -110,6 +115,62 @@ static void TN_R(apply_mask)(const tn__attention *a, const TN_R(block) *b, const
             T *s = b->s + j * b->width + l;
             v_store(s, TN_R(v_pick)(words + j / 32 * b->width + l, j & 31, v_load(s), minus_inf));
         }
+}
+
+/* ---- picked keys ----------------------------------------------------------------------------- */
+
+/* Of a block of keys those that some query may attend to, counted from its first one, and their
+ * part of the mask as mask_words makes it. */
+typedef struct TN_R(picked) {
+    int64_t n;
+    uint8_t key[TN_ATTENTION_KEYS];
+    word    words[TN_ATTENTION_KEYS / 32 * TN_ATTENTION_FEW];
+} TN_R(picked);
+
+static void TN_R(pick_keys)(const tn__attention *a, const TN_R(block) *b, TN_R(picked) *x)
+{
+    uint64_t own[TN_ATTENTION_FEW], any = 0;
+    for (int64_t i = 0; i < b->n; i++) {
+        const uint8_t *keep = a->keep + (b->i0 + i) * a->keep_row + b->j0 * a->keep_col;
+        const int64_t  n = b->nj < 32 ? b->nj : 32;
+        own[i] = TN_R(bits_of_bytes)(keep, a->keep_col, n) |
+            (uint64_t)TN_R(bits_of_bytes)(keep + n * a->keep_col, a->keep_col, b->nj - n) << n;
+        any |= own[i];
+    }
+    for (x->n = 0; any; any &= any - 1) x->key[x->n++] = (uint8_t)__builtin_ctzll(any);
+    for (int64_t i = 0; i < b->width; i++) {
+        uint64_t bits = 0;
+        for (int64_t j = 0; j < x->n && i < b->n; j++) bits |= (own[i] >> x->key[j] & 1) << j;
+        x->words[i] = (uint32_t)bits, x->words[b->width + i] = (word)(bits >> 32);
+    }
+}
+
+/* Their rows, of which the block's first is `first`, are on their way: they lie anywhere. */
+static void TN_R(fetch_picked)(const TN_R(picked) *x, const void *base, int64_t first, int64_t row,
+                               int64_t depth)
+{
+    for (int64_t j = 0; j < x->n; j++)
+        for (int64_t d = 0; d < depth; d += 64 / (int64_t)sizeof(T))
+            __builtin_prefetch((const T *)base + (first + x->key[j]) * row + d);
+}
+
+/* A copy of them side by side. */
+static TN_R(rows) TN_R(copy_picked)(const TN_R(picked) *x, const void *base, int64_t first,
+                                    int64_t row, int64_t depth, T **scratch)
+{
+    const int64_t    pad = tn__attention_pad(depth, sizeof(T));
+    const TN_R(rows) to = { TN_R(carve)(scratch, x->n * pad), pad };
+    for (int64_t j = 0; j < x->n; j++) {
+        const T *src = (const T *)base + (first + x->key[j]) * row;
+        T       *dst = to.p + j * pad;
+        for (int64_t d = 0; d < depth / v_lanes * v_lanes; d += v_lanes)
+            v_store(dst + d, v_load(src + d));
+        if (pad > depth) {
+            const int64_t d = pad - v_lanes;
+            v_store(dst + d, v_load_part(src + d, depth - d, 0));
+        }
+    }
+    return to;
 }
 
 /* s += log2(e) bias: scores are in units of log 2. */
