@@ -36,6 +36,9 @@ typedef struct tn__variable {
     size_t   bytes;
 } tn__variable;
 
+/* Like tn_variable_new; parts of it that nothing is ever written to take no memory. */
+tn_node *tn__variable_new_sparse(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape);
+
 typedef struct tn__scope {
     const char *path;
     uint64_t    hash;

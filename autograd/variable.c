@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
+/* alloc: of its contents. */
+static tn_node *variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape,
+                             void *alloc(tn_ctx *ctx, size_t size))
 {
     if (!ctx) return NULL;
     if (!name || !*name || tn_dtype_size(dtype) == 0 || shape.rank < 0 ||
@@ -31,13 +33,23 @@ tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape
     v->leaf.type = (tn_type){ dtype, shape };
     v->bytes = (size_t)tn_shape_size(&shape) * tn_dtype_size(dtype);
     v->name = tn_alloc(ctx, strlen(name) + 1);
-    v->data = tn__alloc_touched(ctx, v->bytes ? v->bytes : 1);
+    v->data = alloc(ctx, v->bytes ? v->bytes : 1);
     if (!v->name || !v->data) {
         tn_variable_free(&v->leaf);
         return NULL;
     }
     strcpy(v->name, name);
     return &v->leaf;
+}
+
+tn_node *tn_variable_new(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
+{
+    return variable_new(ctx, name, dtype, shape, tn__alloc_touched);
+}
+
+tn_node *tn__variable_new_sparse(tn_ctx *ctx, const char *name, tn_dtype dtype, tn_shape shape)
+{
+    return variable_new(ctx, name, dtype, shape, tn__alloc_sparse);
 }
 
 static tn__variable *variable_of(const tn_node *x)

@@ -148,16 +148,19 @@ static tn_status feed_step(const tn__decoder *d, const tn__decode_group *g, tn_p
     return status == TN_OK ? tn_feed_name(p, "lengths", s->lengths, each) : status;
 }
 
+/* A row of a cache has room for so many tokens, of which `used` are there. */
 static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row,
-                     int64_t rows)
+                     int64_t room, int64_t used)
 {
-    size_t row = tn_variable_bytes(from) / (size_t)rows;
+    const tn_shape shape = tn_node_shape(from);
+    const size_t   row = tn_variable_bytes(from) / (size_t)shape.dim[0];
     memcpy((char *)tn_variable_data(to) + (size_t)to_row * row,
-           (const char *)tn_variable_data(from) + (size_t)from_row * row, row);
+           (const char *)tn_variable_data(from) + (size_t)from_row * row,
+           row / (size_t)room * (size_t)used);
 }
 
-/* Moves the sentences that go on to caches with fewer rows. */
-static tn__decode_group *shrink(tn__decoder *d, tn__decode_group *g, search *s)
+/* Moves the sentences that go on to caches with fewer rows, after `steps` steps. */
+static tn__decode_group *shrink(tn__decoder *d, tn__decode_group *g, search *s, int64_t steps)
 {
     int64_t  rows = g->rows / SHRINK, to = 0, mask = s->k * s->length * s->k;
     tn__decode_group *h = tn__decode_group_for(d, rows, g->source, g->length);
@@ -166,11 +169,12 @@ static tn__decode_group *shrink(tn__decoder *d, tn__decode_group *g, search *s)
     if (!h) return NULL;
     for (int64_t i = 0; i < s->rows; i++) {
         if (!live_beam(s, i)) continue;
+        const int64_t source = s->source[s->slot[i]];
         for (int64_t l = 0; l < d->m->decoder.n_layers; l++) {
-            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->rows),
-                copy_row(h->memory_v[l], to, g->memory_v[l], i, g->rows);
-            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->rows),
-                copy_row(h->cache[l].v, to, g->cache[l].v, i, g->rows);
+            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->source, source);
+            copy_row(h->memory_v[l], to, g->memory_v[l], i, g->source, source);
+            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->length, steps);
+            copy_row(h->cache[l].v, to, g->cache[l].v, i, g->length, steps);
         }
         if (keep[0] && keep[1]) memcpy(keep[0] + to * mask, keep[1] + i * mask, (size_t)mask);
         s->slot[to++] = s->slot[i];
@@ -192,7 +196,7 @@ static tn_status run_steps(tn__decoder *d, tn__decode_group *g, search *s)
 {
     int64_t live = s->n;
     for (int64_t step = 0; live > 0; step++) {
-        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(d, g, s)))
+        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(d, g, s, step)))
             return tn_ctx_status(d->ctx);
         const int64_t k = step == 0 ? 1 : s->k, width = k * d->n_candidates;
         tn_program   *program = k == s->k ? g->step : tn__decode_first_step(d, g);

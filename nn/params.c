@@ -1,7 +1,7 @@
 /* Parameter sets: a growing list of variables and their names. */
 #include "nn/params.h"
 
-#include "tensor/internal.h"
+#include "autograd/internal.h"
 #include "tensor/random.h"
 
 #include <stdarg.h>
@@ -146,7 +146,7 @@ static bool make_room(tn_params *p)
     return true;
 }
 
-static entry *add(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape)
+static entry *add(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape, bool is_buffer)
 {
     char full[MAX_NAME];
     if (!p) return NULL;
@@ -165,16 +165,18 @@ static entry *add(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape
         return NULL;
     }
     if (!make_room(p)) return NULL;
-    tn_node *v = tn_variable_new(p->ctx, full, dtype, shape);
+    tn_node *v = is_buffer ? tn__variable_new_sparse(p->ctx, full, dtype, shape)
+                           : tn_variable_new(p->ctx, full, dtype, shape);
     if (!v) return NULL;
-    p->entries[p->n] = (entry){ .variable = v, .hash = tn_hash_text(0, full) };
+    p->entries[p->n] = (entry){ .variable = v, .hash = tn_hash_text(0, full),
+                                .is_buffer = is_buffer };
     enter(p, p->n);
     return &p->entries[p->n++];
 }
 
 tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init *init)
 {
-    entry *e = p ? add(p, name, p->dtype, shape) : NULL;
+    entry *e = p ? add(p, name, p->dtype, shape, false) : NULL;
     if (!e) return NULL;
     void *data = tn_variable_data(e->variable);
     if (init && tn_init_fill(p->ctx, init, p->dtype, shape, e->hash, data) != TN_OK) return NULL;
@@ -183,10 +185,8 @@ tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init 
 
 tn_node *tn_buffer(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape)
 {
-    entry *e = add(p, name, dtype, shape);
-    if (!e) return NULL;
-    e->is_buffer = true;
-    return e->variable;
+    entry *e = add(p, name, dtype, shape, true);
+    return e ? e->variable : NULL;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

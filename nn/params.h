@@ -26,7 +26,8 @@ TN_API tn_dtype   tn_params_dtype(const tn_params *p);
 /* A trainable parameter of the set's dtype; init NULL: zeros. TN_ERR_ARG if the name is taken. */
 TN_API tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init *init);
 
-/* State that is saved with the parameters and never trained; zeros at first. */
+/* State that is saved with the parameters and never trained; zeros at first. Parts of it that
+ * nothing is ever written to, as of a cache for decoding, take no memory. */
 TN_API tn_node *tn_buffer(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape);
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -191,10 +191,11 @@ typedef struct block_head {
     size_t size;
 } block_head;
 
-typedef enum block_state { AS_IT_IS, ZEROED, TOUCHED /* and zeroed */ } block_state;
+/* All but the first are zeros. */
+typedef enum block_state { AS_IT_IS, ZEROED, TOUCHED, SPARSE } block_state;
 
 /* What the allocator gives within the limit, counted. */
-static char *take_block(tn_ctx *ctx, size_t total)
+static char *take_block(tn_ctx *ctx, size_t total, bool is_sparse)
 {
     const size_t held = ctx->held, limit = ctx->limit;
     if (limit && (total > limit || held > limit - total)) {
@@ -204,7 +205,7 @@ static char *take_block(tn_ctx *ctx, size_t total)
     }
     ctx->allocations++;
     char *raw = ctx->allocator.alloc(ctx->allocator.user, total,
-                                     total >= LARGE_BLOCK ? HUGE_PAGE : BLOCK_ALIGN);
+                                     is_sparse || total < LARGE_BLOCK ? BLOCK_ALIGN : HUGE_PAGE);
     if (!raw) {
         tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for, %zu held", total, held);
         return NULL;
@@ -222,12 +223,13 @@ static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
     }
     size_t total = (size + 2 * BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
     pthread_mutex_lock(&ctx->lock);
-    char *raw = take_block(ctx, total);
+    char *raw = take_block(ctx, total, state == SPARSE);
     pthread_mutex_unlock(&ctx->lock);
     if (!raw) return NULL;
     bool is_fresh = ctx->is_system && system_is_zeroed(total);
     if (is_fresh && state == TOUCHED) touch(ctx, raw, total);
-    else if (is_fresh && total >= LARGE_BLOCK) system_advise(raw, total, !gives_up_large(ctx));
+    else if (is_fresh && total >= LARGE_BLOCK)
+        system_advise(raw, total, state != SPARSE && !gives_up_large(ctx));
     else if (!is_fresh && state != AS_IT_IS) memset(raw + BLOCK_ALIGN, 0, size);
     ((block_head *)(void *)raw)->size = total;
     return raw + BLOCK_ALIGN;
@@ -243,6 +245,11 @@ void *tn__alloc_pages(tn_ctx *ctx, size_t size)
 void *tn__alloc_touched(tn_ctx *ctx, size_t size)
 {
     return ctx ? alloc_block(ctx, size, TOUCHED) : NULL;
+}
+
+void *tn__alloc_sparse(tn_ctx *ctx, size_t size)
+{
+    return ctx ? alloc_block(ctx, size, SPARSE) : NULL;
 }
 
 void tn_free(tn_ctx *ctx, void *block)
@@ -305,8 +312,8 @@ void tn_ctx_free(tn_ctx *ctx)
 
 static void *part_alloc(void *user, size_t size, size_t align)
 {
-    (void)align; /* of more than BLOCK_ALIGN only for the sake of large pages */
-    return tn__alloc_pages(user, size);
+    const bool is_sparse = size >= LARGE_BLOCK && align <= BLOCK_ALIGN; /* see take_block */
+    return is_sparse ? tn__alloc_sparse(user, size) : tn__alloc_pages(user, size);
 }
 
 static void part_free(void *user, void *block, size_t size)
@@ -325,6 +332,7 @@ tn_ctx *tn__ctx_part(tn_ctx *whole, int threads)
         return NULL;
     }
     ctx->whole = whole, ctx->caches = whole->caches, ctx->stream_from = whole->stream_from;
+    ctx->is_system = whole->is_system; /* fresh pages are as zero by way of the whole */
     return ctx;
 }
 

@@ -20,6 +20,9 @@ void *tn__alloc_pages(tn_ctx *ctx, size_t size);
  * start.) */
 void *tn__alloc_touched(tn_ctx *ctx, size_t size);
 
+/* Like tn_alloc, in small pages: those that nothing is ever written to take no memory. */
+void *tn__alloc_sparse(tn_ctx *ctx, size_t size);
+
 /* tn_parallel_for; where it leaves, it returns as soon as no task is left to take: workers may be
  * at their last ones, and arg and what they work on must stay until a join. Later loops may be
  * opened before that. Tasks must not open loops of their own then. */

@@ -265,20 +265,20 @@ TEST(memory, pages)
     tn_ctx_free(ctx);
 }
 
-/* Every page of the block is in memory already, where the system tells. */
-static bool is_there(char *p, size_t size)
+/* Pages of the block, and how many of them are in memory; none where the system does not tell. */
+static size_t pages_of(const char *p, size_t size, size_t *there)
 {
+    size_t n = *there = 0;
 #if defined __linux__
     static unsigned char pages[80 << 20 >> 12];
-    size_t               page = (size_t)sysconf(_SC_PAGESIZE);
-    char                *first = p - (uintptr_t)p % page;
-    if (page < 4096 || mincore(first, (size_t)(p + size - first), pages) != 0) return true;
-    for (size_t i = 0; i < ((size_t)(p + size - first) + page - 1) / page; i++)
-        if (!(pages[i] & 1)) return false;
+    const size_t         page = (size_t)sysconf(_SC_PAGESIZE), into = (uintptr_t)p % page;
+    if (page < 4096 || mincore((char *)(uintptr_t)(p - into), size + into, pages) != 0) return 0;
+    n = (size + into + page - 1) / page;
+    for (size_t i = 0; i < n; i++) *there += pages[i] & 1;
 #else
     (void)p, (void)size;
 #endif
-    return true;
+    return n;
 }
 
 /* Emulators of a user's programs take the request to make pages be there, and do nothing. */
@@ -304,9 +304,11 @@ TEST(memory, touched)
         tn_ctx *ctx = new_ctx(threads);
         REQUIRE(ctx);
         for (size_t size = 1; size < 80 << 20; size = size < 16 << 20 ? size * 5 + 3 : size * 4) {
-            char *p = tn__alloc_touched(ctx, size);
+            char  *p = tn__alloc_touched(ctx, size);
+            size_t there;
             REQUIRE(p);
-            CHECK_MSG(is_there(p, size), "%zu bytes: some pages are not touched", size);
+            CHECK_MSG(pages_of(p, size, &there) == there, "%zu bytes: %zu pages are touched", size,
+                      there);
             CHECK_MSG(is_zero(p, size), "%zu bytes are not all zero", size);
             tn_free(ctx, p);
         }
@@ -316,6 +318,31 @@ TEST(memory, touched)
         tn_ctx_free(ctx);
     }
     CHECK(!tn__alloc_touched(NULL, 1));
+}
+
+/* What nothing is written to takes no memory, in a part of a context either. */
+TEST(memory, sparse)
+{
+    const size_t size = 24 << 20, step = 4 << 20;
+    tn_ctx      *whole = new_ctx(2), *part = whole ? tn__ctx_part(whole, 1) : NULL;
+    REQUIRE(part);
+    for (int i = 0; i < 2; i++) {
+        tn_ctx *ctx = i ? part : whole;
+        char   *p = tn__alloc_sparse(ctx, size);
+        size_t  there;
+        REQUIRE(p);
+        for (size_t at = 0; at < size; at += step) p[at] = 1;
+        const size_t n = pages_of(p, size, &there);
+        CHECK_MSG(there <= size / step + 2, "of %zu pages %zu are there", n, there);
+        for (size_t at = 0; at < size; at += step) p[at] = 0;
+        CHECK(is_zero(p, size));
+        tn_free(ctx, p);
+        CHECK((p = tn__alloc_sparse(ctx, 100)) && is_zero(p, 100));
+        tn_free(ctx, p);
+        CHECK(!tn__alloc_sparse(ctx, SIZE_MAX / 2));
+    }
+    CHECK(!tn__alloc_sparse(NULL, 1));
+    tn_ctx_free(part), tn_ctx_free(whole);
 }
 
 TEST(memory, limit)
