@@ -144,8 +144,8 @@ TN_API void        tn_program_free(tn_program *p); /* NULL is fine */
 TN_API tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes);
 TN_API tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes);
 
-/* The memory of an input, to be written in place before a run; NULL if the program does not use
- * it. */
+/* The memory of an input, to be written in place before a run (it counts as fed, and starts as
+ * zeros); NULL if the program does not use it. */
 TN_API void *tn_input_data(tn_program *p, const char *name);
 
 /* One run: compute first, commit last. An error, a cancellation or a false guard changes no

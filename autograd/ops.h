@@ -297,7 +297,8 @@ TN_API tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn
                                          tn_node *target, const tn_cross_entropy_options *options,
                                          tn_loss_parts *parts);
 
-TN_API tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction);             /* (x - y)^2 */
+/* (x - y)^2; shapes are broadcast, [n, 1] and [n] to [n, n] */
+TN_API tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction);
 TN_API tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction); /* stable */
 TN_API tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction);
     /* q (log q - log_p), 0 log 0 = 0 */

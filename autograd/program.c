@@ -139,6 +139,7 @@ static tn_status feed(tn_program *p, tn__program_input *in, const void *data, si
                        wanted, bytes);
     if (!data && bytes) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: input %s: no data", in->name);
     if (bytes) memcpy(p->buffers[in->buffer].data, data, bytes);
+    in->is_fed = true;
     return TN_OK;
 }
 
@@ -170,7 +171,9 @@ tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t
 void *tn_input_data(tn_program *p, const char *name)
 {
     tn__program_input *in = p ? input_named(p, name) : NULL;
-    return in ? p->buffers[in->buffer].data : NULL;
+    if (!in) return NULL;
+    in->is_fed = true; /* what the caller does before a run */
+    return p->buffers[in->buffer].data;
 }
 
 const void *tn_output(const tn_program *p, int index)
@@ -273,11 +276,22 @@ static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run
             break;
         }
         double t = p->profiling ? now() : 0;
+        const bool is_first = tn_ctx_status(p->ctx) == TN_OK; /* an earlier error stands */
         status = run_step(p, s, run, i + 1 < to && s[1].overlaps && !p->profiling);
+        if (status != TN_OK && is_first) tn__fail_in(p->ctx, s->scope);
         if (p->profiling) s->seconds += now() - t, s->runs++;
     }
     tn__parallel_join(p->ctx, TN__ALL);
     return status;
+}
+
+static tn_status check_fed(const tn_program *p)
+{
+    for (int64_t i = 0; i < p->n_inputs; i++)
+        if (!p->inputs[i].is_fed && tn_shape_size(&p->inputs[i].type.shape) > 0)
+            return tn_fail(p->ctx, TN_ERR_STATE, "tn_run: input %s was never fed",
+                           p->inputs[i].name);
+    return TN_OK;
 }
 
 static void commit(tn_program *p, uint64_t run)
@@ -300,7 +314,8 @@ tn_status tn_run(tn_program *p)
         return tn_fail(p->ctx, TN_ERR_BUSY, "tn_run: the context is running another program");
     uint64_t  run = p->run_counter ? (uint64_t)*(const int64_t *)tn_variable_data(p->run_counter)
         : p->run;
-    tn_status s = bind(p);
+    tn_status s = check_fed(p);
+    if (s == TN_OK) s = bind(p);
     if (s == TN_OK) s = run_steps(p, 0, p->n_compute, run, true);
     if (s == TN_OK && p->guard >= 0 && !*(const uint8_t *)value_data(p, p->guard))
         s = tn_fail(p->ctx, TN_ERR_GUARD,

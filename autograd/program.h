@@ -145,6 +145,7 @@ typedef struct tn__program_input {
     char          *name;
     tn_type        type;
     int            buffer;
+    bool           is_fed;
 } tn__program_input;
 
 typedef struct tn__program_output {

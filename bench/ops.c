@@ -167,7 +167,7 @@ static void make_adam(job *j)
     tn_node *w = tn_param(j->p, "w", TN_SHAPE(j->n / COLUMNS, COLUMNS), NULL);
     j->opt = tn_adam_new(j->p, &(tn_adam_options){ .lr = 1e-3, .accumulate = true });
     tn_program *add = tn_accumulate_step(j->g, tn_sum_all(tn_mul(input(j, "x"), w)), j->opt, NULL);
-    if (add) tn_run(add);
+    if (tn_input_data(add, "x")) tn_run(add);
     tn_program_free(add);
     j->program = tn_update_step(j->opt, NULL);
 }

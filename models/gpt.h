@@ -39,7 +39,7 @@ TN_API tn_gpt *tn_gpt_new(tn_params *p, const tn_gpt_config *config);
 TN_API void    tn_gpt_free(tn_gpt *m); /* NULL is fine */
 
 /* The map for tn_import from Hugging Face's GPT2LMHeadModel ("transformer." as the prefix) and
- * GPT2Model. *n: how many rules. */
+ * GPT2Model. *n: how many rules (n may be NULL). */
 TN_API const tn_import_rule *tn_gpt2_rules(int *n);
 
 TN_API tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens); /* [.., d_model] */

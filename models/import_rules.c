@@ -29,7 +29,7 @@ static const tn_import_rule gpt2[] = {
 
 const tn_import_rule *tn_gpt2_rules(int *n)
 {
-    *n = SIZE(gpt2);
+    if (n) *n = SIZE(gpt2);
     return gpt2;
 }
 
@@ -73,6 +73,6 @@ static const tn_import_rule transformer[] = {
 
 const tn_import_rule *tn_transformer_rules(int *n)
 {
-    *n = SIZE(transformer);
+    if (n) *n = SIZE(transformer);
     return transformer;
 }

@@ -403,6 +403,12 @@ tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...)
     return status;
 }
 
+void tn__fail_in(tn_ctx *ctx, const char *scope)
+{
+    const size_t n = strlen(ctx->error);
+    if (*scope) snprintf(ctx->error + n, sizeof ctx->error - n, " (%s)", scope);
+}
+
 tn_status tn_ctx_status(const tn_ctx *ctx)
 {
     return ctx ? (tn_status)atomic_load(&ctx->status) : TN_ERR_ARG;

@@ -27,7 +27,7 @@ static const tn_kernels *kernels(void) { return tn__cpu_kernels(tn_cpu_detect())
 static tn__draw draw_of(tn_rng rng, int64_t first, int64_t n, void *out, double a, double b)
 {
     return (tn__draw){ .key = tn__rng_key(rng.seed, rng.stream), .run = rng.run,
-                       .first = (uint64_t)first, .n = n, .out = out, .a = a, .b = b };
+                       .first = (uint64_t)first, .n = out ? n : 0, .out = out, .a = a, .b = b };
 }
 
 void tn_random_uniform(tn_rng rng, int64_t first, int64_t n, tn_dtype dtype, void *out, double lo,
@@ -104,6 +104,7 @@ void tn_random_permutation(tn_rng rng, int64_t n, int64_t *out)
     u64_reader r = { .k = kernels(), .key = tn__rng_key(rng.seed, rng.stream), .run = rng.run,
                      .used = TN_GROUP_U64S };
     uint64_t   mask = 1;
+    if (!out) return;
     for (int64_t i = 0; i < n; i++) out[i] = i;
     while (mask < (uint64_t)n) mask = mask << 1 | 1;
     for (int64_t i = n - 1; i > 0; i--) {

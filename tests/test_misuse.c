@@ -84,7 +84,9 @@ TEST(misuse, null_nodes_give_null)
           tn_sort(NULL, 0, false, &out[0], &out[1]) != TN_OK);
     tn_loss_parts parts;
     CHECK(tn_cross_entropy_parts(NULL, x, NULL, &parts) != TN_OK && !parts.sum);
+    CHECK(tn_cross_entropy_parts(NULL, NULL, NULL, NULL) != TN_OK);
     CHECK(tn_linear_cross_entropy(NULL, x, true, NULL, x, NULL, &parts) != TN_OK && !parts.sum);
+    CHECK(tn_linear_cross_entropy(NULL, NULL, true, NULL, NULL, NULL, NULL) != TN_OK);
     CHECK_STR(tn_error(ctx), ""); /* whoever made the NULL has said why */
     CHECK(!tn_input(NULL, "x", TN_F32, TN_SCALAR) && !tn_constant(NULL, TN_F32, TN_SCALAR, NULL));
     CHECK(!tn_full(NULL, TN_F32, TN_SCALAR, 0) && !tn_read(NULL, x) && !tn_read(g, NULL) &&
@@ -102,6 +104,11 @@ TEST(misuse, null_everything_else)
 {
     tn_shape s = TN_SHAPE(2);
     char     text[8];
+    tn_random_uniform((tn_rng){ 1, 2, 3 }, 0, 4, TN_F32, NULL, 0, 1);
+    tn_random_normal((tn_rng){ 1, 2, 3 }, 0, 4, TN_F64, NULL, 0, 1);
+    tn_random_bernoulli((tn_rng){ 1, 2, 3 }, 0, 4, NULL, 0.5);
+    tn_random_permutation((tn_rng){ 1, 2, 3 }, 4, NULL);
+    CHECK(tn_gpt2_rules(NULL) && tn_transformer_rules(NULL));
     CHECK(!tn_graph_new(NULL, TN_TRAIN) && !tn_params_new(NULL, TN_F32) && !tn_arena_new(NULL));
     CHECK(!tn_compile(NULL, NULL, 0, NULL) && !tn_train_step(NULL, NULL, NULL) &&
           !tn_update_step(NULL, NULL));
@@ -304,6 +311,8 @@ TEST(misuse, programs)
     REFUSED(tn_program_bind(p, &none, 1) == TN_OK, TN_ERR_ARG, "NULL");
     REFUSED(tn_program_bind(p, NULL, 1) == TN_OK, TN_ERR_ARG, "NULL");
     REFUSED(tn_program_bind(p, &x, 1) == TN_OK, TN_ERR_ARG, "variable");
+    REFUSED(tn_run(p) == TN_OK, TN_ERR_STATE, "input x was never fed");
+    CHECK_INT(tn_feed(p, x, numbers, 8), TN_OK);
     CHECK_INT(tn_run(p), TN_OK);
     REFUSED(!isnan(tn_item(p, y)), TN_ERR_ARG, "not an output");
     REFUSED(tn_fetch(p, sum, numbers, 8) == TN_OK, TN_ERR_ARG, "output 0 has 4 bytes, not 8");
@@ -344,6 +353,25 @@ TEST(misuse, parameters_and_optimizers)
     tn_params_free(p);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);
+}
+
+/* An error of a run says where in the model it was, as one of building does. */
+TEST(misuse, errors_of_a_run_name_the_scope)
+{
+    const int32_t places[2] = { 1, 9 };
+    tn_ctx       *ctx = new_ctx();
+    tn_graph     *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node      *x = tn_full(g, TN_F32, TN_SHAPE(2, 3), 1),
+        *at = tn_input(g, "at", TN_I32, TN_SHAPE(2)), *y = NULL;
+    TN_SCOPE(g, "encoder.%d", 3) y = tn_index_select(x, 0, at);
+    tn_program *p = tn_compile(g, &y, 1, NULL);
+    REQUIRE(p);
+    CHECK_INT(tn_feed(p, at, places, sizeof places), TN_OK);
+    REFUSED(tn_run(p) == TN_OK, TN_ERR_INDEX, "index 9 at position 1 is outside [0, 2) (encoder.3)");
+    tn_fail(ctx, TN_ERR_ARG, "first");
+    CHECK_INT(tn_run(p), TN_ERR_INDEX);
+    CHECK_STR(tn_error(ctx), "first"); /* an earlier error stands */
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
 /* One element, or none, may be taken in steps of any size: nothing is multiplied by them. */

@@ -338,7 +338,7 @@ static bool make_layers(tn_ctx *ctx)
     x = tn_attention_apply(&cross, tn_attention_apply(&self, x, x, NULL), x, NULL);
     x = tn_embedding_logits(&e, tn_feed_forward_apply(&ff, x));
     tn_program *program = x ? tn_compile(g, &x, 1, NULL) : NULL;
-    bool        ok = program && tn_run(program) == TN_OK;
+    bool        ok = tn_input_data(program, "x") && tn_run(program) == TN_OK;
     tn_program_free(program), tn_graph_free(g), tn_params_free(p);
     return ok;
 }

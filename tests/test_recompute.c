@@ -479,7 +479,7 @@ static bool make_and_run(tn_ctx *ctx)
     tn_graph   *g = tn_graph_new(ctx, TN_TRAIN);
     tn_program *p = tn_train_step_with(g, deep_loss(&d, g, TN_MEAN), d.opt,
                                        &(tn_train_step_options){ .recompute = "block.*" });
-    bool        ok = p && tn_run(p) == TN_OK;
+    bool        ok = tn_input_data(p, "x") && tn_input_data(p, "y") && tn_run(p) == TN_OK;
     tn_program_free(p), tn_graph_free(g), deep_free(&d);
     return ok;
 }

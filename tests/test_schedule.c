@@ -65,7 +65,7 @@ static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
 static double run(tn_program_cache *cache, int64_t n)
 {
     tn_program *p = tn_program_cache_get(cache, &n, 1);
-    if (!p || tn_run(p) != TN_OK) return NAN;
+    if (!tn_input_data(p, "x") || tn_run(p) != TN_OK) return NAN;
     return *(const float *)tn_output(p, 0);
 }
 

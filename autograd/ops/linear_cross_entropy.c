@@ -378,6 +378,7 @@ tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn_node *
 {
     tn_ctx  *ctx = tn_node_ctx(x ? x : target);
     tn_node *out[6] = { NULL };
+    if (!parts) return tn_fail(ctx, TN_ERR_ARG, "linear_cross_entropy: no room for the parts");
     *parts = (tn_loss_parts){ 0 };
     if (!x || !w || !target) return tn_ctx_status(ctx) ? tn_ctx_status(ctx) : TN_ERR_ARG;
     if (!tn__flatten_rows("linear_cross_entropy", &x, &target)) return tn_ctx_status(ctx);

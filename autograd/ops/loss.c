@@ -425,6 +425,7 @@ tn_status tn_cross_entropy_parts(tn_node *logits, tn_node *target,
                                  const tn_cross_entropy_options *options, tn_loss_parts *parts)
 {
     tn_ctx *ctx = tn_node_ctx(logits ? logits : target);
+    if (!parts) return tn_fail(ctx, TN_ERR_ARG, "cross_entropy_parts: no room for the parts");
     *parts = (tn_loss_parts){ 0 };
     if (!logits || !target) return tn_ctx_status(ctx) ? tn_ctx_status(ctx) : TN_ERR_ARG;
     if (!tn__flatten_rows("cross_entropy_parts", &logits, &target)) return tn_ctx_status(ctx);
