@@ -14,8 +14,9 @@ TEST(shape, reshape)
     CHECK_VALUES(tn_reshape(tn_transpose(x, 0, 1), S(2, 3)), S(2, 3), 0, 3, 1, 4, 2, 5);
     CHECK_VALUES(tn_reshape(iota(TN_F64, S(1, 1)), TN_SCALAR), TN_SCALAR, 0);
     CHECK_REFUSED(!tn_reshape(x, S(4, -1)), TN_ERR_SHAPE,
-                  "reshape: [2,3]: [4,-1]: dimension 1 is -1");
-    CHECK_REFUSED(!tn_reshape(x, S(-1, -1)), TN_ERR_SHAPE, "dimension 0 is -1");
+                  "reshape: [2,3]: 6 elements do not say what -1 is in [4,-1]");
+    CHECK_REFUSED(!tn_reshape(x, S(-1, -1)), TN_ERR_SHAPE, "what -1 is in [-1,-1]");
+    CHECK_REFUSED(!tn_reshape(x, S(-3, -2)), TN_ERR_SHAPE, "dimension 0 is -3");
     CHECK_REFUSED(!tn_reshape(x, S(7)), TN_ERR_SHAPE, "6 elements do not fit [7]");
     CHECK_REFUSED(!tn_reshape(x, S(1, 1, 1, 1, 1, 1, 1, 1, 6)), TN_ERR_SHAPE, "rank over 8");
     CHECK(tn_reshape(NULL, S(1)) == NULL);

@@ -14,12 +14,16 @@ static tn_status reshape_infer(tn_infer *c)
 {
     const tn_shape *s = &((const reshape_attrs *)c->attrs)->shape;
     char            text[96];
+    int64_t         n = tn_shape_size(&c->in[0].shape);
     if (s->rank < 0) return tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
-    for (int d = 0; d < s->rank; d++)
+    for (int d = 0; d < s->rank; d++) {
+        if (s->dim[d] == -1)
+            return tn_infer_fail(c, TN_ERR_SHAPE, "%lld elements do not say what -1 is in %s",
+                                 (long long)n, tn_shape_text(s, text, sizeof text));
         if (s->dim[d] < 0)
             return tn_infer_fail(c, TN_ERR_SHAPE, "%s: dimension %d is %lld",
                                  tn_shape_text(s, text, sizeof text), d, (long long)s->dim[d]);
-    int64_t n = tn_shape_size(&c->in[0].shape);
+    }
     if (tn_shape_size(s) != n)
         return tn_infer_fail(c, TN_ERR_SHAPE, "%lld elements do not fit %s", (long long)n,
                              tn_shape_text(s, text, sizeof text));
