@@ -33,6 +33,9 @@ typedef struct tn_attention_layer_options {
                                   fans of its own matrix [d, h dh] */
 } tn_attention_layer_options;
 
+/* Makes the parameters under `name`: of self-attention "qkv.w" and "qkv.b", of cross-attention
+ * "q.w", "kv.w" and their biases; "out.w", "out.b". TN_ERR_ARG if the heads do not divide d or each
+ * other, or the name is taken; then, the layer's name is NULL or applying it gives NULL. */
 TN_API tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d,
                                            int64_t n_heads,
                                            const tn_attention_layer_options *options);

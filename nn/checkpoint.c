@@ -4,6 +4,7 @@
 
 #include "autograd/internal.h"
 #include "nn/internal.h"
+#include "nn/optimizer_internal.h"
 
 #include <string.h>
 
@@ -25,21 +26,38 @@ static const char *name_at(const tn_params *p, const tn_optimizer *opt, int i)
     return i < n ? tn_variable_name(tn_params_at(p, i)) : tn_optimizer_state_name(opt, i - n);
 }
 
+/* The text that says what kind of optimizer a state is of. */
+static const char kind_key[] = "libtensor.optimizer";
+
+/* The caller's texts and, of a state, the kind of its optimizer. */
+static int with_kind(tn_metadata *to, const tn_metadata *metadata, int n, const tn_optimizer *opt)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (!metadata[i].key || strcmp(metadata[i].key, kind_key) != 0) to[count++] = metadata[i];
+    if (opt) to[count++] = (tn_metadata){ kind_key, tn_optimizer_kind(opt) };
+    return count;
+}
+
 tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                              const tn_metadata *metadata, int n_metadata)
 {
     if (!p) return TN_ERR_ARG;
     tn_ctx *ctx = tn_params_ctx(p);
     int     n = count_variables(p, opt);
+    if (n_metadata < 0 || (n_metadata && !metadata))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save: no list of %d texts", n_metadata);
     tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
-    if (!entries) return tn_ctx_status(ctx);
-    for (int i = 0; i < n; i++) {
+    tn_metadata          *texts = tn_alloc(ctx, ((size_t)n_metadata + 1) * sizeof *texts);
+    tn_status             s = entries && texts ? TN_OK : tn_ctx_status(ctx);
+    if (s == TN_OK) n_metadata = with_kind(texts, metadata, n_metadata, opt);
+    for (int i = 0; s == TN_OK && i < n; i++) {
         tn_node *v = variable_at(p, opt, i);
         entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v),
                                              tn_variable_data(v) };
     }
-    tn_status s = tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata);
-    tn_free(ctx, entries);
+    if (s == TN_OK) s = tn_safetensors_write(ctx, path, entries, n, texts, n_metadata);
+    tn_free(ctx, entries), tn_free(ctx, texts);
     return s;
 }
 
@@ -61,6 +79,15 @@ static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors
     return TN_OK;
 }
 
+static tn_status check_kind(tn_ctx *ctx, const char *path, const tn_safetensors *f,
+                            const tn_optimizer *opt)
+{
+    const char *kind = opt ? tn_safetensors_metadata(f, kind_key) : NULL;
+    if (!kind || strcmp(kind, tn_optimizer_kind(opt)) == 0) return TN_OK;
+    return tn_fail(ctx, TN_ERR_FORMAT, "%s: its optimizer is %s, not %s", path, kind,
+                   tn_optimizer_kind(opt));
+}
+
 tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
 {
     if (!p) return TN_ERR_ARG;
@@ -69,7 +96,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
     if (!f) return tn_ctx_status(ctx);
     int       n = count_variables(p, opt);
     void    **values = tn_alloc(ctx, (size_t)(n + 1) * sizeof *values);
-    tn_status s = values ? TN_OK : tn_ctx_status(ctx);
+    tn_status s = values ? check_kind(ctx, path, f, opt) : tn_ctx_status(ctx);
     for (int i = 0; s == TN_OK && i < n; i++)
         s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)),
                         name_at(p, opt, i), variable_at(p, opt, i));
@@ -82,6 +109,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
         tn_node *v = variable_at(p, opt, i);
         memcpy(tn_variable_data(v), values[i], tn_variable_bytes(v));
     }
+    for (int i = 0; s == TN_OK && opt && i < opt->n_slots; i++) opt->slots[i].is_trained = true;
     for (int i = 0; values && i < n; i++) tn_free(ctx, values[i]);
     tn_free(ctx, values);
     tn_safetensors_close(f);
@@ -101,9 +129,8 @@ tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const
     for (int i = 0; i < n; i++) {
         tn_node    *v = tn_params_at(p, i), *average = NULL;
         const char *name = tn_variable_name(v);
-        char        text[512];
-        snprintf(text, sizeof text, "ema.%s", name);
-        average = tn_optimizer_state_find(opt, text);
+        for (int k = 0; opt->averages && !average && k < opt->n_slots; k++)
+            if (opt->slots[k].index == i) average = tn__optimizer_average(opt, &opt->slots[k]);
         averaged += average != NULL;
         entries[i] = (tn_safetensors_entry){ name, tn_node_type(v),
                                              tn_variable_data(average ? average : v) };

@@ -14,14 +14,17 @@
 extern "C" {
 #endif
 
-/* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its
- * state. */
+/* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its state,
+ * and its kind as the text "libtensor.optimizer". */
 TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                                     const tn_metadata *metadata, int n_metadata);
 
 /* Loads into p, and opt if it is not NULL, all or nothing. Every variable must be in the file with
  * its shape; f32, f64, f16 and bf16 are converted to what the variable is. What else is in the file
- * is left alone. TN_ERR_FORMAT, _SHAPE or _DTYPE name the file and the variable. */
+ * is left alone. An optimizer's learning rate, weight decay, clipping norm and decay of averages
+ * are variables too, and become those of the file: set what is to be different afterwards. Its
+ * betas and eps are not, and remain those that it was made with. TN_ERR_FORMAT (also of an optimizer
+ * of another kind), _SHAPE or _DTYPE name the file and the variable. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */

@@ -100,6 +100,7 @@ typedef struct common_options {
 } common_options;
 
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
+static bool is_rate(double x) { return x >= 0 && isfinite(x); }
 
 static tn_optimizer *refuse(tn_ctx *ctx, const char *kind, const char *name, double value,
                             const char *range)
@@ -115,7 +116,7 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
     const char *name = kind_names[kind];
     double      lr = option(o->lr, 1e-3), ema = option(o->ema_decay, 0);
     if (!p) return NULL;
-    if (!isfinite(lr)) return refuse(ctx, name, "lr", lr, "finite");
+    if (!is_rate(o->lr)) return refuse(ctx, name, "lr", o->lr, "0 or more, and finite");
     if (!isfinite(o->clip_norm)) return refuse(ctx, name, "clip_norm", o->clip_norm, "finite");
     if (!isfinite(weight_decay)) return refuse(ctx, name, "weight_decay", weight_decay, "finite");
     if (!isfinite(adam->eps)) return refuse(ctx, name, "eps", adam->eps, "finite");
@@ -159,6 +160,8 @@ tn_optimizer *tn_sgd_new(tn_params *p, const tn_sgd_options *options)
 {
     tn_sgd_options o = options ? *options : (tn_sgd_options){ 0 };
     common_options common;
+    if (o.nesterov && o.momentum == 0)
+        return refuse(tn_params_ctx(p), "sgd", "momentum", 0, "what nesterov needs");
     memcpy(&common, &o, sizeof common); /* the fields that the options begin with */
     tn_optimizer *opt = optimizer_new(p, TN__SGD, &common, option(o.weight_decay, 0),
                                       option(o.momentum, 0), &(tn__adam){ 0 });
@@ -210,8 +213,9 @@ static tn_status set_option(tn_optimizer *opt, tn_node *variable, const char *na
     if (!variable)
         return tn_fail(opt->ctx, TN_ERR_STATE,
                        "tn_optimizer_set_%s: the optimizer was made without", name);
-    if (!isfinite(value))
-        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_%s: %g is not finite", name, value);
+    if (!is_rate(value))
+        return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_set_%s: %g is not 0 or more, and finite",
+                       name, value);
     return tn_variable_fill(variable, value);
 }
 
@@ -288,6 +292,15 @@ tn_node *tn_optimizer_state_find(const tn_optimizer *opt, const char *name)
 
 /* ---- averages -------------------------------------------------------------------------------- */
 
+tn_node *tn__optimizer_average(const tn_optimizer *opt, const tn__slot_state *slot)
+{
+    bool trains = false; /* is it known what was trained? */
+    for (int i = 0; i < opt->n_slots; i++) trains |= opt->slots[i].is_trained;
+    const bool is_kept = tn_params_is_trainable(opt->params, slot->index) &&
+        (slot->is_trained || !trains) && tn_optimizer_steps(opt) > 0;
+    return is_kept ? slot->average : slot->param;
+}
+
 static tn_status needs_averages(const tn_optimizer *opt)
 {
     if (!opt) return TN_ERR_ARG;
@@ -302,7 +315,8 @@ tn_status tn_optimizer_bind_average(const tn_optimizer *opt, tn_program *program
     if (!program) return tn_fail(opt->ctx, TN_ERR_ARG, "tn_optimizer_bind_average: no program");
     tn_node **list = tn_alloc(opt->ctx, (size_t)(opt->n_slots + 1) * sizeof *list);
     if (!list) return tn_ctx_status(opt->ctx);
-    for (int i = 0; i < opt->n_slots; i++) list[i] = opt->slots[i].average;
+    for (int i = 0; i < opt->n_slots; i++)
+        list[i] = tn__optimizer_average(opt, &opt->slots[i]);
     s = tn_program_bind(program, list, opt->n_slots);
     tn_free(opt->ctx, list);
     return s;
@@ -313,9 +327,9 @@ tn_status tn_optimizer_copy_average(const tn_optimizer *opt, tn_params *to)
     tn_status s = needs_averages(opt);
     if (s == TN_OK && to != opt->params) s = tn_params_copy(to, opt->params);
     for (int i = 0; s == TN_OK && i < opt->n_slots; i++) {
-        const tn_node *a = opt->slots[i].average;
+        const tn_node *a = tn__optimizer_average(opt, &opt->slots[i]);
         tn_node       *w = tn_params_find(to, tn_variable_name(a));
-        s = tn_variable_set(w, tn_variable_data(a), tn_variable_bytes(a));
+        if (w != a) s = tn_variable_set(w, tn_variable_data(a), tn_variable_bytes(a));
     }
     return s;
 }

@@ -20,7 +20,7 @@ typedef struct tn_group_options {
 
 /* What the options of every optimizer begin with. */
 #define TN_OPTIMIZER_OPTIONS                                                                       \
-    double lr;            /* 0: 1e-3 */                                                            \
+    double lr;            /* 0: 1e-3; tn_optimizer_set_lr makes it 0 */                            \
     double clip_norm;     /* gradients are scaled to a common norm of at most this; 0: no */       \
     double ema_decay;     /* keeps averages of weights: a = decay a + (1 - decay) w; 0: no */      \
     bool   ema_ramp;      /* decay is at most (1 + t) / (10 + t) in step t = 0, 1, .. */           \
@@ -34,7 +34,7 @@ typedef struct tn_sgd_options {
     TN_OPTIMIZER_OPTIONS
     double momentum;     /* 0: none */
     double weight_decay; /* 0: none */
-    bool   nesterov;
+    bool   nesterov;     /* with a momentum only */
 } tn_sgd_options;
 
 /* Adam (Kingma & Ba 2015); AdamW (Loshchilov & Hutter 2019) decays weights by lr weight_decay w,
@@ -53,7 +53,7 @@ TN_API tn_optimizer *tn_adamw_new(tn_params *p, const tn_adamw_options *options)
 TN_API void          tn_optimizer_free(tn_optimizer *opt); /* before its parameters; NULL is fine */
 
 /* Between runs. The last two need an optimizer that was made with the option (TN_ERR_STATE). What
- * is not finite is refused (TN_ERR_ARG in the context) and changes nothing. */
+ * is negative or not finite is refused (TN_ERR_ARG in the context) and changes nothing. */
 TN_API void      tn_optimizer_set_lr(tn_optimizer *opt, double lr);
 TN_API double    tn_optimizer_lr(const tn_optimizer *opt);
 TN_API void      tn_optimizer_set_weight_decay(tn_optimizer *opt, double weight_decay);
@@ -86,8 +86,8 @@ typedef struct tn_train_step_options {
 
 /* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains
  * the parameters that are trainable now and that the loss depends on; the others stay as they are.
- * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes
- * nothing. */
+ * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes nothing;
+ * further runs need no tn_clear_error, but building and compiling do, as after any error. */
 TN_API tn_program *tn_train_step(tn_graph *g, tn_node *loss, tn_optimizer *opt);
 TN_API tn_program *tn_train_step_with(tn_graph *g, tn_node *loss, tn_optimizer *opt,
                                       const tn_train_step_options *options);
@@ -98,18 +98,22 @@ TN_API tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *o
                                       const tn_train_step_options *options);
 
 /* The other half: divides what was accumulated by the count, clips, updates, averages, and clears
- * the accumulators. Make it after the accumulating programs: it updates what they reach. options
+ * the accumulators. Make it after the accumulating programs: it updates what they reach and what
+ * is trainable now; what was accumulated for a parameter that is frozen since is dropped. options
  * may be NULL; only skip_nonfinite, arena, no_fusion and no_reuse are looked at. */
 TN_API tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *options);
 
 /* ---- averages -------------------------------------------------------------------------------- */
 
+/* The average of a parameter that no update reaches is the parameter itself: one that is frozen
+ * now, that no program trains, and all of them before the first update. */
+
 /* Points a program at the averages of the weights instead of the weights. To get back, bind the
  * parameters (tn_params_bind). TN_ERR_STATE if the optimizer keeps none. */
 TN_API tn_status tn_optimizer_bind_average(const tn_optimizer *opt, tn_program *program);
 
-/* Copies the averages to a set that is compatible with the optimizer's; what is not averaged
- * (frozen parameters, buffers) is copied from there. */
+/* Copies the averages to a set that is compatible with the optimizer's; buffers are copied from
+ * there. */
 TN_API tn_status tn_optimizer_copy_average(const tn_optimizer *opt, tn_params *to);
 
 /* ---- state, for saving --------------------------------------------------------------------------

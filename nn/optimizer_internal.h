@@ -15,6 +15,7 @@ typedef struct tn__slot_state {
     tn_node *accumulated;  /* sum of gradients so far */
     tn_node *average;      /* of the parameter's own name, so that it can be bound in its place */
     bool     is_reached;   /* by an accumulating program */
+    bool     is_trained;   /* by a program that updates, or was in a file */
 } tn__slot_state;
 
 typedef struct tn__named_state {
@@ -41,5 +42,9 @@ struct tn_optimizer {
 
 /* Makes the state of trainable parameters that have none yet. */
 tn_status tn__optimizer_extend(tn_optimizer *opt);
+
+/* A slot's average, or the parameter itself where no update reaches that now: it is frozen, or none
+ * of the programs that there are train it, or there was no update yet. */
+tn_node *tn__optimizer_average(const tn_optimizer *opt, const tn__slot_state *slot);
 
 #endif

@@ -499,17 +499,27 @@ static tn_status check_tensor(tn_ctx *ctx, const tn_safetensors_entry *e, int i)
     return TN_OK;
 }
 
-static tn_status check_names(tn_ctx *ctx, const tn_safetensors_entry *entries, int n)
+/* Is one of n names there twice? They are sorted. */
+static tn_status check_twice(tn_ctx *ctx, const char *what, const char **names, int n)
 {
-    const char **names = tn_alloc(ctx, (size_t)(n + 1) * sizeof *names);
-    if (!names) return tn_ctx_status(ctx);
-    tn_status s = TN_OK;
-    for (int i = 0; i < n; i++) names[i] = entries[i].name;
     if (n) qsort(names, (size_t)n, sizeof *names, by_text);
-    for (int i = 1; s == TN_OK && i < n; i++)
+    for (int i = 1; i < n; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: the name %s stands twice",
-                        names[i]);
+            return tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: the %s %s stands twice", what,
+                           names[i]);
+    return TN_OK;
+}
+
+static tn_status check_names(tn_ctx *ctx, const tn_safetensors_entry *entries, int n,
+                             const tn_metadata *metadata, int n_metadata)
+{
+    const size_t most = (size_t)(n > n_metadata ? n : n_metadata);
+    const char **names = tn_alloc(ctx, (most + 1) * sizeof *names);
+    if (!names) return tn_ctx_status(ctx);
+    for (int i = 0; i < n; i++) names[i] = entries[i].name;
+    tn_status s = check_twice(ctx, "name", names, n);
+    for (int i = 0; i < n_metadata; i++) names[i] = metadata[i].key;
+    if (s == TN_OK) s = check_twice(ctx, "text", names, n_metadata);
     tn_free(ctx, names);
     return s;
 }
@@ -527,7 +537,7 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
     for (int i = 0; s == TN_OK && i < n_metadata; i++)
         if (!metadata[i].key || !metadata[i].value)
             s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: text %d has no key or value", i);
-    if (s == TN_OK) s = check_names(ctx, entries, n);
+    if (s == TN_OK) s = check_names(ctx, entries, n, metadata, n_metadata);
     if (s != TN_OK) return s;
     writer w = { NULL, 0 };
     put_header(&w, entries, n, metadata, n_metadata);

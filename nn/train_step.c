@@ -121,6 +121,7 @@ static tn_node *update(building *b, int slot, tn_node *dw)
         tn__momentum_update(opt->momentum, opt->nesterov, w, m, dw, b->scale, rate, decay, out);
     else
         out[0] = tn__sgd_update(w, dw, b->scale, rate, decay);
+    opt->slots[slot].is_trained = true;
     b->out[b->n_out++] = tn_assign(s->param, out[0]);
     if (m) b->out[b->n_out++] = tn_assign(m, out[1]);
     if (v) b->out[b->n_out++] = tn_assign(v, out[2]);
@@ -147,6 +148,11 @@ static tn_status begin(building *b, const tn_train_step_options *o)
     return b->grad && b->out ? TN_OK : tn_ctx_status(opt->ctx);
 }
 
+static bool is_trainable(const tn_optimizer *opt, int slot)
+{
+    return tn_params_is_trainable(opt->params, opt->slots[slot].index);
+}
+
 /* The gradients of y with respect to what is trainable now. */
 static tn_status differentiate(building *b, tn_node *y)
 {
@@ -156,7 +162,7 @@ static tn_status differentiate(building *b, tn_node *y)
     tn_node     **wrt = tn_alloc(opt->ctx, (size_t)opt->n_slots * 2 * sizeof *wrt);
     tn_status     s = slot && wrt ? TN_OK : tn_ctx_status(opt->ctx);
     for (int i = 0; s == TN_OK && i < opt->n_slots; i++) {
-        if (!tn_params_is_trainable(opt->params, opt->slots[i].index)) continue;
+        if (!is_trainable(opt, i)) continue;
         slot[n] = i, wrt[n++] = opt->slots[i].param;
     }
     if (s == TN_OK) s = tn_grad_or_none(y, NULL, wrt, n, wrt + opt->n_slots);
@@ -302,21 +308,22 @@ tn_program *tn_update_step(tn_optimizer *opt, const tn_train_step_options *optio
     if (s == TN_OK) {
         tn_node *count = tn_read(b.g, opt->accumulated_count);
         for (int i = 0; i < opt->n_slots; i++) {
-            if (!opt->slots[i].is_reached) continue;
+            if (!opt->slots[i].is_reached || !is_trainable(opt, i)) continue;
             b.grad[i] = tn_read(b.g, opt->slots[i].accumulated), reached++;
         }
         if (reached == 0)
-            s = tn_fail(opt->ctx, TN_ERR_STATE,
-                        "tn_update_step: no program accumulates yet: make those first");
+            s = tn_fail(opt->ctx, TN_ERR_STATE, "tn_update_step: no program accumulates gradients "
+                        "of what is trainable now: make those first");
         if (s == TN_OK) make_scalars(&b, count, o.skip_nonfinite);
         if (s == TN_OK)
             b.out[b.n_out++] = tn_assign(opt->accumulated_count, tn__clear(count, count));
     }
     for (int i = 0; s == TN_OK && i < opt->n_slots; i++) {
         tn__slot_state *slot = &opt->slots[i];
-        if (!b.grad[i]) continue;
-        tn_node *w = update(&b, i, b.grad[i]);
-        b.out[b.n_out++] = tn_assign(slot->accumulated, tn__clear(b.grad[i], w));
+        if (!slot->is_reached) continue;
+        tn_node *total = tn_read(b.g, slot->accumulated);
+        tn_node *after = b.grad[i] ? update(&b, i, b.grad[i]) : total;
+        b.out[b.n_out++] = tn_assign(slot->accumulated, tn__clear(total, after));
     }
     tn_program *p = finish(&b, s, &o, NULL);
     tn_graph_free(b.g);

@@ -202,6 +202,38 @@ TEST(checkpoint, a_training_goes_on_with_the_same_bits)
     remove_files();
 }
 
+TEST(checkpoint, an_optimizer_of_another_kind_is_refused)
+{
+    const tn_metadata text = { "note", "1" };
+    tn_ctx           *ctx = new_ctx(1);
+    tn_params        *p = tn_params_new(ctx, TN_F32);
+    tn_node          *w = tn_param(p, "w", TN_SHAPE(3), NULL);
+    tn_optimizer     *decoupled = tn_adamw_new(p, NULL), *adam = tn_adam_new(p, NULL),
+        *sgd = tn_sgd_new(p, NULL);
+    REQUIRE(w && decoupled && adam && sgd);
+    CHECK_INT(tn_checkpoint_save(path_of(0), p, decoupled, &text, 1), TN_OK);
+    tn_variable_fill(w, 5);
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, adam), TN_ERR_FORMAT);
+    CHECK_CONTAINS(tn_error(ctx), "its optimizer is adamw, not adam");
+    CHECK_NEAR(((float *)tn_variable_data(w))[0], 5, 0);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, sgd), TN_ERR_FORMAT);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, NULL), TN_OK);
+    /* what a file had comes with it when it is saved again */
+    tn_safetensors *f = tn_safetensors_open(ctx, path_of(0));
+    int             n = 0;
+    const tn_metadata *all = tn_safetensors_all_metadata(f, &n);
+    CHECK_INT(n, 2);
+    CHECK_INT(tn_checkpoint_save(path_of(1), p, sgd, all, n), TN_OK);
+    tn_safetensors_close(f);
+    CHECK_INT(tn_checkpoint_load(path_of(1), p, sgd), TN_OK);
+    CHECK_INT(tn_checkpoint_save(path_of(1), p, sgd, NULL, 1), TN_ERR_ARG);
+    tn_optimizer_free(decoupled), tn_optimizer_free(adam), tn_optimizer_free(sgd);
+    tn_params_free(p), tn_ctx_free(ctx);
+    remove_files();
+}
+
 /* ---- averages -------------------------------------------------------------------------------- */
 
 TEST(checkpoint, averages)

@@ -185,13 +185,17 @@ TEST(misuse_models, numbers_that_are_not_finite)
     REFUSED(tn_adam_new(r.p, &(tn_adam_options){ .eps = NAN }), TN_ERR_ARG, "eps is nan");
     REFUSED(tn_sgd_new(r.p, &(tn_sgd_options){ .weight_decay = INFINITY }), TN_ERR_ARG,
             "weight_decay is inf");
+    REFUSED(tn_sgd_new(r.p, &(tn_sgd_options){ .lr = -0.5 }), TN_ERR_ARG, "lr is -0.5");
+    REFUSED(tn_sgd_new(r.p, &(tn_sgd_options){ .nesterov = true }), TN_ERR_ARG,
+            "momentum is 0, not what nesterov needs");
     REFUSED(tn_adamw_new(r.p, &(tn_adamw_options){ .group = { { .lr_scale = NAN } } }), TN_ERR_ARG,
             "lr_scale is nan");
     REFUSED(tn_adamw_new(r.p, &(tn_adamw_options){ .group = { { .decay_scale = NAN } } }),
             TN_ERR_ARG, "decay_scale is nan");
     tn_optimizer *opt = tn_adam_new(r.p, &(tn_adam_options){ .lr = 0.5, .clip_norm = 1,
                                                              .ema_decay = 0.5 });
-    REFUSED((tn_optimizer_set_lr(opt, NAN), false), TN_ERR_ARG, "set_lr: nan is not finite");
+    REFUSED((tn_optimizer_set_lr(opt, NAN), false), TN_ERR_ARG, "set_lr: nan is not 0 or more");
+    REFUSED((tn_optimizer_set_lr(opt, -1), false), TN_ERR_ARG, "set_lr: -1 is not 0 or more");
     CHECK_NEAR(tn_optimizer_lr(opt), 0.5, 0);
     REFUSED((tn_optimizer_set_weight_decay(opt, INFINITY), false), TN_ERR_ARG,
             "set_weight_decay: inf");

@@ -327,6 +327,10 @@ TEST(safetensors, refused_to_write)
     CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, &(tn_metadata){ "key", NULL }, 1),
               TN_ERR_ARG);
     tn_clear_error(ctx);
+    const tn_metadata twice[] = { { "a", "1" }, { "key", "2" }, { "a", "3" } };
+    CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, twice, 3), TN_ERR_ARG);
+    CHECK_CONTAINS(tn_error(ctx), "the text a stands twice");
+    tn_clear_error(ctx);
     CHECK_INT(tn_safetensors_write(ctx, NULL, &good, 1, NULL, 0), TN_ERR_ARG);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);

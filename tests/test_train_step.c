@@ -270,7 +270,7 @@ TEST(train_step, a_nonfinite_micro_batch_is_not_accumulated)
     tn_optimizer *opt = tn_adamw_new(r.p, &accumulating);
     tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
     CHECK(tn_update_step(opt, NULL) == NULL);
-    CHECK_CONTAINS(tn_error(ctx), "no program accumulates yet");
+    CHECK_CONTAINS(tn_error(ctx), "no program accumulates gradients");
     tn_clear_error(ctx);
     tn_program *step = tn_accumulate_step(g, regression_loss(&r, g, 6, TN_SUM), opt,
                                           &(tn_train_step_options){ .skip_nonfinite = true });
@@ -323,6 +323,71 @@ TEST(train_step, averages_stand_in_for_weights)
     tn_optimizer_free(opt), tn_params_free(r.p), tn_params_free(twin.p), tn_ctx_free(ctx);
 }
 
+/* The average of what no update reaches is the weight, whatever that has been set to. */
+static void check_averages(const tn_optimizer *opt, const tn_params *p, const bool is_weight[5])
+{
+    static const char *const names[] = { "l1.w", "l1.b", "l2.w", "l2.b", "other" };
+    tn_ctx    *ctx = tn_params_ctx(p);
+    regression copy = regression_new(ctx, TN_F64);
+    CHECK(tn_param(copy.p, "other", TN_SHAPE(2), NULL) != NULL);
+    CHECK_INT(tn_optimizer_copy_average(opt, copy.p), TN_OK);
+    for (int i = 0; i < 5; i++)
+        CHECK_MSG((numbers(tn_params_find(copy.p, names[i]))[0] ==
+                   numbers(tn_params_find(p, names[i]))[0]) == is_weight[i], "%s", names[i]);
+    tn_params_free(copy.p);
+}
+
+TEST(train_step, what_is_not_trained_has_no_average)
+{
+    tn_ctx       *ctx = new_ctx(1);
+    regression    r = regression_new(ctx, TN_F64);
+    tn_node      *other = tn_param(r.p, "other", TN_SHAPE(2), NULL);
+    tn_optimizer *opt = tn_adamw_new(r.p, &(tn_adamw_options){ .lr = 0.05, .ema_decay = 0.7 });
+    REQUIRE(opt && other);
+    for (int i = 0; i < tn_params_count(r.p); i++) tn_variable_fill(tn_params_at(r.p, i), 0.25);
+    check_averages(opt, r.p, (const bool[]){ true, true, true, true, true }); /* no update yet */
+    train(&r, opt, NULL, 0, 3);
+    tn_variable_fill(other, 0.5);
+    check_averages(opt, r.p, (const bool[]){ false, false, false, false, true });
+    CHECK_INT(tn_params_set_trainable(r.p, "l1.*", false), 2);
+    train(&r, opt, NULL, 3, 3);
+    check_averages(opt, r.p, (const bool[]){ true, true, false, false, true });
+    tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
+}
+
+/* An update that is made after freezing leaves the frozen weights and drops their gradients. */
+TEST(train_step, an_update_leaves_what_is_frozen_since)
+{
+    tn_ctx       *ctx = new_ctx(1);
+    regression    r = regression_new(ctx, TN_F64);
+    tn_optimizer *opt = tn_adamw_new(r.p, &accumulating);
+    tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_program   *part = tn_accumulate_step(g, regression_loss(&r, g, 6, TN_SUM), opt, NULL),
+        *update = tn_update_step(opt, NULL);
+    REQUIRE(part && update);
+    const double *frozen = numbers(tn_params_find(r.p, "l1.w")),
+        *free = numbers(tn_params_find(r.p, "l2.w"));
+    for (int round = 0; round < 2; round++) {
+        const double before = frozen[0], free_before = free[0];
+        regression_feed(part, TN_F64, 0, 6);
+        CHECK_INT(tn_run(part), TN_OK);
+        CHECK(numbers(tn_optimizer_state_find(opt, "accumulated.l1.w"))[0] != 0);
+        CHECK_INT(tn_run(update), TN_OK);
+        CHECK((frozen[0] == before) == (round == 1));
+        CHECK(free[0] != free_before);
+        CHECK_NEAR(numbers(tn_optimizer_state_find(opt, "accumulated.l1.w"))[0], 0, 0);
+        CHECK_INT(tn_params_set_trainable(r.p, "l1.*", false), 2);
+        tn_program_free(update);
+        update = tn_update_step(opt, NULL);
+        REQUIRE(update);
+    }
+    CHECK_INT(tn_params_set_trainable(r.p, "*", false), 4);
+    CHECK(!tn_update_step(opt, NULL));
+    CHECK_CONTAINS(tn_error(ctx), "of what is trainable now");
+    tn_program_free(part), tn_program_free(update), tn_graph_free(g);
+    tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
+}
+
 static bool make_and_run(tn_ctx *ctx)
 {
     regression    r = regression_new(ctx, TN_F32);
@@ -332,6 +397,7 @@ static bool make_and_run(tn_ctx *ctx)
                                             &(tn_train_step_options){ .skip_nonfinite = true });
     tn_program   *part = tn_accumulate_step(h, regression_loss(&r, h, 4, TN_SUM), opt, NULL),
         *update = tn_update_step(opt, NULL);
+    regression_feed(step, TN_F32, 0, 4), regression_feed(part, TN_F32, 0, 4);
     bool ok = step && part && update && tn_run(step) == TN_OK && tn_run(part) == TN_OK &&
         tn_run(update) == TN_OK;
     tn_program_free(step), tn_program_free(part), tn_program_free(update), tn_graph_free(g),
