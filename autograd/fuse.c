@@ -102,8 +102,7 @@ static bool group_fits(const fuser *f, int extra, const int *joined, int n)
         members += g->n, inputs += g->n_in, outputs += g->n_out;
     }
     return members <= TN__CHAIN_INSTR && inputs - members < TN__CHAIN_IN &&
-        outputs <= TN__CHAIN_INSTR &&
-           inputs + outputs <= TN__CHAIN_SLOTS;
+           outputs <= TN__CHAIN_OUT && inputs + outputs <= TN__CHAIN_SLOTS;
 }
 
 /* The groups that feed item i with values of its own shape join it where that is sound. */
@@ -284,7 +283,7 @@ static bool is_written(const fuser *f, int v, int g)
 
 typedef struct chain_builder {
     tn__chain *c;
-    int        in[TN__CHAIN_IN], out[TN__CHAIN_OUT * 4], slot_value[TN__CHAIN_SLOTS];
+    int        in[TN__CHAIN_IN], out[TN__CHAIN_OUT], slot_value[TN__CHAIN_SLOTS];
     int        n_in, n_out;
     tn_shape   shape;
 } chain_builder;

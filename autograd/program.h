@@ -35,7 +35,7 @@ typedef struct tn__value {
 
 /* ---- chains ---------------------------------------------------------------------------------- */
 
-enum { TN__CHAIN_IN = 24, TN__CHAIN_OUT = 12, TN__CHAIN_INSTR = 32, TN__CHAIN_SLOTS = 96 };
+enum { TN__CHAIN_IN = 24, TN__CHAIN_OUT = 32, TN__CHAIN_INSTR = 32, TN__CHAIN_SLOTS = 96 };
 
 typedef enum tn__slot_kind {
     TN__SLOT_DIRECT,   /* an input that is contiguous: the block is where it lies */

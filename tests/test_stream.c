@@ -5,7 +5,7 @@
 #include "tensor/internal.h"
 #include "tensor/stream.h"
 
-enum { MOST_OUT = 4 };
+enum { MOST_OUT = 24 };
 
 typedef int (*make_outputs)(tn_graph *g, tn_dtype dtype, tn_node **out);
 
@@ -102,6 +102,14 @@ static int wide_chains(tn_graph *g, tn_dtype dtype, tn_node **out)
         *row = numbers(g, dtype, TN_SHAPE(2048), 1);
     out[0] = tn_gelu_tanh(tn_add(x, row)), out[1] = tn_dropout(x, 0.5);
     return 2;
+}
+
+/* A chain of which every result is written. */
+static int deep_chains(tn_graph *g, tn_dtype dtype, tn_node **out)
+{
+    tn_node *x = numbers(g, dtype, TN_SHAPE(9, 1003), 0);
+    for (int k = 0; k < MOST_OUT; k++) x = out[k] = k % 3 ? tn_add_scalar(x, 0.5) : tn_sin(x);
+    return MOST_OUT;
 }
 
 static int copies(tn_graph *g, tn_dtype dtype, tn_node **out)
@@ -207,7 +215,11 @@ TEST(stream, tiles_of_columns)
     }
 }
 
-TEST(stream, chains) { check_levels("chains", chains), check_levels("wide chains", wide_chains); }
+TEST(stream, chains)
+{
+    check_levels("chains", chains), check_levels("wide chains", wide_chains);
+    check_levels("deep chains", deep_chains);
+}
 TEST(stream, copies) { check_levels("copies", copies); }
 TEST(stream, takes) { check_levels("takes", takes); }
 TEST(stream, row_sums) { check_levels("row sums", row_sums); }
