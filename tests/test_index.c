@@ -155,37 +155,53 @@ TEST(index, every_op_checks)
 /* ---- fixed order ----------------------------------------------------------------------------- */
 
 /* The bits of an embedding's gradient, on one thread or many: sums in rising order of position. */
-TEST(index, gradients_add_in_rising_order)
+/* Sums of rows of d numbers. */
+static void check_sums(int64_t d)
 {
-    enum { V = 50, D = 300, N = 2000 };
-    float   *dy = calloc(N * D, sizeof *dy), *want = calloc(V * D,
-                                                            sizeof *want), *got = calloc(V * D,
-                                                                sizeof *got);
-    int32_t *index = calloc(N, sizeof *index);
-    tn_random_uniform((tn_rng){ 3, 1, 0 }, 0, N * D, TN_F32, dy, -1, 1);
+    enum { V = 50, N = 2000 };
+    const size_t size = (size_t)(V * d) * sizeof(float);
+    float       *dy = calloc((size_t)(N * d), sizeof *dy), *want = malloc(size),
+        *got = malloc(size);
+    int32_t     *index = calloc(N, sizeof *index);
+    for (int64_t i = 0; i < V * d; i++) want[i] = 0;
+    tn_random_uniform((tn_rng){ 3, 1, 0 }, 0, N * d, TN_F32, dy, -1, 1);
     for (int i = 0; i < N; i++) { /* a few rows get most of it */
         uint64_t r = tn_random_u64((tn_rng){ 3, 2, 0 }, i);
         index[i] = (int32_t)(r % 4 ? r / 7 % 3 : r / 5 % V);
-        for (int j = 0; j < D; j++) want[index[i] * D + j] += dy[i * D + j];
+        for (int64_t j = 0; j < d; j++) want[index[i] * d + j] += dy[i * d + j];
     }
     for (int threads = 1; threads <= 5; threads += 2) {
         ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads });
         g = tn_graph_new(ctx, TN_TRAIN);
-        tn_node *w = tn_full(g, TN_F32, S(V, D), 1), *dw = NULL;
-        tn_node *cot = tn_constant(g, TN_F32, S(N, D), dy), *at = tn_constant(g, TN_I32, S(N),
+        tn_node *w = tn_full(g, TN_F32, S(V, d), 1), *dw = NULL;
+        tn_node *cot = tn_constant(g, TN_F32, S(N, d), dy), *at = tn_constant(g, TN_I32, S(N),
             index);
         REQUIRE(tn_grad(tn_embedding(w, at, -1), cot, &w, 1, &dw) == TN_OK);
-        REQUIRE(tn_eval(dw, got, V * D * sizeof *got) == TN_OK);
-        CHECK_MSG(memcmp(got, want, V * D * sizeof *got) == 0, "%d threads: other bits", threads);
+        REQUIRE(tn_eval(dw, got, size) == TN_OK);
+        CHECK_MSG(memcmp(got, want, size) == 0, "%d columns, %d threads: other bits", (int)d,
+                  threads);
         /* the same through scatter_add, element by element */
-        tn_node *wide = tn_expand(tn_unsqueeze(at, 1), S(N, D));
+        tn_node *wide = tn_expand(tn_unsqueeze(at, 1), S(N, d));
         REQUIRE(tn_eval(tn_scatter_add(tn_zeros_like(w), 0, wide, cot), got,
-                        V * D * sizeof *got) == TN_OK);
-        CHECK_MSG(memcmp(got, want, V * D * sizeof *got) == 0,
-                  "scatter_add, %d threads: other bits", threads);
+                        size) == TN_OK);
+        CHECK_MSG(memcmp(got, want, size) == 0,
+                  "scatter_add, %d columns, %d threads: other bits", (int)d, threads);
+        /* and where a result that nobody else wants is added to in place */
+        tn_node *zeros = tn_sum(tn_full(g, TN_F32, S(2, V, d), 0), (const int[]){ 0 }, 1, false);
+        tn_node *sum = tn_add_scalar(tn_index_add(tn_add_scalar(zeros, 0), 0, at, cot), 0);
+        REQUIRE(tn_eval(sum, got, size) == TN_OK);
+        CHECK_MSG(memcmp(got, want, size) == 0,
+                  "index_add, %d columns, %d threads: other bits", (int)d, threads);
         end();
     }
     free(dy), free(want), free(got), free(index);
+}
+
+/* Tiles of columns: none, whole ones, and one column more than they would hold. */
+TEST(index, gradients_add_in_rising_order)
+{
+    static const int64_t columns[] = { 1, 256, 257, 300, 545 };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) check_sums(columns[i]);
 }
 
 /* ---- sorting --------------------------------------------------------------------------------- */
