@@ -355,16 +355,14 @@ static void emit(const plan *p, int64_t batch, int64_t i0, int64_t i1, int64_t j
                  int worker)
 {
     const tn_gemm *g = &p->g;
+    const bool     flips = p->is_flipped;
+    const int64_t  end = flips ? j1 : i1, col0 = flips ? i0 : j0, col1 = flips ? i1 : j1;
+    const int64_t  folded = (flips ? g->n : g->m) / p->fold;
     if (!g->epilogue) return;
-    if (p->is_flipped) {
-        g->epilogue(g->epilogue_arg, batch, j0, j1, i0, i1, worker);
-        return;
-    }
-    const int64_t folded = g->m / p->fold;
-    for (int64_t i = i0, end; i < i1; i = end) {
-        int64_t n = i / p->fold;
-        end = min(i1, (n + 1) * p->fold);
-        g->epilogue(g->epilogue_arg, batch * folded + n, i - n * p->fold, end - n * p->fold, j0, j1,
+    for (int64_t row = flips ? j0 : i0, next; row < end; row = next) {
+        const int64_t n = row / p->fold, first = n * p->fold;
+        next = min(end, first + p->fold);
+        g->epilogue(g->epilogue_arg, batch * folded + n, row - first, next - first, col0, col1,
                     worker);
     }
 }
