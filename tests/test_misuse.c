@@ -250,6 +250,13 @@ TEST(misuse, lists_that_are_not_there)
     REFUSED(tn_stack(NULL, 2, 0), TN_OK, "");
     REFUSED(tn_einsum(NULL, &x, 1), TN_ERR_ARG, "einsum");
     REFUSED(tn_einsum("ij->ij", NULL, 1), TN_OK, "");
+    tn_node *pair[] = { x, x }, *many[3];
+    REFUSED(tn_einsum("ij,jk->ik", pair, 2), TN_ERR_SHAPE, "label j has dimensions 3 and 2");
+    for (int i = 0; i < 3; i++)
+        many[i] = tn_full(g, TN_F32, i < 2 ? TN_SHAPE(2, 2, 2, 2, 2, 2)
+                          : TN_SHAPE(2, 2, 2, 2, 2, 2, 2, 2), 1);
+    REFUSED(tn_einsum("abcdef,ghijkl,abcdghij->efkl", many, 3), TN_ERR_UNSUPPORTED,
+            "more than 8 labels");
     REFUSED(tn_split(x, 0, NULL, 2, out) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_split(x, 0, (const int64_t[]){ 1, 1 }, 2, NULL) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_chunk(x, 1, 2, out) == TN_OK, TN_ERR_SHAPE, "3");

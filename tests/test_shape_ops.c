@@ -19,7 +19,22 @@ TEST(shape, reshape)
     CHECK_REFUSED(!tn_reshape(x, S(-3, -2)), TN_ERR_SHAPE, "dimension 0 is -3");
     CHECK_REFUSED(!tn_reshape(x, S(7)), TN_ERR_SHAPE, "6 elements do not fit [7]");
     CHECK_REFUSED(!tn_reshape(x, S(1, 1, 1, 1, 1, 1, 1, 1, 6)), TN_ERR_SHAPE, "rank over 8");
+    const tn_shape much = { .rank = 40, .dim = { 1, 1, 1, 1, 1, 1, 1, 1 } };
+    CHECK_REFUSED(!tn_reshape(x, much), TN_ERR_SHAPE, "rank");
     CHECK(tn_reshape(NULL, S(1)) == NULL);
+    end();
+}
+
+/* A label that stands several times in a term. */
+TEST(shape, diagonals)
+{
+    begin();
+    tn_node *x = iota(TN_F64, S(2, 2, 2)), *y = iota(TN_F64, S(2, 2, 2, 2));
+    CHECK_VALUES(tn_einsum("iij->ij", &x, 1), S(2, 2), 0, 1, 6, 7);
+    CHECK_VALUES(tn_einsum("iji->ji", &x, 1), S(2, 2), 0, 5, 2, 7);
+    CHECK_VALUES(tn_einsum("iii->i", &x, 1), S(2), 0, 7);
+    CHECK_VALUES(tn_einsum("iiii->", &y, 1), TN_SCALAR, 15);
+    CHECK_VALUES(tn_einsum("ijij->ji", &y, 1), S(2, 2), 0, 10, 5, 15);
     end();
 }
 

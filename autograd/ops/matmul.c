@@ -301,7 +301,7 @@ static tn_node *take_diagonals(tn_node *x, char *labels)
         x = tn_slice(x, -1, 0, INT64_MAX, d + 1);
         char label = labels[i], *to = labels;
         for (char *from = labels; *from; from++)
-            if (*from != label) *to++ = *from;
+            if (from != labels + i && from != labels + j) *to++ = *from;
         *to++ = label, *to = 0;
         i = -1;
     }
@@ -362,10 +362,11 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
     x = align(x, lx, ox), y = align(y, ly, oy);
     tn_shape sx = { 0 }, sy = { 0 }, so = { 0 };
     int      nb = (int)strlen(batch);
-    if (nb + 2 > TN_MAX_RANK) {
+    if (nb + 2 > TN_MAX_RANK || nb + (int)strlen(m) + (int)strlen(n) > TN_MAX_RANK) {
         if (x)
             tn_fail(tn_node_ctx(x), TN_ERR_UNSUPPORTED,
-                    "einsum: more than 6 labels shared by two operands and the result");
+                    "einsum: of two operands, more than %d labels are wanted further on, or more "
+                    "than %d of both of them", TN_MAX_RANK, TN_MAX_RANK - 2);
         return NULL;
     }
     for (int i = 0; i < nb; i++) {
@@ -432,8 +433,8 @@ tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
             char out[MAX_LABELS];
             y = contract(sum_unneeded(y, labels, strcat(strcpy(alone, needed), t.labels[i])),
                          labels, xi, t.labels[i], needed, out);
-            strcpy(labels, out);
             if (!y) return NULL;
+            strcpy(labels, out);
         }
     }
     y = sum_unneeded(y, labels, t.labels[n]);

@@ -15,7 +15,8 @@ static tn_status reshape_infer(tn_infer *c)
     const tn_shape *s = &((const reshape_attrs *)c->attrs)->shape;
     char            text[96];
     int64_t         n = tn_shape_size(&c->in[0].shape);
-    if (s->rank < 0) return tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
+    if (s->rank < 0 || s->rank > TN_MAX_RANK)
+        return tn_infer_fail(c, TN_ERR_SHAPE, "rank over %d", TN_MAX_RANK);
     for (int d = 0; d < s->rank; d++) {
         if (s->dim[d] == -1)
             return tn_infer_fail(c, TN_ERR_SHAPE, "%lld elements do not say what -1 is in %s",
@@ -87,6 +88,7 @@ static tn_shape without_hole(tn_shape shape, int64_t n)
 {
     int     hole = -1, holes = 0;
     int64_t rest = 1;
+    if (shape.rank > TN_MAX_RANK) return shape;
     for (int d = 0; d < shape.rank; d++) {
         if (shape.dim[d] == -1) hole = d, holes++;
         else if (shape.dim[d] > 0 && rest <= INT64_MAX / shape.dim[d]) rest *= shape.dim[d];
