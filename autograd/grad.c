@@ -62,6 +62,7 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
         return tn_fail(w->g->ctx, TN_ERR_GRAD, "gradient of %s: the rule gave %s, not %s", op->name,
                        tn_dtype_name(dx->type.dtype), tn_dtype_name(x->type.dtype));
     if (!tn_shape_equal(&dx->type.shape, &x->type.shape)) dx = tn_sum_to(dx, x->type.shape);
+    if (!dx) return tn_ctx_status(w->g->ctx);
     tn_node **sum = &w->cot[x->id];
     *sum = *sum ? add_gradients(*sum, dx) : dx;
     return *sum ? TN_OK : tn_ctx_status(w->g->ctx);

@@ -91,6 +91,30 @@ TEST(failures, each_allocation_of_a_life)
     remove(path_of());
 }
 
+/* Gradients that end where there is no memory for what a rule makes: of an operand that is
+ * broadcast and used twice, and of attention with its heads in groups. */
+static int padding;
+
+static bool differentiate(tn_ctx *ctx)
+{
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(1, 4, 2, 3)), *d = NULL, *e = NULL;
+    tn_node  *b = tn_input(g, "b", TN_F32, TN_SHAPE(3)), *k = tn_slice(x, 2, 0, 1, 1);
+    for (int i = 0; i < padding; i++) tn_full(g, TN_F32, TN_SCALAR, i);
+    tn_grad(tn_sum_all(tn_mul(tn_mul(tn_add(x, b), b), b)), NULL, &b, 1, &d);
+    const bool has_first = d != NULL;
+    tn_grad(tn_sum_all(tn_attention(x, k, k, NULL, NULL)), NULL, &x, 1, &d);
+    tn_grad(tn_sum_all(tn_square(d)), NULL, &x, 1, &e);
+    tn_graph_free(g);
+    return has_first && e;
+}
+
+/* Nodes are made from blocks of memory: with more of them before, these end elsewhere. */
+TEST(failures, each_allocation_of_gradients)
+{
+    for (padding = 0; padding < 120; padding++) check_each_allocation(differentiate);
+}
+
 /* The same under limits of memory: refused with what is needed, and nothing stays behind. */
 TEST(failures, each_limit_of_a_life)
 {

@@ -95,7 +95,7 @@ static tn_node *by_head(const parts *p, tn_node *x)
     if (p->is_packed) x = tn_unsqueeze(x, 0);
     const int64_t b = tn_dim(x, 0), t = tn_dim(x, 1), hk = tn_dim(x, 2), d = tn_dim(x, 3);
     x = tn_permute(x, (const int[]){ 0, 2, 1, 3 }, 4);
-    if (hk == p->h) return x;
+    if (!x || hk == p->h) return x;
     x = tn_expand(tn_unsqueeze(x, 2), TN_SHAPE(b, hk, p->h / hk, t, d));
     return tn_reshape(x, TN_SHAPE(b, p->h, t, d));
 }
@@ -105,6 +105,7 @@ static tn_node *from_heads(const parts *p, tn_node *x, int64_t n)
 {
     const int     axis = 2;
     const int64_t b = tn_dim(x, 0), t = tn_dim(x, 2), d = tn_dim(x, 3);
+    if (!x) return NULL;
     if (n != p->h) x = tn_sum(tn_reshape(x, TN_SHAPE(b, n, p->h / n, t, d)), &axis, 1, false);
     x = tn_permute(x, (const int[]){ 0, 2, 1, 3 }, 4);
     return p->is_packed ? tn_squeeze(x, 0) : x;
