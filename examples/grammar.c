@@ -397,8 +397,10 @@ static void say_doing(uint64_t *s, bool negated, bool question, char *fr, char *
     say_french_verb(&x, v, negated, question, fr);
     if (often) say(fr, often->fr);
     say_english_verb(&x, v, negated, question, often ? often->en : NULL, en);
-    bool is_thing = !v->of_beings || chance(s, 50);
-    say_noun(s, is_thing ? PICK(things) : PICK(beings), draw(s, 2), negated, fr, en);
+    bool        is_thing = !v->of_beings || chance(s, 50);
+    int         number = draw(s, 2); /* not among the arguments, whose order is the compiler's */
+    const noun *object = is_thing ? PICK(things) : PICK(beings);
+    say_noun(s, object, number, negated, fr, en);
     if (chance(s, 15)) say_place(s, fr, en);
 }
 
