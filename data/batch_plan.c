@@ -47,7 +47,7 @@ static int64_t longest_row(const tn_batches_options *o)
 
 static bool check_options(tn_ctx *ctx, tn_batches_options *o, bool has_max_rows)
 {
-    int64_t longest;
+    int64_t longest, asked = o->tokens;
     if (!fill_defaults(ctx, o)) return false;
     longest = longest_row(o);
     if (o->max_length == 0)
@@ -55,7 +55,7 @@ static bool check_options(tn_ctx *ctx, tn_batches_options *o, bool has_max_rows)
     if (o->max_length < 1 || o->max_length >= longest) {
         tn_fail(ctx, TN_ERR_ARG, "batches: a budget of %lld tokens has no room for a sentence of "
                 "%lld and one more, in multiples of %lld tokens and %lld rows",
-                (long long)o->tokens, (long long)larger(o->max_length, 1),
+                (long long)(asked ? asked : o->tokens), (long long)larger(o->max_length, 1),
                 (long long)o->round_length, (long long)o->round_rows);
         return false;
     }
@@ -178,8 +178,10 @@ bool tn__batch_plan_init(tn__batch_plan *p, tn_ctx *ctx, const tn_token_pairs *p
     tn_free(ctx, key);
     tn_free(ctx, key2);
     if (ok && p->n == 0) {
-        tn_fail(ctx, TN_ERR_ARG, "batches: no pairs: %lld have a sentence of more than %lld tokens",
-                (long long)p->n_dropped, (long long)p->o.max_length);
+        if (pairs->n == 0) tn_fail(ctx, TN_ERR_ARG, "batches: there are no pairs");
+        else
+            tn_fail(ctx, TN_ERR_ARG, "batches: no pairs are left: all %lld have a sentence of more "
+                    "than %lld tokens", (long long)p->n_dropped, (long long)p->o.max_length);
         return false;
     }
     return ok;

@@ -386,6 +386,7 @@ TEST(batches, refused)
         { { .tokens = 64, .max_length = 64 }, "batches: a budget of 64 tokens has no room for a "
           "sentence of 64 and one more, in multiples of 8 tokens and 1 rows" },
         { { .tokens = 7 }, "batches: a budget of 7 tokens has no room for a sentence of 1" },
+        { { .tokens = 4, .layout = TN_BATCH_PACKED }, "batches: a budget of 4 tokens has no room" },
         { { .tokens = 64, .round_rows = 16 }, "batches: a budget of 64 tokens has no room" },
         { { .max_rows = 3, .round_rows = 4 }, "batches: max_rows has no room for a pair in" },
         { { .max_rows = 1, .layout = TN_BATCH_PACKED }, "batches: max_rows has no room for a" },
@@ -402,7 +403,7 @@ TEST(batches, refused)
     tn_token_pairs none = *p;
     none.n = 0;
     CHECK(!tn_batches_new(ctx, &none, NULL));
-    CHECK_CONTAINS(tn_error(ctx), "batches: no pairs");
+    CHECK_STR(tn_error(ctx), "batches: there are no pairs");
     tn_clear_error(ctx);
     CHECK(!tn_batches_new(ctx, NULL, NULL));
     CHECK_STR(tn_error(ctx), "batches: NULL pairs");
