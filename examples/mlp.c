@@ -47,7 +47,12 @@ static void next_batch(uint64_t stream, uint64_t i, float *images, int32_t *labe
 
 int main(int argc, char **argv)
 {
-    long steps = argc > 1 ? strtol(argv[1], NULL, 10) : 500;
+    char *end = NULL;
+    long  steps = argc > 1 ? strtol(argv[1], &end, 10) : 500;
+    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0))) {
+        fprintf(stderr, "usage: mlp [steps]\n");
+        return 2;
+    }
 
     tn_ctx       *ctx = tn_ctx_new(NULL); /* threads, allocator, log, seed: defaults at zero */
     tn_params    *p = tn_params_new(ctx, TN_F32);
@@ -90,10 +95,14 @@ int main(int argc, char **argv)
         if (tn_run(test) != TN_OK) break;
         right_of_all += tn_item(test, accuracy) / 20;
     }
-    if (tn_ctx_status(ctx) != TN_OK) fprintf(stderr, "mlp: %s\n", tn_error(ctx));
-    else printf("new digits: accuracy %.3f\n", right_of_all);
-
     int failed = tn_ctx_status(ctx) != TN_OK;
+    if (failed) fprintf(stderr, "mlp: %s\n", tn_error(ctx));
+    else printf("new digits: accuracy %.3f\n", right_of_all);
+    if (ferror(stdout) || fflush(stdout) != 0) {
+        fprintf(stderr, "mlp: the output cannot be written\n");
+        failed = 1;
+    }
+
     tn_program_free(train), tn_program_free(test), tn_graph_free(g);
     tn_optimizer_free(opt), tn_params_free(p), tn_ctx_free(ctx);
     return failed;

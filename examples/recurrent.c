@@ -81,7 +81,12 @@ static tn_status check_gradient(tn_ctx *ctx)
 
 int main(int argc, char **argv)
 {
-    long    steps = argc > 1 ? strtol(argv[1], NULL, 10) : 3000;
+    char *end = NULL;
+    long  steps = argc > 1 ? strtol(argv[1], &end, 10) : 3000;
+    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0))) {
+        fprintf(stderr, "usage: recurrent [steps]\n");
+        return 2;
+    }
     tn_ctx *ctx = tn_ctx_new(NULL);
     if (!ctx || check_gradient(ctx) != TN_OK) {
         fprintf(stderr, "recurrent: %s\n", ctx ? tn_error(ctx) : "no context");
@@ -117,9 +122,13 @@ int main(int argc, char **argv)
         tn_feed(test, x, values, sizeof values), tn_feed(test, y, labels, sizeof labels);
         if (tn_run(test) == TN_OK) sum += tn_item(test, accuracy) / 20;
     }
-    if (tn_ctx_status(ctx) != TN_OK) fprintf(stderr, "recurrent: %s\n", tn_error(ctx));
-    printf("accuracy on new sequences: %.3f\n", sum);
     bool ok = tn_ctx_status(ctx) == TN_OK;
+    if (!ok) fprintf(stderr, "recurrent: %s\n", tn_error(ctx));
+    else printf("accuracy on new sequences: %.3f\n", sum);
+    if (ferror(stdout) || fflush(stdout) != 0) {
+        fprintf(stderr, "recurrent: the output cannot be written\n");
+        ok = false;
+    }
     tn_program_free(train), tn_program_free(test), tn_graph_free(g);
     tn_optimizer_free(opt), tn_params_free(p), tn_ctx_free(ctx);
     return ok ? 0 : 1;
