@@ -2,9 +2,62 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char *name_of(char **argv)
+{
+    return strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static bool is_int(const cli_option *o) { return o->kind >= CLI_INT && o->kind <= CLI_BEAM; }
+static bool is_real(const cli_option *o) { return o->kind >= CLI_REAL; }
+
+static const struct {
+    double least, most; /* the largest of its type: there is no most */
+} ranges[] = {
+    [CLI_INT] = { 0, (double)INT64_MAX }, [CLI_COUNT] = { 1, 1 << 30 },
+    [CLI_THREADS] = { 0, 1024 },          [CLI_BEAM] = { 1, 32 },
+    [CLI_REAL] = { 0, DBL_MAX },          [CLI_POSITIVE] = { DBL_MIN, DBL_MAX },
+    [CLI_PART] = { 0, 1 },
+};
+
+static bool is_in_range(const cli_option *o)
+{
+    double x = 0;
+    if (is_int(o)) x = (double)*(int64_t *)o->value;
+    else if (is_real(o)) x = *(double *)o->value;
+    else return true;
+    return x >= ranges[o->kind].least && x <= ranges[o->kind].most;
+}
+
+/* On stderr, what a number may be. */
+static void tell_range(const cli_option *o, const char *program, const char *text)
+{
+    double least = ranges[o->kind].least, most = ranges[o->kind].most;
+    fprintf(stderr, "%s: --%s wants %s ", program, o->name, o->unit);
+    if (o->kind == CLI_POSITIVE) fprintf(stderr, "of more than 0");
+    else if (o->kind == CLI_INT || o->kind == CLI_REAL) fprintf(stderr, "of 0 or more");
+    else fprintf(stderr, "from %.0f to %.0f", least, most);
+    fprintf(stderr, ", not %s\n", text);
+}
+
+/* A value of its type; it may be out of range. */
+static bool set(const cli_option *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    if (o->kind == CLI_TEXT) *(const char **)o->value = text;
+    else if (is_real(o)) *(double *)o->value = strtod(text, &end);
+    else *(int64_t *)o->value = strtoll(text, &end, 10);
+    return o->kind == CLI_TEXT || (end != text && !*end && !errno);
+}
+
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static void help(const char *program, const char *about, const cli_option *options, int n)
 {
@@ -19,31 +72,14 @@ static void help(const char *program, const char *about, const cli_option *optio
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->unit ? " " : "",
                  o->unit ? o->unit : "");
         printf("  %-24s %s", left, o->help);
-        if (o->kind == CLI_INT && *(int64_t *)o->value > 0)
+        if (is_int(o) && *(int64_t *)o->value > 0)
             printf(" [%lld]", (long long)*(int64_t *)o->value);
-        if (o->kind == CLI_REAL && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
+        if (is_real(o) && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
         if (o->kind == CLI_TEXT && *(const char **)o->value)
             printf(" [%s]", *(const char **)o->value);
         printf("\n");
     }
     printf("  %-24s %s\n", "--help", "show this");
-}
-
-static bool set(const cli_option *o, const char *text)
-{
-    char *end = NULL;
-    errno = 0;
-    if (o->kind == CLI_TEXT) *(const char **)o->value = text;
-    else if (o->kind == CLI_REAL) *(double *)o->value = strtod(text, &end);
-    else *(int64_t *)o->value = strtoll(text, &end, 10);
-    return o->kind == CLI_TEXT || (end != text && !*end && !errno);
-}
-
-/* No option of these programs means anything by a number below zero. */
-static bool is_below_zero(const cli_option *o)
-{
-    return (o->kind == CLI_INT && *(int64_t *)o->value < 0) ||
-           (o->kind == CLI_REAL && !(*(double *)o->value >= 0));
 }
 
 static const cli_option *find(const cli_option *options, int n, const char *name, size_t length)
@@ -57,7 +93,7 @@ static const cli_option *find(const cli_option *options, int n, const char *name
 
 cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n)
 {
-    const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    const char *program = name_of(argv);
     for (int i = 1; i < argc; i++) {
         const char       *word = argv[i], *value = strchr(word, '=');
         size_t            length = value ? (size_t)(value - word) : strlen(word);
@@ -84,13 +120,19 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
                     value ? value : "the end of the line");
             return CLI_WRONG;
         }
-        if (is_below_zero(o)) {
-            fprintf(stderr, "%s: --%s wants %s of 0 or more, not %s\n", program, o->name, o->unit,
-                    value);
-            return CLI_WRONG;
-        }
+        if (!is_in_range(o)) return tell_range(o, program, value), CLI_WRONG;
     }
     return CLI_GO_ON;
+}
+
+/* ---- kept in a file -------------------------------------------------------------------------- */
+
+/* So many that the number comes back as it is: 0.1 as 0.1. */
+static int digits(double x)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.15g", x);
+    return strtod(text, NULL) == x ? 15 : 17;
 }
 
 void cli_write(const cli_option *options, int n, char *text, size_t size)
@@ -103,10 +145,11 @@ void cli_write(const cli_option *options, int n, char *text, size_t size)
         size_t            room = size - used;
         int               wrote = 0;
         if (o->kind == CLI_FLAG) wrote = snprintf(to, room, "%s=%d\n", o->name, *(bool *)o->value);
-        if (o->kind == CLI_INT)
+        if (is_int(o))
             wrote = snprintf(to, room, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
-        if (o->kind == CLI_REAL)
-            wrote = snprintf(to, room, "%s=%.17g\n", o->name, *(double *)o->value);
+        if (is_real(o))
+            wrote = snprintf(to, room, "%s=%.*g\n", o->name, digits(*(double *)o->value),
+                             *(double *)o->value);
         if (o->kind == CLI_TEXT && *(const char **)o->value)
             wrote = snprintf(to, room, "%s=%s\n", o->name, *(const char **)o->value);
         used += wrote < (int)room ? (size_t)wrote : 0;
@@ -123,10 +166,42 @@ bool cli_read(char *text, const cli_option *options, int n)
         line[length] = 0;
         const cli_option *o = value ? find(options, n, line, (size_t)(value - line)) : NULL;
         if (o && o->kind == CLI_FLAG) *(bool *)o->value = strcmp(value + 1, "1") == 0;
-        else if (!o || !set(o, value + 1)) return false;
+        else if (!o || !set(o, value + 1) || !is_in_range(o)) return false;
     }
     return true;
 }
+
+/* The lines of the options that `names` has. */
+static void write_named(const cli_option *options, int n, const char *names, char *text,
+                        size_t size)
+{
+    text[0] = 0;
+    for (size_t length; *names; names += length + (names[length] == '|')) {
+        length = strcspn(names, "|");
+        const cli_option *o = find(options, n, names, length);
+        size_t            used = strlen(text);
+        if (o) cli_write(o, 1, text + used, size - used);
+    }
+}
+
+cli_result cli_parse_over(int argc, char **argv, const cli_option *options, int n,
+                          const char *fixed, const char *file)
+{
+    char   was[8192], is[8192];
+    size_t line = 0, at = 0;
+    write_named(options, n, fixed, was, sizeof was);
+    cli_result r = cli_parse(argc, argv, "", options, n);
+    write_named(options, n, fixed, is, sizeof is);
+    if (r != CLI_GO_ON || strcmp(was, is) == 0) return r;
+    for (; was[at] == is[at]; at++)
+        if (was[at] == '\n') line = at + 1;
+    fprintf(stderr, "%s: --%.*s cannot change any more: %s has %.*s\n", name_of(argv),
+            (int)strcspn(was + line, "="), was + line, file, (int)strcspn(was + line, "\n"),
+            was + line);
+    return CLI_WRONG;
+}
+
+/* ---- choices --------------------------------------------------------------------------------- */
 
 int cli_choice(const char *name, const char *text, const char *choices)
 {

@@ -6,14 +6,14 @@
 #include "cli.h"
 
 #define OPTION_VOCAB(value, more)                                                                  \
-    { CLI_INT, "vocab", value, "N", "tokens of the vocabulary" more }
-#define OPTION_D_MODEL(value, more) { CLI_INT, "d-model", value, "N", more }
-#define OPTION_HEADS(value, more) { CLI_INT, "heads", value, "N", more }
-#define OPTION_LAYERS(value, more) { CLI_INT, "layers", value, "N", more }
-#define OPTION_DROPOUT(value, more) { CLI_REAL, "dropout", value, "P", more }
+    { CLI_COUNT, "vocab", value, "N", "tokens of the vocabulary" more }
+#define OPTION_D_MODEL(value, more) { CLI_COUNT, "d-model", value, "N", more }
+#define OPTION_HEADS(value, more) { CLI_COUNT, "heads", value, "N", more }
+#define OPTION_LAYERS(value, more) { CLI_COUNT, "layers", value, "N", more }
+#define OPTION_DROPOUT(value, more) { CLI_PART, "dropout", value, "P", more }
 #define OPTION_MINUTES(value, more) { CLI_REAL, "minutes", value, "X", "time for training" more }
-#define OPTION_LR(value, more) { CLI_REAL, "lr", value, "X", "highest learning rate" more }
+#define OPTION_LR(value, more) { CLI_POSITIVE, "lr", value, "X", "highest learning rate" more }
 #define OPTION_SEED(value) { CLI_INT, "seed", value, "N", "" }
-#define OPTION_THREADS(value) { CLI_INT, "threads", value, "N", "(one for each CPU)" }
+#define OPTION_THREADS(value) { CLI_THREADS, "threads", value, "N", "(one for each CPU)" }
 
 #endif

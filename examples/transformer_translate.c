@@ -2,8 +2,10 @@
  *
  *     echo "Je suis étudiant" | transformer_translate --model run/best.safetensors --beam 5 */
 #include "options.h"
+#include "output.h"
 #include "translation.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +20,11 @@ static struct {
 static const cli_option options[] = {
     { CLI_TEXT, "model", &s.model, "FILE",
       "what transformer_train saved: best.safetensors or last.safetensors" },
-    { CLI_INT, "beam", &s.beam, "N", "hypotheses that go on at each place; 1: greedy" },
-    { CLI_INT, "n-best", &s.n_best, "N",
+    { CLI_BEAM, "beam", &s.beam, "N", "hypotheses that go on at each place; 1: greedy" },
+    { CLI_BEAM, "n-best", &s.n_best, "N",
       "translations of each line; more than 1: as \"number score translation\", by tabs" },
     { CLI_REAL, "alpha", &s.alpha, "X", "of the length penalty; 0: none" },
-    { CLI_INT, "batch", &s.batch, "N", "lines that are translated together" },
+    { CLI_COUNT, "batch", &s.batch, "N", "lines that are translated together" },
     OPTION_THREADS(&s.threads),
 };
 
@@ -33,20 +35,25 @@ typedef struct lines {
     int64_t n;
 } lines;
 
-static void read_lines(lines *l, int64_t most)
+/* The next lines, most at a time. False, with the reason in the context: there may be more. */
+static bool read_lines(tn_ctx *ctx, lines *l, int64_t most)
 {
     for (l->n = 0; l->n < most; l->n++) {
         char   *line = NULL;
         size_t  room = 0;
         ssize_t n = getline(&line, &room, stdin);
         if (n < 0) {
+            int why = errno;
             free(line);
-            return;
+            if (feof(stdin)) return true;
+            return tn_fail(ctx, TN_ERR_IO, "the standard input cannot be read: %s",
+                           strerror(why)) == TN_OK;
         }
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
         l->line[l->n] = line;
         l->text[l->n] = (tn_text){ line, (size_t)n };
     }
+    return true;
 }
 
 static void free_lines(lines *l)
@@ -78,7 +85,7 @@ static bool translate_all(const translation *t)
     char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
     double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
     bool    ok = translator && out && scores;
-    while (ok && (read_lines(&l, most), l.n > 0)) {
+    while (ok && !ferror(stdout) && (ok = read_lines(t->ctx, &l, most)) && l.n > 0) {
         ok = translate_texts(t, translator, s.n_best, l.text, l.n, out, scores) == TN_OK;
         for (int64_t i = 0; ok && i < l.n; i++)
             print_line(++number, l.text[i], out + i * s.n_best, scores + i * s.n_best);
@@ -86,6 +93,7 @@ static bool translate_all(const translation *t)
         free_lines(&l);
         fflush(stdout);
     }
+    free_lines(&l);
     tn_free(t->ctx, out), tn_free(t->ctx, scores);
     tn_translator_free(translator);
     return ok;
@@ -96,19 +104,20 @@ int main(int argc, char **argv)
     translation t = { 0 };
     const char *about = "Translates each line of the standard input.";
     cli_result  given = cli_parse(argc, argv, about, options, sizeof options / sizeof *options);
-    if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
+    if (given != CLI_GO_ON) return output_end("transformer_translate", given == CLI_HELP ? 0 : 2);
     if (!s.model) return fprintf(stderr, "transformer_translate: which --model?\n"), 2;
-    if (s.n_best < 1 || s.n_best > s.beam)
+    if (s.n_best > s.beam)
         return fprintf(stderr,
                        "transformer_translate: --n-best %lld is not in [1, %lld], the beam\n",
                        (long long)s.n_best, (long long)s.beam),
                2;
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads,
                                                 .memory_limit = memory_of_machine() });
-    if (!ctx) return fprintf(stderr, "transformer_translate: no memory or threads\n"), 1;
+    if (!ctx)
+        return fprintf(stderr, "transformer_translate: no memory, or not so many --threads\n"), 1;
     bool ok = translation_load(ctx, s.model, &t) == TN_OK && translate_all(&t);
     if (!ok) fprintf(stderr, "transformer_translate: %s\n", tn_error(ctx));
     translation_free(&t);
     tn_ctx_free(ctx);
-    return ok ? 0 : 1;
+    return output_end("transformer_translate", ok ? 0 : 1);
 }

@@ -107,7 +107,7 @@ wrong "have changed" $train --resume "$dir/half" --pairs 1900 --steps 41
 wrong "which --model" $translate
 wrong "none.st" $gpt --model "$dir/none.st"
 wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
-wrong "--lr wants X of 0 or more, not -1" $gpt --lr -1
+wrong "--lr wants X of more than 0, not -1" $gpt --lr -1
 wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
 wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
@@ -127,5 +127,19 @@ length=$(printf '%s' "$header" | wc -c)
 } > "$dir/huge.safetensors"
 wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
     $translate --model "$dir/huge.safetensors"
+wrong "--threads wants N from 0 to 1024, not 4294967297" $translate --threads 4294967297
+wrong "--beam wants N from 1 to 32, not 33" $translate --beam 33
+# input that cannot be read, output that cannot be written
+$translate --model "$dir/cat/best.safetensors" > "$dir/wrong.txt" 2>&1 < "$dir" &&
+    fail "translating a folder"
+contains "$dir/wrong.txt" "the standard input cannot be read: Is a directory"
+lost() {
+    printf 'le chat\n' | "$@" 2> "$dir/wrong.txt" > /dev/full && fail "$* > /dev/full ended with 0"
+    contains "$dir/wrong.txt" "the standard output cannot be written"
+}
+if [ -w /dev/full ]; then
+    lost $translate --help
+    lost $translate --model "$dir/cat/best.safetensors"
+fi
 $train --help | grep -q -- "--label-smoothing" || fail "--help"
 exit $failed

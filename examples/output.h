@@ -1,0 +1,15 @@
+/* What a program leaves behind: its standard output, and files. */
+#ifndef EXAMPLES_OUTPUT_H
+#define EXAMPLES_OUTPUT_H
+
+#include <stdbool.h>
+
+/* The last call of a program: closes the standard output. Gives status, or 1 instead of 0, said on
+ * stderr, where something could not be written. */
+int output_end(const char *program, int status);
+
+/* Can a file be kept at path? Found out by making one beside it, which is removed. False: errno
+ * says why not. */
+bool output_is_possible(const char *path);
+
+#endif
