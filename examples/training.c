@@ -10,7 +10,8 @@
 
 /* ---- programs -------------------------------------------------------------------------------- */
 
-enum { TRAIN, ACCUMULATE, EVALUATE };
+/* EVALUATE is of the average of the weights, if there is one; CHECK of the weights. */
+enum { TRAIN, ACCUMULATE, EVALUATE, CHECK };
 
 static tn_node *input(tn_graph *g, const char *side, const char *what, tn_shape shape)
 {
@@ -37,8 +38,8 @@ static tn_sequence sequence(tn_graph *g, const char *side, bool packed, int64_t 
 static tn_program *build(void *user, const int64_t *key, int n, tn_arena *arena)
 {
     const training *r = user;
-    bool            packed = r->o.packed, evaluates = key[0] == EVALUATE;
-    const translation *t = evaluates && r->average.model ? &r->average : r->t;
+    bool            packed = r->o.packed, evaluates = key[0] == EVALUATE || key[0] == CHECK;
+    const translation *t = key[0] == EVALUATE && r->average.model ? &r->average : r->t;
     tn_graph       *g = tn_graph_new(t->ctx, evaluates ? TN_EVAL : TN_TRAIN);
     tn_sequence     source = sequence(g, "source", packed, key[1], key[2]);
     tn_sequence     target = sequence(g, "target", packed, key[1], key[3]);
@@ -86,7 +87,7 @@ static tn_status run_batch(training *r, int kind, const tn_batch *b)
     } else {
         feed(p, "source_lengths", b->src_lengths, b->rows);
     }
-    if (kind != EVALUATE) r->last = p;
+    if (kind == TRAIN || kind == ACCUMULATE) r->last = p;
     tn_status s = tn_ctx_status(r->t->ctx);
     if (s == TN_OK) s = tn_run(p);
     if (s != TN_OK) return s;
@@ -136,7 +137,7 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
     r->optimizer = tn_adamw_new(
         t->params,
         &(tn_adamw_options){ .lr = o->lr,
-                             .beta2 = o->beta2,
+                             .beta2 = o->beta2 > 0 ? o->beta2 : TN_NONE,
                              .eps = 1e-9,
                              .weight_decay = o->weight_decay > 0 ? o->weight_decay : TN_NONE,
                              .clip_norm = o->clip,
@@ -202,20 +203,33 @@ static tn_status accumulate_and_update(training *r)
     return r->update ? tn_run(r->update) : tn_ctx_status(r->t->ctx);
 }
 
+/* Weights that are spoilt stay so: no batch has finite gradients any more. */
+enum { MOST_SKIPPED = 50 };
+
+static tn_status diverged(training *r, const char *what)
+{
+    return tn_fail(r->t->ctx, TN_ERR_STATE,
+                   "the training has diverged: after step %lld %s. A lower --lr than %g may help, "
+                   "or more --warmup, or a --clip of 1 or less",
+                   (long long)r->step, what, r->o.lr);
+}
+
 tn_status training_step(training *r)
 {
     double start = now();
     tn_optimizer_set_lr(r->optimizer, training_rate(r));
     tn_status s = r->o.accumulate > 1 ? accumulate_and_update(r)
                                       : run_batch(r, TRAIN, tn_batches_next(r->batches));
-    if (s == TN_ERR_GUARD) { /* something is not finite: the weights are as they were */
+    bool is_skipped = s == TN_ERR_GUARD;
+    if (is_skipped) { /* something is not finite: the weights are as they were */
         tn_clear_error(r->t->ctx);
         tn_optimizer_clear_accumulated(r->optimizer);
         r->skipped++, s = TN_OK;
     }
+    r->skipped_now = is_skipped ? r->skipped_now + 1 : 0;
     double seconds = now() - start;
     r->step++, r->reported++, r->spent += seconds, r->seconds += seconds;
-    return s;
+    return r->skipped_now < MOST_SKIPPED ? s : diverged(r, "no gradients are finite");
 }
 
 /* ---- going on later -------------------------------------------------------------------------- */
@@ -229,7 +243,7 @@ void training_tell(const training *r, char *text, size_t size)
              (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best);
 }
 
-tn_status training_seek(training *r, const char *text)
+static tn_status seek(training *r, const char *text)
 {
     long long          step, epoch, batch;
     unsigned long long fingerprint;
@@ -245,6 +259,16 @@ tn_status training_seek(training *r, const char *text)
     return tn_batches_seek(r->batches, (tn_batches_position){ epoch, batch });
 }
 
+tn_status training_resume(training *r, const char *path, const char *text)
+{
+    const training_options *o = &r->o;
+    tn_status s = tn_checkpoint_load(path, r->t->params, r->optimizer);
+    if (s == TN_OK) tn_optimizer_set_weight_decay(r->optimizer, o->weight_decay);
+    if (s == TN_OK && o->clip > 0) s = tn_optimizer_set_clip_norm(r->optimizer, o->clip);
+    if (s == TN_OK && o->ema > 0) s = tn_optimizer_set_ema_decay(r->optimizer, o->ema);
+    return s == TN_OK ? seek(r, text) : s;
+}
+
 /* ---- validation ------------------------------------------------------------------------------ */
 
 const translation *training_model(training *r)
@@ -254,17 +278,38 @@ const translation *training_model(training *r)
     return &r->average;
 }
 
-double training_validate(training *r)
+/* The mean loss of a token, of the next batch or of an epoch's rest. The sums since the last report
+ * stay as they are. */
+static tn_status evaluate(training *r, int kind, tn_batches *batches, bool whole, double *nll)
 {
-    training kept = *r;
-    double   nll, count;
-    training_model(r);
+    training        kept = *r;
+    tn_status       s = TN_OK;
+    const tn_batch *b = NULL;
     r->nll = r->count = 0;
-    for (const tn_batch *b = NULL; r->valid && !(b && b->is_last);) {
-        b = tn_batches_next(r->valid);
-        if (run_batch(r, EVALUATE, b) != TN_OK) break;
-    }
-    nll = r->nll, count = r->count;
+    do {
+        b = tn_batches_next(batches);
+        s = run_batch(r, kind, b);
+    } while (s == TN_OK && whole && !b->is_last);
+    *nll = r->nll / r->count;
     r->sum = kept.sum, r->nll = kept.nll, r->count = kept.count, r->tokens = kept.tokens;
-    return tn_ctx_status(r->t->ctx) == TN_OK && count > 0 ? exp(nll / count) : NAN;
+    return s;
+}
+
+tn_status training_validate(training *r, double *perplexity)
+{
+    double nll;
+    training_model(r);
+    tn_status s = evaluate(r, EVALUATE, r->valid, true, &nll);
+    *perplexity = exp(nll);
+    if (s != TN_OK || isfinite(*perplexity)) return s;
+    return diverged(r, "the perplexity of the validation is not finite");
+}
+
+tn_status training_check(training *r)
+{
+    double              nll;
+    tn_batches_position at = tn_batches_tell(r->batches);
+    tn_status           s = evaluate(r, CHECK, r->batches, false, &nll);
+    if (s == TN_OK) s = tn_batches_seek(r->batches, at);
+    return s != TN_OK || isfinite(nll) ? s : diverged(r, "the loss is not finite");
 }

@@ -35,6 +35,7 @@ typedef struct training {
     double            sum, nll, count, tokens, seconds; /* since the last report */
     int64_t           reported;    /* steps since then */
     int64_t           skipped;     /* steps with gradients that are not finite */
+    int64_t           skipped_now; /* of them, the latest in a row */
 } training;
 
 tn_status training_begin(training *r, translation *t, const tn_corpus *train,
@@ -45,13 +46,19 @@ bool      training_is_over(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
 tn_status training_step(training *r);
 
-/* Where the training is, as lines "name=value", and back to there: what weights and optimizer do
- * not know themselves. */
+/* Where the training is, as lines "name=value": what weights and optimizer do not know themselves.
+ * And back to there, with weights and optimizer from a file; the options that the training was
+ * begun with hold, not those in the file. */
 void      training_tell(const training *r, char *text, size_t size);
-tn_status training_seek(training *r, const char *text);
+tn_status training_resume(training *r, const char *path, const char *text);
 
-/* Perplexity of the validation pairs, by the average if there is one. NaN on failure. */
-double training_validate(training *r);
+/* Perplexity of the validation pairs, by the average if there is one. An error if it is not finite:
+ * the training has diverged. */
+tn_status training_validate(training *r, double *perplexity);
+
+/* Is the model worth keeping? An error if the loss of the next batch is not finite: an update may
+ * be, and spoil the weights. Changes nothing. */
+tn_status training_check(training *r);
 
 /* What is validated: the average of the weights, brought up to date, or the weights. */
 const translation *training_model(training *r);

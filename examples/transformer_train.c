@@ -6,6 +6,7 @@
  *         --save run */
 #include "grammar.h"
 #include "options.h"
+#include "output.h"
 #include "training.h"
 
 #include <errno.h>
@@ -30,8 +31,10 @@ typedef struct settings {
     bool        swap, post_norm, bleu, profile, recompute;
 } settings;
 
-/* What is 0 or NULL here is settled by settle(), once it is known whether there is a corpus. */
-static settings s = { .dropout = -1,
+/* What is 0, NULL or negative here is settled by settle(), once it is known whether there is a
+ * corpus. */
+static settings s = { .steps = -1,
+                      .dropout = -1,
                       .attention_dropout = -1,
                       .label_smoothing = 0.1,
                       .clip = 1,
@@ -51,35 +54,37 @@ static const cli_option options[] = {
     { CLI_TEXT, "valid", &s.valid, "FILE", "pairs to validate on" },
     { CLI_TEXT, "test", &s.test, "FILE", "pairs to translate at the end, for BLEU" },
     { CLI_FLAG, "swap", &s.swap, NULL, "the columns are target and source" },
-    { CLI_INT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus (40000)" },
+    { CLI_COUNT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus (40000)" },
     OPTION_VOCAB(&s.vocab, " (8000; made-up corpus: 600)"),
-    { CLI_INT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
+    { CLI_COUNT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
     { CLI_HEADING, "model", NULL, NULL, NULL },
     { CLI_TEXT, "size", &s.size, "NAME",
       "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6)" },
     OPTION_D_MODEL(&s.d, "instead of the size's"),
     OPTION_HEADS(&s.heads, "likewise"),
-    { CLI_INT, "ff", &s.ff, "N", "likewise" },
+    { CLI_COUNT, "ff", &s.ff, "N", "likewise" },
     OPTION_LAYERS(&s.layers, "likewise, on each side"),
     OPTION_DROPOUT(&s.dropout, "(0.1)"),
-    { CLI_REAL, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
+    { CLI_PART, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
-    { CLI_INT, "steps", &s.steps, "N", "updates" },
+    { CLI_INT, "steps", &s.steps, "N",
+      "updates; 0: until --minutes are over (0; made-up corpus, without --minutes: 1000)" },
     OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
-    { CLI_INT, "tokens", &s.tokens, "N", "of a batch, on each side (4096; made-up corpus: 2048)" },
-    { CLI_INT, "accumulate", &s.accumulate, "N", "batches of an update" },
+    { CLI_COUNT, "tokens", &s.tokens, "N",
+      "of a batch, on each side (4096; made-up corpus: 2048)" },
+    { CLI_COUNT, "accumulate", &s.accumulate, "N", "batches of an update" },
     { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
     OPTION_LR(&s.lr, " (0.003; of noam a factor, 1)"),
     { CLI_TEXT, "schedule", &s.schedule, "NAME",
       "constant, linear, cosine, isqrt or noam (linear)" },
     { CLI_INT, "warmup", &s.warmup, "N",
       "steps in which the rate rises (1000; made-up corpus: 100)" },
-    { CLI_REAL, "label-smoothing", &s.label_smoothing, "X", "" },
+    { CLI_PART, "label-smoothing", &s.label_smoothing, "X", "" },
     { CLI_REAL, "clip", &s.clip, "X", "norm that gradients are clipped to; 0: not" },
     { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
-    { CLI_REAL, "beta2", &s.beta2, "X", "of Adam" },
-    { CLI_REAL, "ema", &s.ema, "X",
+    { CLI_PART, "beta2", &s.beta2, "X", "of Adam" },
+    { CLI_PART, "ema", &s.ema, "X",
       "decay of an average of the weights, which is then validated and used (off)" },
     { CLI_FLAG, "recompute", &s.recompute, NULL,
       "compute the layers again for backward instead of keeping them: less memory, more time" },
@@ -89,15 +94,16 @@ static const cli_option options[] = {
     { CLI_TEXT, "save", &s.save, "DIR",
       "keep the last state there, and the best model: last and best.safetensors" },
     { CLI_TEXT, "resume", &resume, "DIR",
-      "go on where a training was, with its options; others may be given" },
-    { CLI_INT, "save-every", &s.save_every, "N", "steps (as valid-every)" },
-    { CLI_INT, "report-every", &s.report_every, "N", "steps (100)" },
-    { CLI_INT, "valid-every", &s.valid_every, "N", "steps (1000)" },
+      "go on where a training was, with its options; others may be given, but not of the model, "
+      "the batches and the seed" },
+    { CLI_COUNT, "save-every", &s.save_every, "N", "steps (as valid-every)" },
+    { CLI_COUNT, "report-every", &s.report_every, "N", "steps (100)" },
+    { CLI_COUNT, "valid-every", &s.valid_every, "N", "steps (1000)" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
     { CLI_FLAG, "profile", &s.profile, NULL,
       "show at the end where the time of a training step goes" },
-    { CLI_INT, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
-    { CLI_INT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
+    { CLI_BEAM, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
+    { CLI_COUNT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
 };
 
 typedef struct size {
@@ -106,6 +112,10 @@ typedef struct size {
 } size;
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
+
+/* Of these a training that goes on has those that it began with. */
+static const char *const fixed = "swap|pairs|vocab|max-length|size|d-model|heads|ff|layers|dropout|"
+                                 "attention-dropout|post-norm|tokens|layout|seed|save";
 
 static const size sizes[] = {
     { "nano", 128, 4, 256, 4 },
@@ -121,16 +131,33 @@ static tn_schedule_kind schedule;
 #define DEFAULT(field, value)                                                                      \
     if (!s.field) s.field = (value)
 
+/* Settings that do not go together, also where they are a file's and what is given beside it. */
+static bool check(int *which)
+{
+    int kind = cli_choice("schedule", s.schedule, schedules);
+    int layout = cli_choice("layout", s.layout, "packed|padded");
+    *which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
+    if (*which < 0 || kind < 0 || layout < 0) return false;
+    schedule = (tn_schedule_kind)kind;
+    if (!s.train && (s.valid || s.test)) {
+        fprintf(stderr, "--valid and --test want --train: the made-up corpus has its own\n");
+        return false;
+    }
+    if (s.steps == 0 && s.minutes <= 0) {
+        fprintf(stderr, "say how long to train: --steps or --minutes\n");
+        return false;
+    }
+    return true;
+}
+
 static bool settle(void)
 {
     bool made_up = !s.train;
+    int  which;
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
-    int which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
-    int kind = cli_choice("schedule", s.schedule, schedules);
-    int layout = cli_choice("layout", s.layout, "packed|padded");
-    if (which < 0 || kind < 0 || layout < 0) return false;
-    schedule = (tn_schedule_kind)kind;
+    if (s.steps < 0) s.steps = made_up && s.minutes <= 0 ? 1000 : 0;
+    if (!check(&which)) return false;
     DEFAULT(d, sizes[which].d);
     DEFAULT(heads, sizes[which].heads);
     DEFAULT(ff, sizes[which].ff);
@@ -147,11 +174,6 @@ static bool settle(void)
     DEFAULT(n_test, 1000);
     if (s.dropout < 0) s.dropout = 0.1;
     if (s.attention_dropout < 0) s.attention_dropout = 0;
-    if (!s.steps && s.minutes <= 0) {
-        if (!made_up) fprintf(stderr, "say how long to train: --steps or --minutes\n");
-        if (!made_up) return false;
-        s.steps = 1000;
-    }
     if (s.warmup < 0) { /* a fifth of the training at most */
         s.warmup = made_up ? 100 : 1000;
         if (s.steps && s.warmup > s.steps / 5) s.warmup = s.steps / 5;
@@ -202,13 +224,20 @@ static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part,
     return corpus;
 }
 
+static tn_corpus *load_corpus(tn_ctx *ctx, const char *path)
+{
+    tn_corpus *c = path ? tn_corpus_load(ctx, path, &(tn_corpus_options){ .swap = s.swap }) : NULL;
+    if (c && tn_corpus_size(c) == 0)
+        tn_fail(ctx, TN_ERR_FORMAT, "%s: there are no pairs in it", path);
+    return c;
+}
+
 static bool load_corpora(tn_ctx *ctx, corpora *c)
 {
-    tn_corpus_options o = { .swap = s.swap };
     if (s.train) {
-        c->train = tn_corpus_load(ctx, s.train, &o);
-        if (s.valid) c->valid = tn_corpus_load(ctx, s.valid, &o);
-        if (s.test) c->test = tn_corpus_load(ctx, s.test, &o);
+        c->train = load_corpus(ctx, s.train);
+        c->valid = load_corpus(ctx, s.valid);
+        c->test = load_corpus(ctx, s.test);
     } else {
         c->train = make_up(ctx, s.n_pairs, 2, 15, (uint64_t)s.seed);
         c->valid = make_up(ctx, 500, 1, 1, (uint64_t)s.seed + 1);
@@ -226,10 +255,25 @@ static const char *in_folder(const char *folder, const char *file)
     return path;
 }
 
-/* The state of the training, with its options behind where it is. */
-static bool save_last(const training *r)
+/* Is there a folder to save to, or can it be made? It is found out before the training. */
+static bool make_folder(tn_ctx *ctx)
+{
+    if (!s.save) return true;
+    if ((mkdir(s.save, 0777) == 0 || errno == EEXIST) &&
+        output_is_possible(in_folder(s.save, "last.safetensors")) &&
+        output_is_possible(in_folder(s.save, "best.safetensors")))
+        return true;
+    return tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", s.save, strerror(errno)) == TN_OK;
+}
+
+static int64_t saved = -1; /* the step that last.safetensors is of */
+
+/* The state of the training, with its options behind where it is. What was saved stays if the
+ * training has diverged. */
+static bool save_last(training *r)
 {
     char text[16384];
+    if (training_check(r) != TN_OK) return false;
     if (!s.save) return true;
     const char *kept = resume;
     training_tell(r, text, sizeof text);
@@ -237,8 +281,10 @@ static bool save_last(const training *r)
     resume = NULL;
     cli_write(options, N_OPTIONS, text + strlen(text), sizeof text - strlen(text));
     resume = kept;
-    return translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) ==
-           TN_OK;
+    if (translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) != TN_OK)
+        return false;
+    saved = r->step;
+    return true;
 }
 
 static bool save_best(training *r)
@@ -248,24 +294,44 @@ static bool save_best(training *r)
            TN_OK;
 }
 
+/* What an optimizer keeps for these options is in the file, or not. */
+static bool was_there(const char *name, bool was, bool is)
+{
+    if (is && !was)
+        fprintf(stderr, "transformer_train: --%s cannot begin now: %s was begun without\n", name,
+                resume);
+    return was || !is;
+}
+
+/* The options of a training that goes on: the file's, and over them what is given. */
+static bool read_options(char *text, int argc, char **argv)
+{
+    const char *folder = resume;
+    int         which;
+    if (!cli_read(text, options, N_OPTIONS) || !s.size || !s.schedule || !s.layout) {
+        fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n",
+                folder);
+        return false;
+    }
+    s.save = folder;
+    bool had_ema = s.ema > 0, had_clip = s.clip > 0, accumulated = s.accumulate > 1;
+    return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, folder) == CLI_GO_ON &&
+           check(&which) && was_there("ema", had_ema, s.ema > 0) &&
+           was_there("clip", had_clip, s.clip > 0) &&
+           was_there("accumulate", accumulated, s.accumulate > 1);
+}
+
 /* What the file in the folder remembers: where it was (to be freed, and holding the options'
  * texts). In a context of its own: the seed of the real one is among the options. */
 static char *read_resumed(int argc, char **argv)
 {
-    const char *folder = resume;
-    tn_ctx     *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
-    char *text = ctx ? translation_remembered(ctx, in_folder(folder, "last.safetensors")) : NULL;
-    char       *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
-    bool        ok = rest && cli_read(rest + strlen("options\n"), options, N_OPTIONS) &&
-              cli_parse(argc, argv, NULL, options, N_OPTIONS) == CLI_GO_ON;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    char *text = ctx ? translation_remembered(ctx, in_folder(resume, "last.safetensors")) : NULL;
+    char *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
     if (!text) fprintf(stderr, "transformer_train: %s\n", ctx ? tn_error(ctx) : "no memory");
-    else if (!ok)
-        fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n",
-                folder);
-    if (text) tn_free(ctx, text);
+    else tn_free(ctx, text);
     tn_ctx_free(ctx);
-    s.save = folder;
-    if (ok) return copy;
+    if (copy && read_options(rest ? rest + strlen("options\n") : copy, argc, argv)) return copy;
     free(copy);
     return NULL;
 }
@@ -297,17 +363,20 @@ static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
+static tn_ctx *volatile      cancelled; /* what Ctrl-C ends at once: nothing while training */
 
 static void on_interrupt(int signal_number)
 {
     if (interrupted) _exit(128 + signal_number);
     interrupted = 1;
+    if (cancelled) tn_cancel(cancelled);
 }
 
 static void report(training *r)
 {
     double left = s.minutes > 0 ? r->o.seconds - r->spent
                                 : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
+    left = fmin(left, 5999999); /* whose minutes have 5 digits */
     printf("step %lld", (long long)r->step);
     if (s.steps) printf("/%lld", (long long)s.steps);
     printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,
@@ -347,8 +416,8 @@ static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64
 
 static bool validate(training *r, const corpora *c)
 {
-    double perplexity = training_validate(r);
-    if (isnan(perplexity)) return false;
+    double perplexity;
+    if (training_validate(r, &perplexity) != TN_OK) return false;
     printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity,
            perplexity < r->best ? ", the best" : "");
     if (perplexity < r->best) {
@@ -377,15 +446,17 @@ static void tell_recomputed(const tn_program *p)
 
 static bool train(training *r, const corpora *c)
 {
-    bool told = false;
+    bool told = false, is_saved = false;
     while (!training_is_over(r) && !interrupted) {
         if (training_step(r) != TN_OK) return false;
         if (r->step % s.report_every == 0 || r->step == 1) report(r);
         if (s.recompute && !told) told = true, tell_recomputed(r->last);
         bool over = training_is_over(r);
         if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
-        if ((r->step % s.save_every == 0 || over || interrupted) && !save_last(r)) return false;
+        is_saved = r->step % s.save_every == 0;
+        if (is_saved && !save_last(r)) return false;
     }
+    if (!is_saved && !save_last(r)) return false;
     if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
     if (!interrupted) return true;
@@ -405,11 +476,13 @@ static bool show_translations(const translation *t, const tn_text *texts, int64_
     bool ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
     for (int64_t i = 0; ok && i < n; i++)
         printf("%.*s -> %s\n", (int)texts[i].length, texts[i].bytes, out[i] ? out[i] : "");
+    fflush(stdout);
     free_texts(t->ctx, out, n);
     tn_translator_free(translator);
     return ok;
 }
 
+/* Ctrl-C ends it at once: what was trained is saved by now. */
 static bool finish(training *r, const corpora *c)
 {
     const translation *t = training_model(r);
@@ -434,8 +507,8 @@ static bool finish(training *r, const corpora *c)
 /* The model: a new one, or as it was. */
 static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const char *resumed)
 {
+    if (!make_folder(ctx) || !load_corpora(ctx, c)) return false;
     const char *last = resume ? in_folder(resume, "last.safetensors") : NULL;
-    if (!load_corpora(ctx, c)) return false;
     if (last ? translation_load(ctx, last, t) != TN_OK : !make_model(ctx, c->train, t))
         return false;
     training_options o = { .packed = strcmp(s.layout, "packed") == 0,
@@ -456,17 +529,16 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .profile = s.profile,
                            .recompute = s.recompute };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
-    if (last && (tn_checkpoint_load(last, t->params, r->optimizer) != TN_OK ||
-                 training_seek(r, resumed) != TN_OK))
-        return false;
-    if (s.save && mkdir(s.save, 0777) != 0 && errno != EEXIST)
-        return tn_fail(ctx, TN_ERR_IO, "%s: %s", s.save, strerror(errno)) == TN_OK;
+    if (last && training_resume(r, last, resumed) != TN_OK) return false;
     printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
            "threads, %s\n",
            (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
            (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params),
            tn_ctx_threads(ctx), tn_cpu_level_name(tn_ctx_cpu(ctx)));
-    if (last) printf("resumed after step %lld\n", (long long)r->step);
+    if (!last) return true;
+    saved = r->step;
+    printf("resumed after step %lld%s\n", (long long)r->step,
+           training_is_over(r) ? ", where it ends: more --steps or --minutes go on" : "");
     return true;
 }
 
@@ -478,21 +550,34 @@ int main(int argc, char **argv)
     const char *about = "Trains a Transformer to translate. Without options: French to English, of "
                         "a made-up corpus.";
     cli_result  given = cli_parse(argc, argv, about, options, N_OPTIONS);
-    if (given != CLI_GO_ON) return given == CLI_HELP ? 0 : 2;
+    if (given != CLI_GO_ON) return output_end("transformer_train", given == CLI_HELP ? 0 : 2);
     char *resumed = resume ? read_resumed(argc, argv) : NULL;
     if (resume ? !resumed : !settle()) return free(resumed), 2;
-    if (resume) schedule = (tn_schedule_kind)cli_choice("schedule", s.schedule, schedules);
     tn_ctx *ctx =
         tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed,
                                       .memory_limit = memory_of_machine() });
-    if (!ctx) return fprintf(stderr, "transformer_train: no memory or threads\n"), free(resumed), 1;
+    if (!ctx) {
+        fprintf(stderr, "transformer_train: no memory, or not so many --threads\n");
+        return free(resumed), 1;
+    }
     signal(SIGINT, on_interrupt);
-    bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c) && (interrupted || finish(&r, &c));
+    bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c);
+    cancelled = ctx;
+    if (ok && !interrupted) ok = finish(&r, &c);
+    cancelled = NULL;
+    if (!ok && interrupted && tn_ctx_status(ctx) == TN_ERR_CANCELLED) {
+        printf("\nstopped while translating; the training is over%s%s\n",
+               s.save ? " and saved in " : "", s.save ? s.save : "");
+        ok = true;
+    }
     if (!ok) fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
+    if (!ok && saved >= 0)
+        fprintf(stderr, "transformer_train: %s holds step %lld\n",
+                in_folder(s.save, "last.safetensors"), (long long)saved);
     training_end(&r);
     translation_free(&t);
     corpora_free(&c);
     tn_ctx_free(ctx);
     free(resumed);
-    return !ok ? 1 : interrupted ? 130 : 0;
+    return output_end("transformer_train", !ok ? 1 : interrupted ? 130 : 0);
 }

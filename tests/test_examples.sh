@@ -40,6 +40,27 @@ contains "$dir/rest.txt" "resumed after step 20"
 cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" ||
     fail "the resumed model is another one"
 
+# What is given beside --resume counts, and the file says so; the file's own values change nothing.
+$train --resume "$dir/half" --steps 42 > /dev/null 2>&1 || fail "resuming again"
+for with in as_it_was "--clip 1 --dropout 0.1 --schedule constant" "--clip 0.01" \
+    "--weight-decay 0.5" "--ema 0.5" "--beta2 0.9" "--label-smoothing 0.3"; do
+    given=$with
+    [ "$given" = as_it_was ] && given=
+    rm -rf "$dir/with"
+    cp -r "$dir/half" "$dir/with"
+    $train --resume "$dir/with" --steps 44 $given --valid-every 1 > "$dir/rest.txt" 2>&1 ||
+        fail "resuming with $given"
+    if [ "$with" = as_it_was ]; then
+        cp "$dir/with/best.safetensors" "$dir/as_it_was.safetensors"
+    elif [ "${with#*dropout}" != "$with" ]; then
+        cmp "$dir/with/best.safetensors" "$dir/as_it_was.safetensors" || fail "the same $with"
+    else
+        cmp -s "$dir/with/best.safetensors" "$dir/as_it_was.safetensors" && fail "$with: no effect"
+        said=$(echo "${with#--}" | tr ' ' =)
+        grep -aq "$said" "$dir/with/last.safetensors" || fail "the file does not say $said"
+    fi
+done
+
 # A few seconds of training translate what was held out: 95 % at least, word for word.
 $train --d-model 64 --ff 128 --layers 1 --lr 0.006 --tokens 1024 --steps 500 --dropout 0 \
     --warmup 50 --label-smoothing 0.05 --test-pairs 300 > "$dir/learnt.txt" 2>&1 || fail "learning"
@@ -54,9 +75,41 @@ interrupt_at "^step 1/" "$dir/stopped.txt" $train $small --steps 1000000 --save 
 contains "$dir/stopped.txt" "to go on: transformer_train --resume"
 [ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
 
-# Another layout, another optimizer's settings, a corpus from files.
+# Also before the first step: a corpus that comes late leaves the time for it.
 printf 'un chat\ta cat\nun chien\ta dog\nle chat\tthe cat\nle chien\tthe dog\n' > "$dir/pairs.tsv"
 for i in 1 2 3 4; do cat "$dir/pairs.tsv"; done > "$dir/many.tsv"
+mkfifo "$dir/late.tsv"
+$train --train "$dir/late.tsv" --size micro --vocab 300 --max-length 20 --tokens 256 --steps 4 \
+    --save "$dir/early" > "$dir/early.txt" 2>&1 &
+pid=$!
+exec 3> "$dir/late.tsv" # waits for who reads
+kill -INT $pid
+cat "$dir/many.tsv" >&3
+exec 3>&-
+wait $pid
+[ $? = 130 ] || fail "Ctrl-C before the first step: not 130"
+contains "$dir/early.txt" "stopped after step 0; to go on: transformer_train --resume"
+$train --resume "$dir/early" --train "$dir/many.tsv" > "$dir/early.txt" 2>&1 ||
+    fail "resuming before the first step"
+contains "$dir/early.txt" "resumed after step 0"
+
+# And while the test is translated, which would take half a minute.
+interrupt_at " -> " "$dir/stopped.txt" $train --size micro --pairs 2000 --vocab 300 --steps 1 \
+    --test-pairs 20000 --beam 8
+[ $? = 130 ] || fail "Ctrl-C while translating: not 130"
+contains "$dir/stopped.txt" "stopped while translating"
+
+# A training that diverges says so, and leaves what was saved.
+cp "$dir/half/last.safetensors" "$dir/good.safetensors"
+for steps in 43 60; do # at the save behind the first step, and long before one
+    $train --resume "$dir/half" --steps $steps --lr 1e30 --valid-every 1000 --save-every 1000 \
+        > "$dir/wrong.txt" 2>&1 && fail "diverging ended with 0"
+    contains "$dir/wrong.txt" "the training has diverged: after step .* A lower --lr than 1e+30"
+    contains "$dir/wrong.txt" "last.safetensors holds step 42"
+    cmp "$dir/half/last.safetensors" "$dir/good.safetensors" || fail "a bad model was saved"
+done
+
+# Another layout, another optimizer's settings, a corpus from files.
 $train --train "$dir/many.tsv" --valid "$dir/pairs.tsv" --test "$dir/pairs.tsv" \
     --vocab 300 --size micro --layers 1 --layout padded --max-length 20 --tokens 256 \
     --accumulate 2 --steps 250 --lr 0.01 --schedule cosine --warmup 20 --dropout 0 --beam 4 \
@@ -95,7 +148,10 @@ wrong() {
 }
 wrong "there is no option --stepz" $train --stepz 3
 wrong "wants N, not x" $train --steps x
-wrong "--tokens wants N of 0 or more, not -3" $train --tokens -3
+wrong "--tokens wants N from 1 to 1073741824, not -3" $train --tokens -3
+wrong "--max-length wants N from 1 to" $train --max-length 9223372036854775807
+wrong "--beam wants N from 1 to 32, not 33" $train --beam 33
+for option in pairs test-pairs d-model; do wrong "wants N from 1" $train --$option 0; done
 wrong "it is one of nano" $train --size huge
 wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
 printf 'no tab here\n' > "$dir/bad.tsv"
@@ -103,7 +159,24 @@ wrong "bad.tsv:1: expected one tab, found 0" $train --train "$dir/bad.tsv" --ste
 wrong "d_model 32 is not a multiple of 3 heads" $train --size micro --heads 3 --steps 1
 wrong "say how long to train" $train --train "$dir/pairs.tsv"
 wrong "last.safetensors" $train --resume "$dir/nowhere"
-wrong "have changed" $train --resume "$dir/half" --pairs 1900 --steps 41
+wrong "have changed" $train --resume "$dir/cat" --train "$dir/pairs.tsv"
+for given in "pairs 1900" "size nano" "d-model 64" "dropout 0.9" "vocab 300" "save $dir/other" \
+    "tokens 256" "seed 2"; do
+    wrong "--${given% *} cannot change any more: .* has ${given% *}=" \
+        $train --resume "$dir/half" --steps 50 --$given
+done
+wrong "--ema cannot begin now" $train --resume "$dir/cat" --ema 0.9
+wrong "--accumulate cannot begin now" $train --resume "$dir/half" --accumulate 2
+wrong "--schedule foo: it is one of constant" $train --resume "$dir/half" --schedule foo
+wrong "say how long to train" $train --steps 0
+wrong "want --train" $train --valid "$dir/pairs.tsv"
+: > "$dir/empty.tsv"
+wrong "empty.tsv: there are no pairs in it" $train --train "$dir/empty.tsv" --steps 1
+few="--train $dir/pairs.tsv --vocab 270 --size micro --steps 1"
+wrong "no pairs are left: all 4 have a sentence of more than 1 tokens" $train $few --max-length 1
+wrong "a budget of 4 tokens has no room" $train $few --tokens 4
+wrong "cannot save to .*pairs.tsv: Not a directory" $train --save "$dir/pairs.tsv"
+wrong "cannot save to .*: No such file or directory" $train --save "$dir/nowhere/else"
 wrong "which --model" $translate
 wrong "none.st" $gpt --model "$dir/none.st"
 wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
@@ -139,6 +212,8 @@ lost() {
 }
 if [ -w /dev/full ]; then
     lost $translate --help
+    lost $train --help
+    lost $train --size micro --pairs 500 --vocab 300 --steps 1 --test-pairs 2
     lost $translate --model "$dir/cat/best.safetensors"
 fi
 $train --help | grep -q -- "--label-smoothing" || fail "--help"
