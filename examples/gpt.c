@@ -9,12 +9,15 @@
 #include "grammar.h"
 #include "libtensor.h"
 #include "options.h"
+#include "output.h"
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
@@ -39,8 +42,8 @@ static const cli_option options[] = {
     OPTION_D_MODEL(&s.d, ""),
     OPTION_HEADS(&s.heads, ""),
     OPTION_LAYERS(&s.layers, ""),
-    { CLI_INT, "length", &s.length, "N", "tokens that the model sees at once" },
-    { CLI_INT, "rows", &s.rows, "N", "windows of that length in a batch" },
+    { CLI_COUNT, "length", &s.length, "N", "tokens that the model sees at once" },
+    { CLI_COUNT, "rows", &s.rows, "N", "windows of that length in a batch" },
     OPTION_LR(&s.lr, "; it rises for 100 steps, then falls"),
     OPTION_DROPOUT(&s.dropout, "(0)"),
     OPTION_SEED(&s.seed),
@@ -49,16 +52,26 @@ static const cli_option options[] = {
     { CLI_TEXT, "model", &model, "FILE", "what --save wrote: write with it, or go on training" },
     { CLI_TEXT, "save", &save, "FILE", "keep model, tokenizer and the state of the training" },
     { CLI_TEXT, "prompt", &prompt, "TEXT", "the beginning of what is written" },
-    { CLI_INT, "tokens", &tokens, "N", "of what is written" },
+    { CLI_COUNT, "tokens", &tokens, "N", "of what is written" },
     { CLI_REAL, "temperature", &temperature, "X", "0: the likeliest token each time" },
-    { CLI_INT, "top-k", &top_k, "N", "draw from the likeliest N alone" },
-    { CLI_REAL, "top-p", &top_p, "P", "draw from the likeliest that have this probability" },
+    { CLI_INT, "top-k", &top_k, "N", "draw from the likeliest N alone; 0: from all" },
+    { CLI_PART, "top-p", &top_p, "P", "draw from the likeliest that have this probability" },
     OPTION_THREADS(&threads),
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
+/* Of these a model has those that it was made with. */
+static const char *const fixed = "vocab|d-model|heads|layers|length";
+
 static volatile sig_atomic_t interrupted;
-static void on_interrupt(int number) { (void)number, interrupted = 1; }
+static tn_ctx *volatile      cancelled; /* what Ctrl-C ends at once: nothing while training */
+
+static void on_interrupt(int number)
+{
+    if (interrupted) _exit(128 + number);
+    interrupted = 1;
+    if (cancelled) tn_cancel(cancelled);
+}
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -184,7 +197,8 @@ static tn_program *build(work *w, bool trains)
             p = tn_train_step_with(g, loss.sum, w->opt,
                                    &(tn_train_step_options){ .count = loss.count,
                                                              .outputs = &outputs[1],
-                                                             .n_outputs = 1 });
+                                                             .n_outputs = 1,
+                                                             .skip_nonfinite = true });
         else p = tn_compile(g, outputs, 2, NULL);
     }
     tn_graph_free(g);
@@ -202,13 +216,44 @@ static tn_status run(tn_program *p, const tn_window_batch *b, double *sum, doubl
     return TN_OK;
 }
 
-enum { REPORT_EVERY = 100 };
+/* Weights that are spoilt stay so: no batch has finite gradients any more. */
+enum { REPORT_EVERY = 100, MOST_SKIPPED = 50 };
+
+static tn_status diverged(work *w, const char *what)
+{
+    return tn_fail(w->ctx, TN_ERR_STATE,
+                   "the training has diverged: after step %lld %s. A lower --lr than %g may help",
+                   (long long)tn_optimizer_steps(w->opt), what, s.lr);
+}
+
+/* Saves, if the loss of the next batch is finite: an update may be, and spoil the weights. look: a
+ * program that only evaluates. */
+static tn_status check_and_keep(work *w, tn_windows *windows, tn_program *look)
+{
+    const tn_batches_position at = tn_windows_tell(windows);
+    double                    sum = 0, count = 0;
+    if (run(look, tn_windows_next(windows), &sum, &count) != TN_OK) return tn_ctx_status(w->ctx);
+    if (!isfinite(sum)) return diverged(w, "the loss is not finite");
+    tn_windows_seek(windows, at);
+    return save ? keep(w, windows) : tn_ctx_status(w->ctx);
+}
+
+static void tell_stopped(void)
+{
+    if (!save) printf("stopped; nothing is saved without --save\n");
+    else if (minutes > 0)
+        printf("stopped; to go on: gpt --model %s --minutes %g --save %s\n", save, minutes, save);
+    else
+        printf("stopped; to go on: gpt --model %s --steps %lld --save %s\n", save,
+               (long long)steps, save);
+}
 
 /* What came of the steps since the last report, in `seconds`; left: steps, or seconds where time is
  * the limit. */
 static void report(int64_t step, double sum, double count, double seconds, double left)
 {
     if (minutes <= 0) left *= seconds / REPORT_EVERY;
+    left = fmin(left, 5999999); /* whose minutes have 5 digits */
     printf("step %lld  loss %.3f  perplexity %.2f  %.0f tokens/s  left %d:%02d\n", (long long)step,
            sum / count, exp(sum / count), count / seconds, (int)left / 60, (int)left % 60);
     fflush(stdout);
@@ -220,25 +265,32 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
     double       sum = 0, count = 0, last = begin;
     tn_windows  *windows = tn_windows_new(
         w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length });
-    tn_program *step = windows ? build(w, true) : NULL;
-    if (step) tn_windows_seek(windows, w->position);
+    tn_program *step = windows ? build(w, true) : NULL, *look = step ? build(w, false) : NULL;
+    int         skipped = 0; /* in a row */
+    if (look) tn_windows_seek(windows, w->position);
     while (tn_ctx_status(w->ctx) == TN_OK && !interrupted) {
         const int64_t k = tn_optimizer_steps(w->opt) + 1;
         const double  spent = now() - begin;
         if (limit > 0 ? spent >= limit : k > steps) break;
-        const double done = limit > 0 ? spent / limit : (double)k / (double)(steps + 1);
+        const double done = limit > 0 ? spent / limit : (double)k / ((double)steps + 1);
         const double rise = (double)k / (double)s.warmup;
         tn_optimizer_set_lr(w->opt, s.lr * fmin(fmin(rise, 1), 1 - done));
-        if (run(step, tn_windows_next(windows), &sum, &count) != TN_OK) break;
+        const tn_status status = run(step, tn_windows_next(windows), &sum, &count);
+        if (status == TN_ERR_GUARD) { /* something is not finite: the weights are as they were */
+            tn_clear_error(w->ctx);
+            if (++skipped == MOST_SKIPPED) diverged(w, "no gradients are finite");
+            continue;
+        }
+        if (status != TN_OK) break;
+        skipped = 0;
         if (k % REPORT_EVERY) continue;
         report(k, sum, count, now() - last, limit > 0 ? limit - spent : (double)(steps - k));
         sum = count = 0, last = now();
-        if (save && keep(w, windows) != TN_OK) break;
+        if (save && check_and_keep(w, windows, look) != TN_OK) break;
     }
-    if (save && step && tn_ctx_status(w->ctx) == TN_OK) keep(w, windows);
-    if (interrupted)
-        printf("stopped%s%s\n", save ? "; to go on: gpt --model " : "", save ? save : "");
-    tn_program_free(step), tn_windows_free(windows);
+    if (tn_ctx_status(w->ctx) == TN_OK && check_and_keep(w, windows, look) == TN_OK && interrupted)
+        tell_stopped();
+    tn_program_free(step), tn_program_free(look), tn_windows_free(windows);
     return tn_ctx_status(w->ctx);
 }
 
@@ -254,6 +306,8 @@ static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
         b = tn_windows_next(windows);
         if (run(p, b, &sum, &count) != TN_OK) break;
     }
+    if (tn_ctx_status(w->ctx) == TN_OK && !isfinite(sum))
+        diverged(w, "the held-out loss is not finite");
     if (tn_ctx_status(w->ctx) == TN_OK)
         printf("held-out: perplexity %.2f, %.3f bits a byte\n", exp(sum / count),
                sum / count * (double)n / (double)bytes / log(2));
@@ -261,7 +315,8 @@ static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
     return tn_ctx_status(w->ctx);
 }
 
-/* The last twentieth of the text is held out. */
+/* The last twentieth of the text is held out. What was trained is saved by then, so that Ctrl-C
+ * ends what comes behind it at once. */
 static tn_status learn(work *w)
 {
     size_t   length = 0;
@@ -275,8 +330,10 @@ static tn_status learn(work *w)
                                                  (int64_t)length - n);
         printf("%lld tokens, %lld held out; %lld parameters\n", (long long)n, (long long)rest,
                (long long)tn_params_size(w->p));
-        if (train(w, ids, n) == TN_OK && rest > 1 && !interrupted)
+        if (train(w, ids, n) == TN_OK && rest > 1 && !interrupted) {
+            cancelled = w->ctx;
             validate(w, ids + n, rest, length - cut);
+        }
     }
     tn_free(w->ctx, ids), tn_free(w->ctx, text);
     return tn_ctx_status(w->ctx);
@@ -292,7 +349,8 @@ static tn_status write_text(work *w)
         : 0;
     if (ids && n == 0) n = tn_tokenizer_encode(w->tokenizer, "\n", 1, ids, 1); /* a new line */
     tn_generator *g = tn_generator_new(
-        w->m, &(tn_generate_options){ .max_tokens = tokens, .top_k = top_k, .top_p = top_p,
+        w->m, &(tn_generate_options){ .max_tokens = tokens, .top_k = top_k,
+                                      .top_p = fmax(top_p, 1e-30), /* 0 stands for 1 */
                                       .temperature = temperature > 0 ? temperature : TN_NONE });
     const tn_generation *y = g ? tn_generate(g, ids, n) : NULL;
     const int64_t        size = y ? tn_tokenizer_decode(w->tokenizer, y->ids, y->n, NULL, 0) : -1;
@@ -306,26 +364,44 @@ static tn_status write_text(work *w)
     return tn_ctx_status(w->ctx);
 }
 
+/* Where the model is to be kept is tried before it is trained. */
+static tn_status check_save(tn_ctx *ctx)
+{
+    if (!save || output_is_possible(save)) return TN_OK;
+    return tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", save, strerror(errno));
+}
+
+static void work_through(work *w, bool trains)
+{
+    if (model && recall(w) != TN_OK) return;
+    if (trains && check_save(w->ctx) != TN_OK) return;
+    if ((trains ? learn(w) : make_model(w)) != TN_OK || interrupted) return;
+    cancelled = w->ctx;
+    write_text(w);
+}
+
 int main(int argc, char **argv)
 {
     const char *about = "Trains a GPT on a text and writes more of it.";
     cli_result  r = cli_parse(argc, argv, about, options, N_OPTIONS);
-    if (r != CLI_GO_ON) return r == CLI_HELP ? 0 : 2;
+    if (r != CLI_GO_ON) return output_end("gpt", r == CLI_HELP ? 0 : 2);
     char *remembered = model ? recall_settings() : NULL;
     if (model && !remembered) return 1;
-    if (model) cli_parse(argc, argv, about, options, N_OPTIONS); /* what is given counts more */
+    if (model && cli_parse_over(argc, argv, options, N_OPTIONS, fixed, model) != CLI_GO_ON)
+        return free(remembered), 2;
     if (!steps && minutes <= 0 && !model) steps = 600;
     signal(SIGINT, on_interrupt);
     work w = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads,
                                                     .seed = (uint64_t)s.seed }) };
-    const bool trains = steps || minutes > 0;
-    if (w.ctx && (!model || recall(&w) == TN_OK) &&
-        (trains ? learn(&w) : make_model(&w)) == TN_OK && !interrupted)
-        write_text(&w);
-    const bool ok = w.ctx && tn_ctx_status(w.ctx) == TN_OK;
-    if (!ok) fprintf(stderr, "gpt: %s\n", w.ctx ? tn_error(w.ctx) : "no context");
+    if (w.ctx) work_through(&w, steps || minutes > 0);
+    cancelled = NULL;
+    const tn_status status = w.ctx ? tn_ctx_status(w.ctx) : TN_ERR_MEMORY;
+    const bool      ok = status == TN_OK || (status == TN_ERR_CANCELLED && interrupted);
+    if (!ok)
+        fprintf(stderr, "gpt: %s\n",
+                w.ctx ? tn_error(w.ctx) : "no memory, or not so many --threads");
     tn_optimizer_free(w.opt), tn_gpt_free(w.m), tn_params_free(w.p);
     tn_tokenizer_free(w.tokenizer), tn_ctx_free(w.ctx);
     free(remembered);
-    return !ok ? 1 : interrupted ? 130 : 0;
+    return output_end("gpt", !ok ? 1 : interrupted ? 130 : 0);
 }

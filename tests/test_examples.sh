@@ -132,12 +132,19 @@ micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --drop
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
 contains "$dir/gpt.txt" "held-out: perplexity"
 interrupt_at "^step 100" "$dir/gpt_cut.txt" $gpt $micro --steps 3000 --save "$dir/cut.st"
-$gpt --model "$dir/cut.st" --steps 3000 --threads 1 --save "$dir/cut.st" > "$dir/rest.txt" 2>&1 ||
-    fail "gpt resumed"
+contains "$dir/gpt_cut.txt" "stopped; to go on: gpt --model"
+$(sed -n "s|.*to go on: gpt|$gpt --threads 1|p" "$dir/gpt_cut.txt") > "$dir/rest.txt" 2>&1 ||
+    fail "gpt resumed as it said"
 cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
 $gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 ||
     fail "gpt writing"
 contains "$dir/out.txt" "^The dog."
+for steps in 3001 3200; do # at the save behind the first step, and before one
+    $gpt --model "$dir/cut.st" --steps $steps --lr 1e30 --save "$dir/cut.st" > "$dir/wrong.txt" \
+        2>&1 && fail "a gpt that diverges ended with 0"
+    contains "$dir/wrong.txt" "the training has diverged: after step"
+    cmp "$dir/gpt.st" "$dir/cut.st" || fail "a bad gpt was saved"
+done
 
 # What is wrong.
 wrong() {
@@ -183,6 +190,11 @@ wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
 wrong "--lr wants X of more than 0, not -1" $gpt --lr -1
 wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
 wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
+wrong "--rows wants N from 1 to" $gpt --rows 0
+wrong "--length wants N from 1 to" $gpt --length 0
+wrong "--heads cannot change any more: .* has heads=2" $gpt --model "$dir/gpt.st" --heads 4
+wrong "cannot save to .*: No such file or directory" $gpt --save "$dir/nowhere/gpt.st"
+wrong "cannot save to .*: Is a directory" $gpt --save "$dir"
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
 head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
 wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
@@ -213,6 +225,7 @@ lost() {
 if [ -w /dev/full ]; then
     lost $translate --help
     lost $train --help
+    lost $gpt --model "$dir/gpt.st" --tokens 2
     lost $train --size micro --pairs 500 --vocab 300 --steps 1 --test-pairs 2
     lost $translate --model "$dir/cat/best.safetensors"
 fi
