@@ -4,7 +4,7 @@
  *     transformer_train
  *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60
  *         --save run */
-#include "grammar.h"
+#include "corpora.h"
 #include "options.h"
 #include "output.h"
 #include "training.h"
@@ -183,65 +183,16 @@ static bool settle(void)
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
-typedef struct corpora {
-    tn_corpus *train, *valid, *test;
-} corpora;
-
-static void corpora_free(corpora *c)
-{
-    tn_corpus_free(c->train), tn_corpus_free(c->valid), tn_corpus_free(c->test);
-}
-
-/* n different pairs of the grammar: of parts that are not held out, or of those that are. */
-static tn_corpus *make_up(tn_ctx *ctx, int64_t n, int first_part, int last_part, uint64_t seed)
-{
-    char *text = tn_alloc(ctx, (size_t)n * 2 * GRAMMAR_LINE), french[GRAMMAR_LINE],
-         english[GRAMMAR_LINE];
-    size_t  used = 0, slots = 1;
-    while (slots < 2 * (size_t)n) slots *= 2;
-    size_t *seen = tn_alloc(ctx, slots * sizeof *seen); /* where a French sentence begins, and 1 */
-    for (int64_t have = 0, tries = 0; text && seen && have < n; tries++) {
-        if (tries > 100000 + 100 * have) {
-            tn_fail(ctx, TN_ERR_ARG, "the made-up corpus has no %lld different pairs of this kind",
-                    (long long)n);
-            break;
-        }
-        grammar_pair(&seed, french, english);
-        int part = grammar_part(french);
-        if (part < first_part || part > last_part) continue;
-        size_t length = strlen(french), at = 5381;
-        for (size_t i = 0; i < length; i++) at = at * 33 + (unsigned char)french[i];
-        while (seen[at % slots] && (memcmp(text + seen[at % slots] - 1, french, length) != 0 ||
-                                    text[seen[at % slots] - 1 + length] != '\t'))
-            at++;
-        if (seen[at % slots]) continue;
-        seen[at % slots] = used + 1, have++;
-        used += (size_t)sprintf(text + used, "%s\t%s\n", french, english);
-    }
-    bool       ok = text && seen && tn_ctx_status(ctx) == TN_OK;
-    tn_corpus *corpus = ok ? tn_corpus_parse(ctx, "grammar", text, used, NULL) : NULL;
-    tn_free(ctx, text), tn_free(ctx, seen);
-    return corpus;
-}
-
-static tn_corpus *load_corpus(tn_ctx *ctx, const char *path)
-{
-    tn_corpus *c = path ? tn_corpus_load(ctx, path, &(tn_corpus_options){ .swap = s.swap }) : NULL;
-    if (c && tn_corpus_size(c) == 0)
-        tn_fail(ctx, TN_ERR_FORMAT, "%s: there are no pairs in it", path);
-    return c;
-}
-
 static bool load_corpora(tn_ctx *ctx, corpora *c)
 {
     if (s.train) {
-        c->train = load_corpus(ctx, s.train);
-        c->valid = load_corpus(ctx, s.valid);
-        c->test = load_corpus(ctx, s.test);
+        c->train = corpus_of_file(ctx, s.train, s.swap);
+        if (s.valid) c->valid = corpus_of_file(ctx, s.valid, s.swap);
+        if (s.test) c->test = corpus_of_file(ctx, s.test, s.swap);
     } else {
-        c->train = make_up(ctx, s.n_pairs, 2, 15, (uint64_t)s.seed);
-        c->valid = make_up(ctx, 500, 1, 1, (uint64_t)s.seed + 1);
-        c->test = make_up(ctx, s.n_test, 0, 0, (uint64_t)s.seed + 2);
+        c->train = corpus_made_up(ctx, s.n_pairs, 2, 15, (uint64_t)s.seed);
+        c->valid = corpus_made_up(ctx, 500, 1, 1, (uint64_t)s.seed + 1);
+        c->test = corpus_made_up(ctx, s.n_test, 0, 0, (uint64_t)s.seed + 2);
     }
     return tn_ctx_status(ctx) == TN_OK;
 }
@@ -389,31 +340,6 @@ static void report(training *r)
     r->reported = 0;
 }
 
-/* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the
- * reference. */
-static bool test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam,
-                 tn_bleu_score *bleu, int64_t *exact)
-{
-    const tn_text *sources = tn_corpus_sources(corpus), *targets = tn_corpus_targets(corpus);
-    tn_translator *translator =
-        tn_translator_new(t->model, &(tn_translate_options){ .beam = beam });
-    char         **out = tn_alloc(t->ctx, (size_t)n * sizeof *out);
-    tn_text       *texts = tn_alloc(t->ctx, (size_t)n * sizeof *texts);
-    bool ok = translator && out && texts &&
-              translate_texts(t, translator, 1, sources, n, out, NULL) == TN_OK;
-    *exact = 0;
-    for (int64_t i = 0; ok && i < n; i++) {
-        texts[i] = tn_text_of(out[i] ? out[i] : "");
-        *exact += texts[i].length == targets[i].length &&
-            memcmp(texts[i].bytes, targets[i].bytes, targets[i].length) == 0;
-    }
-    ok = ok && tn_bleu(t->ctx, texts, targets, n, NULL, bleu) == TN_OK;
-    free_texts(t->ctx, out, out ? n : 0);
-    tn_free(t->ctx, out), tn_free(t->ctx, texts);
-    tn_translator_free(translator);
-    return ok;
-}
-
 static bool validate(training *r, const corpora *c)
 {
     double perplexity;
@@ -427,8 +353,8 @@ static bool validate(training *r, const corpora *c)
     if (s.bleu) {
         tn_bleu_score bleu;
         int64_t       exact, n = tn_corpus_size(c->valid);
-        if (!test(training_model(r), c->valid, n < s.n_test ? n : s.n_test, 1, &bleu, &exact))
-            return false;
+        if (n > s.n_test) n = s.n_test;
+        if (!translation_test(training_model(r), c->valid, n, 1, &bleu, &exact)) return false;
         printf(", BLEU %.2f", bleu.score);
     }
     printf("\n");
@@ -469,19 +395,6 @@ static bool train(training *r, const corpora *c)
 
 /* ---- what came of it ------------------------------------------------------------------------- */
 
-static bool show_translations(const translation *t, const tn_text *texts, int64_t n)
-{
-    tn_translator *translator = tn_translator_new(t->model, NULL);
-    char          *out[16] = { NULL };
-    bool ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
-    for (int64_t i = 0; ok && i < n; i++)
-        printf("%.*s -> %s\n", (int)texts[i].length, texts[i].bytes, out[i] ? out[i] : "");
-    fflush(stdout);
-    free_texts(t->ctx, out, n);
-    tn_translator_free(translator);
-    return ok;
-}
-
 /* Ctrl-C ends it at once: what was trained is saved by now. */
 static bool finish(training *r, const corpora *c)
 {
@@ -493,11 +406,11 @@ static bool finish(training *r, const corpora *c)
     if (!c->test) return true;
     if (!s.train) {
         tn_text first = tn_text_of("Je suis étudiant");
-        if (!show_translations(t, &first, 1) ||
-            !show_translations(t, tn_corpus_sources(c->test), n < 5 ? n : 5))
+        if (!translation_show(t, &first, 1) ||
+            !translation_show(t, tn_corpus_sources(c->test), n < 5 ? n : 5))
             return false;
     }
-    if (!test(t, c->test, n, s.beam, &bleu, &exact)) return false;
+    if (!translation_test(t, c->test, n, s.beam, &bleu, &exact)) return false;
     printf("%s\n", tn_bleu_text(&bleu, text, sizeof text));
     printf("held-out: exact %.1f %% of %lld sentences\n", 100.0 * (double)exact / (double)n,
            (long long)n);

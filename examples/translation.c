@@ -1,6 +1,7 @@
 /* A model with its tokenizer, in a file and at work. */
 #include "translation.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -151,4 +152,40 @@ tn_status translate_texts(const translation *t, tn_translator *translator, int64
     if (y) return TN_OK;
     free_texts(t->ctx, out, n * n_best);
     return tn_ctx_status(t->ctx);
+}
+
+bool translation_test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam,
+                      tn_bleu_score *bleu, int64_t *exact)
+{
+    const tn_text *sources = tn_corpus_sources(corpus), *targets = tn_corpus_targets(corpus);
+    tn_translator *translator =
+        tn_translator_new(t->model, &(tn_translate_options){ .beam = beam });
+    char         **out = tn_alloc(t->ctx, (size_t)n * sizeof *out);
+    tn_text       *texts = tn_alloc(t->ctx, (size_t)n * sizeof *texts);
+    bool ok = translator && out && texts &&
+              translate_texts(t, translator, 1, sources, n, out, NULL) == TN_OK;
+    *exact = 0;
+    for (int64_t i = 0; ok && i < n; i++) {
+        texts[i] = tn_text_of(out[i] ? out[i] : "");
+        *exact += texts[i].length == targets[i].length &&
+            memcmp(texts[i].bytes, targets[i].bytes, targets[i].length) == 0;
+    }
+    ok = ok && tn_bleu(t->ctx, texts, targets, n, NULL, bleu) == TN_OK;
+    free_texts(t->ctx, out, out ? n : 0);
+    tn_free(t->ctx, out), tn_free(t->ctx, texts);
+    tn_translator_free(translator);
+    return ok;
+}
+
+bool translation_show(const translation *t, const tn_text *texts, int64_t n)
+{
+    tn_translator *translator = tn_translator_new(t->model, NULL);
+    char          *out[16] = { NULL };
+    bool ok = translator && translate_texts(t, translator, 1, texts, n, out, NULL) == TN_OK;
+    for (int64_t i = 0; ok && i < n; i++)
+        printf("%.*s -> %s\n", (int)texts[i].length, texts[i].bytes, out[i] ? out[i] : "");
+    fflush(stdout);
+    free_texts(t->ctx, out, n);
+    tn_translator_free(translator);
+    return ok;
 }

@@ -34,4 +34,12 @@ tn_status translate_texts(const translation *t, tn_translator *translator, int64
                           const tn_text *texts, int64_t n, char **out, double *scores);
 void      free_texts(tn_ctx *ctx, char **texts, int64_t n);
 
+/* Translates the first n pairs of a corpus. Gives BLEU and how many are word for word the
+ * reference. */
+bool translation_test(const translation *t, const tn_corpus *corpus, int64_t n, int64_t beam,
+                      tn_bleu_score *bleu, int64_t *exact);
+
+/* Prints each of up to 16 texts with its translation. */
+bool translation_show(const translation *t, const tn_text *texts, int64_t n);
+
 #endif
