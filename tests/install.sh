@@ -12,15 +12,20 @@ DESTDIR="$dir" meson install -C "$build" --no-rebuild > "$dir/log.txt" 2>&1 ||
 pc=$(find "$dir" -name libtensor.pc) so=$(find "$dir" -name 'libtensor.so')
 [ -n "$pc" ] && [ -n "$so" ] || { echo "FAILED: no libtensor.pc or libtensor.so"; exit 1; }
 
-# A program of a user: an op of its own, compiled and run away from the sources.
+# Programs of a user, compiled and run away from the sources: without optimisation, where nothing of
+# the headers is left out, and with an op of their own.
 sed -i "s|^prefix=|prefix=$dir|" "$pc" # as if that were where it belongs
 PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
-cp "$source/examples/recurrent.c" "$dir/recurrent.c"
-${CC:-cc} -O2 -fno-math-errno -fno-trapping-math "$dir/recurrent.c" -o "$dir/recurrent" \
-    $(pkg-config --cflags --libs libtensor) -lm || fail "recurrent.c does not build"
-LD_LIBRARY_PATH=$(dirname "$so") "$dir/recurrent" 3 > "$dir/out.txt" 2>&1 ||
-    { fail "recurrent"; cat "$dir/out.txt"; }
+cp "$source/examples/mlp.c" "$source/examples/recurrent.c" "$dir/"
+for level in -O0 -O2; do
+    for program in mlp recurrent; do
+        ${CC:-cc} $level -fno-math-errno -fno-trapping-math "$dir/$program.c" -o "$dir/$program" \
+            $(pkg-config --cflags --libs libtensor) || fail "$program.c does not build with $level"
+        LD_LIBRARY_PATH=$(dirname "$so") "$dir/$program" 3 > "$dir/out.txt" 2>&1 ||
+            { fail "$program with $level"; cat "$dir/out.txt"; }
+    done
+done
 
 # The same from C++.
 if command -v "${CXX:-c++}" > /dev/null; then
@@ -32,14 +37,16 @@ fi
 # From CMake, which finds the library by pkg-config.
 if command -v cmake > /dev/null; then
     mkdir "$dir/cmake"
-    cp "$source/examples/mlp.c" "$dir/cmake/"
+    cp "$dir/mlp.c" "$dir/recurrent.c" "$dir/cmake/"
     cat > "$dir/cmake/CMakeLists.txt" << 'END'
 cmake_minimum_required(VERSION 3.13)
 project(user C)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBTENSOR REQUIRED IMPORTED_TARGET libtensor)
 add_executable(mlp mlp.c)
-target_link_libraries(mlp PRIVATE PkgConfig::LIBTENSOR m)
+add_executable(recurrent recurrent.c)
+target_link_libraries(mlp PRIVATE PkgConfig::LIBTENSOR)
+target_link_libraries(recurrent PRIVATE PkgConfig::LIBTENSOR)
 END
     { cmake -S "$dir/cmake" -B "$dir/cmake/build" && cmake --build "$dir/cmake/build" &&
         LD_LIBRARY_PATH=$(dirname "$so") "$dir/cmake/build/mlp" 2; } > "$dir/log.txt" 2>&1 ||
