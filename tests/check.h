@@ -1,6 +1,6 @@
-/* One header for tests. With Criterion (TN_HAVE_CRITERION) each TEST is a Criterion test; without
- * it the same functions run under the small runner at the end of this file. A check that fails says
- * where, what was expected, what came and the tolerance, and the test goes on; REQUIRE ends it.
+/* One header for tests, with a small runner at its end. With Criterion (TN_HAVE_CRITERION) each
+ * TEST is a Criterion test instead. A check that fails says where, what was expected, what came and
+ * the tolerance, and the test goes on; REQUIRE ends it.
  *
  *     #include "check.h"
  *     TEST(shape, broadcast) { CHECK(ok); CHECK_INT(n, 6); CHECK_NEAR(y, 0.5, 1e-12); }
@@ -89,11 +89,34 @@ __attribute__((unused)) static bool check_is_near(double got, double want, doubl
         return;                                                                                    \
     } while (0)
 
+/* part: of "suite/name"; NULL: every test is wanted. */
+static bool check_is_wanted(const char *suite, const char *name, const char *part)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s/%s", suite, name);
+    return !part || strstr(full, part);
+}
+
+/* A run of no test is an error: nothing failed in it, but nothing was tested. */
+static int check_none(const char *program, const char *part)
+{
+    fprintf(stderr, "%s: there is no test %s\n", program, part ? part : "at all");
+    return 2;
+}
+
+/* The command line's one word, a part of the names of the tests to run. */
+static bool check_reads(int argc, char **argv, const char **part)
+{
+    *part = argc > 1 ? argv[1] : NULL;
+    if (argc > 2) fprintf(stderr, "usage: %s [PART OF A TEST'S NAME]\n", argv[0]);
+    return argc <= 2;
+}
+
 #ifdef TN_HAVE_CRITERION
 
 #include <criterion/criterion.h>
+#include <criterion/internal/ordered-set.h>
 #define TEST(suite, name) Test(suite, name, .timeout = 600)
-#define TEST_MAIN         typedef int check_main_is_criterions;
 
 static void check_fail(const char *file, int line, const char *format, ...)
 {
@@ -106,7 +129,31 @@ static void check_fail(const char *file, int line, const char *format, ...)
     cr_expect(false, "%s:%d: %s", file, line, text);
 }
 
+/* A line that begins with an option is Criterion's own. */
+static int check_main(int argc, char **argv)
+{
+    const char *part = NULL;
+    int         status = 0, wanted = 0;
+    bool        is_criterions = argc > 1 && argv[1][0] == '-';
+    if (!is_criterions && !check_reads(argc, argv, &part)) return 2;
+    struct criterion_test_set *set = criterion_initialize();
+    if (!is_criterions || criterion_handle_args(argc, argv, true)) {
+        FOREACH_SET(struct criterion_suite_set *s, set->suites)
+            FOREACH_SET(struct criterion_test *t, s->tests)
+                if (check_is_wanted(t->category, t->name, part)) wanted++;
+                else t->data->disabled = true;
+        status = wanted > 0 ? !criterion_run_all_tests(set) : check_none(argv[0], part);
+    }
+    criterion_finalize(set);
+    return status;
+}
+
 #else
+
+#if !defined _WIN32
+#  include <sys/wait.h>
+#  include <unistd.h>
+#endif
 
 static void check_fail(const char *file, int line, const char *format, ...)
 {
@@ -135,25 +182,54 @@ static check_test *check_first, **check_last = &check_first;
     }                                                                                              \
     static void suite_##_##name_##_test(void)
 
-/* Runs every test, or those whose "suite/name" contains argv[1]; exits 1 if a check failed. */
+/* In a process of its own, so that one that crashes is named and hides no other; in this one with
+ * TN_NO_FORK in the environment, for debuggers and whoever looks at one process alone. */
+static bool check_passes(const check_test *t)
+{
+#if !defined _WIN32
+    if (!getenv("TN_NO_FORK")) {
+        int status = 0;
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            t->run();
+            exit(check_failures > 0);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child) perror("a process for a test");
+        else if (WIFSIGNALED(status))
+            fprintf(stderr, "%s/%s died of signal %d, %s\n", t->suite, t->name, WTERMSIG(status),
+                    strsignal(WTERMSIG(status)));
+        else if (WEXITSTATUS(status) > 1)
+            fprintf(stderr, "%s/%s ended with status %d\n", t->suite, t->name,
+                    WEXITSTATUS(status));
+        return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    }
+#endif
+    int before = check_failures;
+    t->run();
+    return check_failures == before;
+}
+
+/* Runs every test, or those that are named; exits 1 if one failed, 2 if there is none. */
 static int check_main(int argc, char **argv)
 {
-    int passed = 0, failed = 0;
+    const char *part;
+    int         passed = 0, failed = 0;
+    if (!check_reads(argc, argv, &part)) return 2;
     for (check_test *t = check_first; t; t = t->next) {
-        char full[256];
-        snprintf(full, sizeof full, "%s/%s", t->suite, t->name);
-        if (argc > 1 && !strstr(full, argv[1])) continue;
-        int before = check_failures;
-        t->run();
-        bool ok = check_failures == before;
-        if (!ok) fprintf(stderr, "FAILED %s\n", full);
+        if (!check_is_wanted(t->suite, t->name, part)) continue;
+        bool ok = check_passes(t);
+        if (!ok) fprintf(stderr, "FAILED %s/%s\n", t->suite, t->name);
         ok ? passed++ : failed++;
     }
+    if (passed + failed == 0) return check_none(argv[0], part);
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
 }
+
+#endif
+
 #define TEST_MAIN                                                                                  \
     int main(int argc, char **argv) { return check_main(argc, argv); }
 
-#endif
 #endif
