@@ -5,29 +5,92 @@
 #include <string.h>
 #if !defined _WIN32
 #  include <fcntl.h>
+#  include <sys/stat.h>
 #  include <unistd.h>
 #endif
+
+enum { LONGEST = 4096, MOST_LINKS = 40 }; /* as Linux has them */
 
 static tn_status fail(tn__new_file *f)
 {
     return tn_fail(f->ctx, TN_ERR_IO, "cannot write %s: %s", f->path, strerror(errno));
 }
 
+#if !defined _WIN32
+/* Where the symbolic links at a path end, be there a file already or not: that is what is replaced,
+ * not the link. False: errno says why. */
+static bool follow_links(const char *path, char at[LONGEST])
+{
+    struct stat st;
+    char        to[LONGEST];
+    size_t      n = strlen(path), folder = 0;
+    errno = ENAMETOOLONG;
+    if (n >= LONGEST) return false;
+    memcpy(at, path, n + 1);
+    for (int i = 0; lstat(at, &st) == 0 && S_ISLNK(st.st_mode); i++) {
+        ssize_t     length = readlink(at, to, sizeof to);
+        const char *slash = strrchr(at, '/');
+        if (length < 0) return false;
+        folder = to[0] != '/' && slash ? (size_t)(slash + 1 - at) : 0;
+        errno = i == MOST_LINKS ? ELOOP : ENAMETOOLONG;
+        if (i == MOST_LINKS || folder + (size_t)length >= LONGEST) return false;
+        memcpy(at + folder, to, (size_t)length);
+        at[folder + (size_t)length] = 0;
+    }
+    return true;
+}
+
+/* The new file may be read by whom the old one might, from its first byte on. A file system without
+ * modes is no error. */
+static void keep_mode(const char *path, FILE *file)
+{
+    struct stat old, new;
+    if (stat(path, &old) == 0 && fstat(fileno(file), &new) == 0 && S_ISREG(new.st_mode))
+        fchmod(fileno(file), old.st_mode & 0777);
+}
+#endif
+
+/* Copies to `at` the path of the file that a new one takes the place of. */
+static tn_status find_target(tn_ctx *ctx, const char *path, char at[LONGEST])
+{
+#if !defined _WIN32
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return tn_fail(ctx, TN_ERR_IO, "cannot write %s: it is %s", path,
+                       S_ISDIR(st.st_mode) ? "a folder" : "no regular file, and is not replaced");
+    if (!follow_links(path, at))
+        return tn_fail(ctx, TN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+#else
+    if (strlen(path) >= LONGEST)
+        return tn_fail(ctx, TN_ERR_IO, "cannot write %s: %s", path, strerror(ENAMETOOLONG));
+    strcpy(at, path);
+#endif
+    return TN_OK;
+}
+
 tn_status tn__new_file_open(tn_ctx *ctx, const char *path, tn__new_file *f)
 {
-    size_t n = strlen(path);
+    char at[LONGEST];
     *f = (tn__new_file){ .ctx = ctx };
-    char *room = tn_alloc(ctx, 2 * n + 1 + sizeof ".tmp");
+    tn_status s = find_target(ctx, path, at);
+    if (s != TN_OK) return s;
+    size_t n = strlen(at);
+    char  *room = tn_alloc(ctx, 2 * n + 1 + sizeof ".tmp");
     if (!room) return tn_ctx_status(ctx);
-    f->path = memcpy(room, path, n + 1);
+    f->path = memcpy(room, at, n + 1);
     f->temporary = room + n + 1;
-    memcpy(f->temporary, path, n);
+    memcpy(f->temporary, at, n);
     memcpy(f->temporary + n, ".tmp", sizeof ".tmp");
     f->file = fopen(f->temporary, "wb");
-    if (f->file) return TN_OK;
-    tn_status s = fail(f);
-    tn_free(ctx, room);
-    return s;
+    if (!f->file) {
+        s = fail(f);
+        tn_free(ctx, room);
+        return s;
+    }
+#if !defined _WIN32
+    keep_mode(f->path, f->file);
+#endif
+    return TN_OK;
 }
 
 void tn__new_file_write(tn__new_file *f, const void *data, size_t length)

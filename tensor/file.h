@@ -1,5 +1,6 @@
 /* Files that are either what they were or complete, at any moment: written beside their place,
- * synced, then renamed onto it. */
+ * synced, then renamed onto it. Their place is where the path's symbolic links end, and their mode
+ * that of the file they replace. */
 #ifndef TN_TENSOR_FILE_H
 #define TN_TENSOR_FILE_H
 
@@ -14,7 +15,8 @@ typedef struct tn__new_file {
     bool    failed;
 } tn__new_file;
 
-/* Opens path.tmp for writing. TN_ERR_IO names the path and the system's reason. */
+/* Opens path.tmp for writing. TN_ERR_IO names the path and the system's reason, or says that what
+ * is there is a folder, a device, a pipe: only regular files are replaced. */
 tn_status tn__new_file_open(tn_ctx *ctx, const char *path, tn__new_file *f);
 
 /* Writes; a failure is remembered and told by the end. */

@@ -177,6 +177,67 @@ static void check_same(const training *a, const training *b)
     }
 }
 
+/* Folders, pipes and devices are refused, not replaced; links too that lead to one. */
+TEST(checkpoint, only_files_are_replaced)
+{
+    tn_ctx    *ctx = new_ctx(1);
+    tn_params *p = tn_params_new(ctx, TN_F32);
+    tn_param(p, "w", TN_SHAPE(2), NULL);
+    struct stat st;
+    REQUIRE(mkfifo(path_of(0), 0600) == 0 && symlink(path_text[0], path_of(1)) == 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(tn_checkpoint_save(path_text[i], p, NULL, NULL, 0), TN_ERR_IO);
+        CHECK_CONTAINS(tn_error(ctx), path_text[i]);
+        CHECK_CONTAINS(tn_error(ctx), "it is no regular file, and is not replaced");
+        tn_clear_error(ctx);
+    }
+    CHECK(lstat(path_text[0], &st) == 0 && S_ISFIFO(st.st_mode));
+    CHECK(lstat(path_text[1], &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK_INT(tn_checkpoint_save(directory, p, NULL, NULL, 0), TN_ERR_IO);
+    CHECK_CONTAINS(tn_error(ctx), directory);
+    CHECK_CONTAINS(tn_error(ctx), "it is a folder");
+    tn_params_free(p);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+    remove_files();
+}
+
+/* What a link leads to is replaced, the link stays; so does the mode. */
+TEST(checkpoint, a_save_follows_links)
+{
+    tn_ctx    *ctx = new_ctx(1);
+    tn_params *p = tn_params_new(ctx, TN_F32);
+    tn_node   *w = tn_param(p, "w", TN_SHAPE(2), NULL);
+    struct stat st;
+    /* 0 -> 1 by its name alone, 1 -> 2 by the whole path: first with no file there */
+    REQUIRE(symlink("1.safetensors", path_of(0)) == 0 && symlink(path_of(2), path_of(1)) == 0);
+    for (int i = 1; i <= 2; i++) {
+        tn_variable_fill(w, i);
+        CHECK_INT(tn_checkpoint_save(path_text[0], p, NULL, NULL, 0), TN_OK);
+        for (int k = 0; k < 2; k++) CHECK(lstat(path_text[k], &st) == 0 && S_ISLNK(st.st_mode));
+        CHECK(lstat(path_text[2], &st) == 0 && S_ISREG(st.st_mode));
+        if (i == 2) CHECK_INT(st.st_mode & 0777, 0640);
+        chmod(path_text[2], 0640);
+        tn_variable_fill(w, 0);
+        CHECK_INT(tn_checkpoint_load(path_text[2], p, NULL), TN_OK);
+        CHECK_NEAR(*(float *)tn_variable_data(w), i, 0);
+    }
+    CHECK_STR(tn_error(ctx), "");
+    /* a link that leads to itself; one into a folder that there is not */
+    static const char *const nowhere[] = { "3.safetensors", "/no/such/place/m.safetensors" };
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(symlink(nowhere[i], path_of(3)) == 0);
+        CHECK_INT(tn_checkpoint_save(path_text[3], p, NULL, NULL, 0), TN_ERR_IO);
+        CHECK_CONTAINS(tn_error(ctx), nowhere[i]);
+        tn_clear_error(ctx);
+        remove(path_text[3]);
+    }
+    tn_params_free(p);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+    remove_files();
+}
+
 TEST(checkpoint, a_training_goes_on_with_the_same_bits)
 {
     training whole = training_new(1);
