@@ -43,6 +43,9 @@ args.add_argument("--python", help="a Python that has the peers")
 args.add_argument("--venv", default=os.path.expanduser("~/.cache/libtensor-peers"))
 args.add_argument("--write", help="a Markdown file with markers")
 args = args.parse_args()
+for part in args.parts.split(","):
+    if part not in PARTS:
+        sys.exit(f"no part {part}: there are " + ", ".join(PARTS))
 FAR_BEHIND = 1.3  # times the fastest peer
 LEVELS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",
                    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}}
@@ -329,6 +332,4 @@ def padding():
 
 python = find_python()
 for part in args.parts.split(","):
-    if part not in PARTS:
-        sys.exit(f"no part {part}: there are " + ", ".join(PARTS))
     globals()[part]()
