@@ -87,5 +87,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_affine: %s\n", ctx ? tn_error(ctx) : "no context");
     int code = !ctx || tn_ctx_status(ctx) != TN_OK;
     tn_ctx_free(ctx);
-    return code;
+    return tn_bench_end(code);
 }

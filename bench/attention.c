@@ -68,13 +68,13 @@ static bool add_group(options *o, const char *name)
 /* One of --sizes. */
 static bool add_part(void *to, const char *s)
 {
-    options  *o = to;
-    long long b, t, h, d;
-    char      causal = 0;
-    if (sscanf(s, "%lld,%lld,%lld,%lld,%c", &b, &t, &h, &d, &causal) >= 4) {
-        add(o, b, t, h, d, causal == 'c');
+    options    *o = to;
+    int64_t     x[4];
+    const char *rest;
+    if (tn_bench_numbers(s, x, 4, &rest) == 4 && (!*rest || !strcmp(rest, "c"))) {
+        add(o, x[0], x[1], x[2], x[3], *rest == 'c');
     } else if (!add_group(o, s)) {
-        fprintf(stderr, "--sizes %s: neither four numbers nor a group\n", s);
+        fprintf(stderr, "--sizes %s: neither batch,length,heads,head_size[,c] nor a group\n", s);
         return false;
     }
     return true;
@@ -102,8 +102,9 @@ static int parse(options *o, int argc, char **argv)
     o->dtype = o->f64 ? TN_F64 : TN_F32;
     bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
+              tn_bench_is_sample(o->ms) &&
               tn_bench_level_of("level", o->level_name, &o->level) &&
-              tn_bench_each_of(o->list, add_part, o);
+              tn_bench_each_of("sizes", o->list, add_part, o);
     return ok ? TN_BENCH_GO_ON : 2;
 }
 
@@ -263,5 +264,5 @@ int main(int argc, char **argv)
                o.dropout);
     for (int i = 0; i < o.n_sizes; i++) measure(&o, ctx, &o.sizes[i]);
     tn_ctx_free(ctx);
-    return 0;
+    return tn_bench_end(0);
 }

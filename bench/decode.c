@@ -45,7 +45,9 @@ static int parse(options *o, int argc, char **argv)
     o->size = tn_bench_pair_size_of(o->size_name);
     bool ok = o->size && tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
-              tn_bench_is_within("batch", o->batch, 1, INT32_MAX);
+              tn_bench_is_within("beam", o->beam, 1, INT32_MAX) &&
+              tn_bench_is_within("batch", o->batch, 1, INT32_MAX) &&
+              tn_bench_is_within("at-once", o->at_once, 0, TN_BENCH_MAX_THREADS);
     if (o->at_once == 0) o->at_once = o->threads;
     return ok ? TN_BENCH_GO_ON : 2;
 }
@@ -178,11 +180,11 @@ int main(int argc, char **argv)
     if (end != TN_BENCH_GO_ON) return end;
     if (!o.text) {
         printf("bench_decode: skipped: no sentences (--text PAIRS.tsv: source TAB target)\n");
-        return 77;
+        return tn_bench_end(77);
     }
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)o.threads, .seed = 1 });
     int     code = !ctx || run(ctx, &o) != TN_OK;
     if (code) fprintf(stderr, "bench_decode: %s\n", ctx ? tn_error(ctx) : "no context");
     tn_ctx_free(ctx);
-    return code;
+    return tn_bench_end(code);
 }

@@ -156,15 +156,15 @@ static bool add_group(options *o, const char *name)
 /* One of --sizes. */
 static bool add_part(void *to, const char *s)
 {
-    options  *o = to;
-    long long m, n, k, batch;
-    char      kind[3] = "NN";
-    int       got = sscanf(s, "%lld,%lld,%lld,%lld,%2[NT]", &m, &n, &k, &batch, kind);
-    if (got == 3) batch = 1, sscanf(s, "%*d,%*d,%*d,%2[NT]", kind);
-    if (got >= 3) {
-        add(o, batch, m, n, k, kind);
+    options    *o = to;
+    int64_t     x[4] = { 0, 0, 0, 1 }; /* m, n, k, batch */
+    const char *kind;
+    int         got = tn_bench_numbers(s, x, 4, &kind);
+    if (!*kind) kind = "NN";
+    if (got >= 3 && strlen(kind) == 2 && strspn(kind, "NT") == 2) {
+        add(o, x[3], x[0], x[1], x[2], kind);
     } else if (!add_group(o, s)) {
-        fprintf(stderr, "--sizes %s: neither three numbers nor a group\n", s);
+        fprintf(stderr, "--sizes %s: neither m,n,k[,batch][,NT] nor a group\n", s);
         return false;
     }
     if (o->n_left_out) fprintf(stderr, "--sizes: more than %d products\n", (int)MAX_SIZES);
@@ -173,12 +173,18 @@ static bool add_part(void *to, const char *s)
 
 static bool set_threads(options *o, const char *list)
 {
-    o->n_threads = sscanf(list, "%d,%d,%d,%d", &o->threads[0], &o->threads[1], &o->threads[2],
-                          &o->threads[3]);
-    for (int i = 0; i < o->n_threads; i++)
-        if (!tn_bench_is_within("threads", o->threads[i], 1, TN_BENCH_MAX_THREADS)) return false;
-    if (o->n_threads < 1) fprintf(stderr, "--threads %s: not a list of numbers\n", list);
-    return o->n_threads > 0;
+    int64_t     x[MAX_COUNTS];
+    const char *rest;
+    o->n_threads = tn_bench_numbers(list, x, MAX_COUNTS, &rest);
+    if (o->n_threads < 1 || *rest) {
+        fprintf(stderr, "--threads %s: not a list of 1 to %d numbers\n", list, (int)MAX_COUNTS);
+        return false;
+    }
+    for (int i = 0; i < o->n_threads; i++) {
+        if (!tn_bench_is_within("threads", x[i], 1, TN_BENCH_MAX_THREADS)) return false;
+        o->threads[i] = (int)x[i];
+    }
+    return true;
 }
 
 static int parse(options *o, int argc, char **argv)
@@ -204,8 +210,9 @@ static int parse(options *o, int argc, char **argv)
     o->dtype = o->f64 ? TN_F64 : TN_F32;
     bool ok = set_threads(o, o->thread_list) &&
               tn_bench_is_within("repeats", o->repeats, 1, MAX_REPEATS) &&
+              tn_bench_is_sample(o->ms) &&
               tn_bench_level_of("level", o->level_name, &o->level) &&
-              tn_bench_each_of(o->list, add_part, o);
+              tn_bench_each_of("sizes", o->list, add_part, o);
     return ok ? TN_BENCH_GO_ON : 2;
 }
 
@@ -348,5 +355,5 @@ int main(int argc, char **argv)
         for (int s = 0; s < o.n_sizes; s++) measure(&o, ctx, &o.sizes[s], peers, n_peers, read);
         tn_ctx_free(ctx);
     }
-    return 0;
+    return tn_bench_end(0);
 }

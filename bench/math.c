@@ -1,11 +1,12 @@
 /* Accuracy and speed of the vector mathematics (tensor/vmath.h), at each level that the CPU has.
  *
- *     math [--all] [--speed] [--accuracy] [name ..]
+ *     bench_math [--all] [--speed] [--accuracy] [--functions "exp;tanh"]
  *
  * Accuracy: the largest error in units of the last place, and where. f32 functions of one number
  * are compared with double on every 509th bit pattern, or with --all on all 2^32 (a minute or more
  * each); f64 and functions of two numbers with long double on random ones. Speed: elements per
  * second on blocks that stay in L1, the best of many runs. */
+#include "options.h"
 #include "tests/math_list.h"
 
 #include <stdio.h>
@@ -174,30 +175,56 @@ static void speed(const math_function *f, tn_cpu_level top)
     }
 }
 
+typedef struct options {
+    bool        all, accuracy, speed;
+    const char *list;
+    bool        is_wanted[MATH_N_FUNCTIONS];
+} options;
+
+/* One of --functions. */
+static bool add_function(void *to, const char *name)
+{
+    options *o = to;
+    for (int k = 0; k < MATH_N_FUNCTIONS; k++)
+        if (!strcmp(name, math_functions[k].name)) return o->is_wanted[k] = true;
+    fprintf(stderr, "--functions %s: there is none of that name\n", name);
+    return false;
+}
+
+static int parse(options *o, int argc, char **argv)
+{
+    *o = (options){ 0 };
+    const char *about =
+        "Accuracy and speed of the vector mathematics, at each level that the CPU has.\n"
+        "LIST is separated by ';': exp;tanh.";
+    const cli_option table[] = {
+        { CLI_FLAG, "accuracy", &o->accuracy, NULL, "errors alone" },
+        { CLI_FLAG, "speed", &o->speed, NULL, "elements a second alone" },
+        { CLI_FLAG, "all", &o->all, NULL, "every f32: a minute or more for each function" },
+        { CLI_TEXT, "functions", &o->list, "LIST", "names (all)" },
+    };
+    int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
+    if (end != TN_BENCH_GO_ON) return end;
+    for (int k = 0; !o->list && k < MATH_N_FUNCTIONS; k++) o->is_wanted[k] = true;
+    if (o->list && !tn_bench_each_of("functions", o->list, add_function, o)) return 2;
+    if (!o->accuracy && !o->speed) o->accuracy = o->speed = true;
+    return TN_BENCH_GO_ON;
+}
+
 int main(int argc, char **argv)
 {
-    int is_all = 0, what = 0, n_names = 0;
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--all"))
-            is_all = 1;
-        else if (!strcmp(argv[i], "--accuracy"))
-            what |= 1;
-        else if (!strcmp(argv[i], "--speed"))
-            what |= 2;
-        else
-            n_names++;
-    }
+    options o;
+    int     end = parse(&o, argc, argv);
+    if (end != TN_BENCH_GO_ON) return end;
 #if defined __x86_64__
     const tn_cpu_level top = tn_cpu_detect();
 #else
     const tn_cpu_level top = TN_CPU_BASE;
 #endif
     for (int k = 0; k < MATH_N_FUNCTIONS; k++) {
-        int is_wanted = n_names == 0;
-        for (int i = 1; i < argc; i++) is_wanted |= !strcmp(argv[i], math_functions[k].name);
-        if (!is_wanted) continue;
-        if (what != 2) accuracy(&math_functions[k], is_all, top);
-        if (what != 1) speed(&math_functions[k], top);
+        if (!o.is_wanted[k]) continue;
+        if (o.accuracy) accuracy(&math_functions[k], o.all, top);
+        if (o.speed) speed(&math_functions[k], top);
     }
-    return 0;
+    return tn_bench_end(0);
 }

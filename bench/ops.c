@@ -326,6 +326,14 @@ static tn_status run_set(tn_ctx *ctx, const options *o, double bytes, const char
     return tn_ctx_status(ctx);
 }
 
+static bool names_an_op(const char *part)
+{
+    for (int op = 0; op < N_OPS; op++)
+        if (strstr(ops[op].name, part)) return true;
+    fprintf(stderr, "--only %s: no operation's name has it\n", part);
+    return false;
+}
+
 static int parse(options *o, int argc, char **argv)
 {
     *o = (options){ .threads = 2, .rounds = 5, .mib = 512 };
@@ -341,7 +349,8 @@ static int parse(options *o, int argc, char **argv)
     int end = tn_bench_parse(argc, argv, about, table, sizeof table / sizeof *table);
     if (end != TN_BENCH_GO_ON) return end;
     bool ok = tn_bench_is_within("threads", o->threads, 1, TN_BENCH_MAX_THREADS) &&
-              tn_bench_is_within("rounds", o->rounds, 1, MAX_ROUNDS);
+              tn_bench_is_within("rounds", o->rounds, 1, MAX_ROUNDS) &&
+              (!o->only || names_an_op(o->only));
     if (ok && !(o->mib > 0)) fprintf(stderr, "--mib %g: it is over 0\n", o->mib), ok = false;
     return ok ? TN_BENCH_GO_ON : 2;
 }
@@ -368,5 +377,5 @@ int main(int argc, char **argv)
     if (status == TN_OK) status = run_set(ctx, &o, far < cap ? far : cap, "memory");
     if (status != TN_OK) fprintf(stderr, "bench_ops: %s\n", tn_error(ctx));
     tn_ctx_free(ctx);
-    return status != TN_OK;
+    return tn_bench_end(status != TN_OK);
 }

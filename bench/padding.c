@@ -210,11 +210,11 @@ int main(int argc, char **argv)
     if (end != TN_BENCH_GO_ON) return end;
     if (!o.text) {
         printf("bench_padding: skipped: no sentences (--text PAIRS.tsv: source TAB target)\n");
-        return 77;
+        return tn_bench_end(77);
     }
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)o.threads, .seed = 1 });
     int     code = !ctx || run(ctx, &o) != TN_OK;
     if (code) fprintf(stderr, "bench_padding: %s\n", ctx ? tn_error(ctx) : "no context");
     tn_ctx_free(ctx);
-    return code;
+    return tn_bench_end(code);
 }

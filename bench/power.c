@@ -116,9 +116,9 @@ int main(int argc, char **argv)
         if (!ctx) return 1;
         const int status = measure(ctx, rounds);
         tn_ctx_free(ctx);
-        return status;
+        return tn_bench_end(status);
     }
 #endif
     puts("skipped: this CPU has no AVX-512");
-    return 0;
+    return tn_bench_end(0);
 }

@@ -28,6 +28,11 @@ tn_token_pairs *tn_bench_sentences(tn_ctx *ctx, const char *path, int64_t most, 
     tn_token_pairs *pairs = NULL;
     if (!corpus) return NULL;
     int64_t       n = tn_corpus_size(corpus), texts = 2 * n; /* targets stand behind the sources */
+    if (n == 0) {
+        tn_fail(ctx, TN_ERR_ARG, "%s: there are no pairs in it", path);
+        tn_corpus_free(corpus);
+        return NULL;
+    }
     tn_tokenizer *t = tn_tokenizer_train(ctx, tn_corpus_sources(corpus),
                                          texts < TRAINED_ON ? texts : TRAINED_ON,
                                          &(tn_tokenizer_options){ .vocab = vocab });

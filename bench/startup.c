@@ -107,5 +107,5 @@ int main(int argc, char **argv)
     if (!ctx) return 1;
     int code = run(ctx, size, &c, json);
     tn_ctx_free(ctx);
-    return code;
+    return tn_bench_end(code);
 }

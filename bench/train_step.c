@@ -264,5 +264,5 @@ int main(int argc, char **argv)
     }
     tn_bench_model_clear(&m);
     tn_ctx_free(ctx);
-    return code;
+    return tn_bench_end(code);
 }
