@@ -269,7 +269,8 @@ static TN_R(block) TN_R(block_of)(const TN_R(forward) *f, const TN_R(panel) *p, 
     return (TN_R(block)){ f->s, p->width, p->i0, p->n, j0, nj, p->i0 + f->a->diagonal - j0 };
 }
 
-static void TN_R(forward_block)(const TN_R(forward) *f, TN_R(panel) *p, int64_t j0, int64_t nj)
+static __attribute__((noinline)) void
+TN_R(forward_block)(const TN_R(forward) *f, TN_R(panel) *p, int64_t j0, int64_t nj)
 {
     const TN_R(block) b = TN_R(block_of)(f, p, j0, nj);
     TN_R(forward_weights)(f, p, &b);

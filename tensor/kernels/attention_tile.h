@@ -120,8 +120,9 @@ static TN_R(rows) TN_R(rows_for)(const T *at, int64_t row, int64_t n, int64_t de
 }
 
 /* To be read. */
-static TN_R(rows) TN_R(rows_of)(const void *base, int64_t first, int64_t row, int64_t n,
-                                int64_t depth, bool copies, T **scratch)
+static __attribute__((noinline)) TN_R(rows)
+TN_R(rows_of)(const void *base, int64_t first, int64_t row, int64_t n, int64_t depth, bool copies,
+              T **scratch)
 {
     const T         *at = (const T *)base + first * row;
     const TN_R(rows) x = TN_R(rows_for)(at, row, n, depth, copies, scratch);
