@@ -253,7 +253,7 @@ static void tell_stopped(void)
 static void report(int64_t step, double sum, double count, double seconds, double left)
 {
     if (minutes <= 0) left *= seconds / REPORT_EVERY;
-    left = fmin(left, 5999999); /* whose minutes have 5 digits */
+    left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
     printf("step %lld  loss %.3f  perplexity %.2f  %.0f tokens/s  left %d:%02d\n", (long long)step,
            sum / count, exp(sum / count), count / seconds, (int)left / 60, (int)left % 60);
     fflush(stdout);

@@ -327,7 +327,7 @@ static void report(training *r)
 {
     double left = s.minutes > 0 ? r->o.seconds - r->spent
                                 : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
-    left = fmin(left, 5999999); /* whose minutes have 5 digits */
+    left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
     printf("step %lld", (long long)r->step);
     if (s.steps) printf("/%lld", (long long)s.steps);
     printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,

@@ -377,7 +377,7 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
     for (int i = 0; n[i]; i++) so.dim[so.rank++] = tn_dim(y, nb + (int)strlen(k) + i);
     sx.dim[sx.rank++] = size_m, sx.dim[sx.rank++] = size_k;
     sy.dim[sy.rank++] = size_k, sy.dim[sy.rank++] = size_n;
-    snprintf(lout, MAX_LABELS, "%s%s%s", batch, m, n);
+    strcat(strcat(strcpy(lout, batch), m), n); /* no more labels than dimensions */
     return tn_reshape(tn_matmul(tn_reshape(x, sx), tn_reshape(y, sy)), so);
 }
 

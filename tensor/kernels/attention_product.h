@@ -173,7 +173,8 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 
     /* A few pointers and strides reach all rows with one address each. */
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * t->a_row;
-    UNROLL for (int g = 1; g < GROUP && g < mr; g++) HIDE(at[g]);
+    UNROLL for (int g = 1; g < GROUP; g++)
+        if (g < mr) HIDE(at[g]);
     int64_t k = t->depth;
     for (; k >= DEEP; k -= DEEP) {
         if (n_fetches > 0) {
