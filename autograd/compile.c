@@ -265,6 +265,13 @@ static bool some_last_stride_is_one(const tn_layout *l)
     return last_stride_is_one(l) || l->shape.dim[r - 2] <= 1 || l->stride[r - 2] == 1;
 }
 
+/* Would v be read from the variable that is written in place, while that happens? */
+static bool is_of_variable(const compiler *c, int v, int written)
+{
+    const int buffer = c->p->values[written].buffer;
+    return c->p->values[v].buffer == buffer && c->p->buffers[buffer].kind == TN__VARIABLE;
+}
+
 static tn_status lower_kernel(compiler *c, tn__call *call)
 {
     unsigned flags = call->op->flags;
@@ -278,6 +285,8 @@ static tn_status lower_kernel(compiler *c, tn__call *call)
                    ((flags & TN_PREFIX_STRIDED) && last_stride_is_one(layout)) ||
                    ((flags & TN_MATRIX_STRIDED) && some_last_stride_is_one(layout));
         ins[k] = any ? v : contiguous_value(c, v, call->scope);
+        if (ins[k] >= 0 && k > 0 && (flags & TN_UPDATES) && is_of_variable(c, ins[k], ins[0]))
+            ins[k] = copy_value(c, ins[k], TN__ARENA, call->scope);
         if (ins[k] < 0) return TN_ERR_MEMORY;
     }
     tn__item *it = item_new(c, call->op, call->attrs, call->scope, call->n_in, call->n_out);

@@ -187,6 +187,31 @@ TEST(attention, decoding_is_causal_attention)
     tn_program_free(step), tn_params_free(state), bench_free(&b);
 }
 
+/* Rows of a cache may be written to other places of it: they are read before. */
+TEST(attention, rows_of_the_cache_itself)
+{
+    enum { T = 50000 };
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2 });
+    for (int32_t at = 0; at < 2; at++) { /* all of them reversed, or moved on by one */
+        tn_params *p = tn_params_new(ctx, TN_F32);
+        tn_node   *cache = tn_buffer(p, "cache", TN_F32, TN_SHAPE(1, T, 4));
+        tn_graph  *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node   *x = tn_read(g, cache), *place = tn_constant(g, TN_I32, TN_SCALAR, &at);
+        tn_node   *y = tn_write_rows(x, at ? tn_slice(x, 1, 0, T - 1, 1) : tn_flip(x, 1), place);
+        y = tn_sum_all(y);
+        float *data = tn_variable_data(cache);
+        for (int i = 0; i < 4 * T; i++) data[i] = (float)i;
+        tn_program *program = tn_compile(g, &y, 1, NULL);
+        CHECK_MSG(program && tn_run(program) == TN_OK, "%s", tn_error(ctx));
+        int wrong = 0;
+        for (int i = 0; i < T; i++)
+            wrong += data[4 * i] != (float)(4 * (at ? (i ? i - 1 : 0) : T - 1 - i));
+        CHECK_INT(wrong, 0);
+        tn_program_free(program), tn_graph_free(g), tn_params_free(p);
+    }
+    tn_ctx_free(ctx);
+}
+
 /* Beams change places between positions: each row continues the cache of its parent. */
 TEST(attention, decoding_follows_parents)
 {
