@@ -26,6 +26,14 @@ static const char *name_at(const tn_params *p, const tn_optimizer *opt, int i)
     return i < n ? tn_variable_name(tn_params_at(p, i)) : tn_optimizer_state_name(opt, i - n);
 }
 
+/* What is saved in the place of v: of an average that no update has reached, the parameter. */
+static const tn_node *kept(const tn_optimizer *opt, const tn_node *v)
+{
+    for (int i = 0; opt && i < opt->n_slots; i++)
+        if (opt->slots[i].average == v) return tn__optimizer_kept(opt, &opt->slots[i]);
+    return v;
+}
+
 /* The text that says what kind of optimizer a state is of. */
 static const char kind_key[] = "libtensor.optimizer";
 
@@ -54,7 +62,7 @@ tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_opti
     for (int i = 0; s == TN_OK && i < n; i++) {
         tn_node *v = variable_at(p, opt, i);
         entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v),
-                                             tn_variable_data(v) };
+                                             tn_variable_data(kept(opt, v)) };
     }
     if (s == TN_OK) s = tn_safetensors_write(ctx, path, entries, n, texts, n_metadata);
     tn_free(ctx, entries), tn_free(ctx, texts);

@@ -50,6 +50,15 @@ static tn_node *scalar(tn_optimizer *opt, const char *name, tn_dtype dtype, doub
     return v;
 }
 
+/* All but the first n. */
+static void drop_states(tn_optimizer *opt, int n)
+{
+    while (opt->n_states > n) {
+        const tn__named_state *last = &opt->states[--opt->n_states];
+        tn_variable_free(last->variable), tn_free(opt->ctx, last->name);
+    }
+}
+
 static bool has_slot(const tn_optimizer *opt, const tn_node *param)
 {
     for (int i = 0; i < opt->n_slots; i++)
@@ -63,6 +72,7 @@ static tn_status add_slot(tn_optimizer *opt, int index)
     const char    *name = tn_variable_name(w);
     tn_dtype       dtype = tn_node_dtype(w);
     tn_shape       shape = tn_node_shape(w);
+    const int      before = opt->n_states;
     tn__slot_state s = { .param = w, .index = index };
     bool           ok = grow(opt->ctx, &opt->slots, opt->n_slots, &opt->cap_slots,
                              sizeof *opt->slots);
@@ -79,7 +89,10 @@ static tn_status add_slot(tn_optimizer *opt, int index)
         ok = s.average && tn_variable_set(s.average, tn_variable_data(w),
                                           tn_variable_bytes(w)) == TN_OK;
     }
-    if (!ok) return tn_ctx_status(opt->ctx);
+    if (!ok) {
+        drop_states(opt, before); /* the next try makes all of them */
+        return tn_ctx_status(opt->ctx);
+    }
     opt->slots[opt->n_slots++] = s;
     return TN_OK;
 }
@@ -193,10 +206,7 @@ tn_optimizer *tn_adamw_new(tn_params *p, const tn_adamw_options *options)
 void tn_optimizer_free(tn_optimizer *opt)
 {
     if (!opt) return;
-    for (int i = 0; i < opt->n_states; i++) {
-        tn_variable_free(opt->states[i].variable);
-        tn_free(opt->ctx, opt->states[i].name);
-    }
+    drop_states(opt, 0);
     tn_variable_free(opt->grad_norm);
     tn_free(opt->ctx, opt->states), tn_free(opt->ctx, opt->slots), tn_free(opt->ctx, opt);
 }
@@ -292,13 +302,23 @@ tn_node *tn_optimizer_state_find(const tn_optimizer *opt, const char *name)
 
 /* ---- averages -------------------------------------------------------------------------------- */
 
+bool tn__optimizer_knows_trained(const tn_optimizer *opt)
+{
+    bool any = false;
+    for (int i = 0; i < opt->n_slots; i++) any |= opt->slots[i].is_trained;
+    return any;
+}
+
+tn_node *tn__optimizer_kept(const tn_optimizer *opt, const tn__slot_state *slot)
+{
+    return slot->is_trained || !tn__optimizer_knows_trained(opt) ? slot->average : slot->param;
+}
+
 tn_node *tn__optimizer_average(const tn_optimizer *opt, const tn__slot_state *slot)
 {
-    bool trains = false; /* is it known what was trained? */
-    for (int i = 0; i < opt->n_slots; i++) trains |= opt->slots[i].is_trained;
-    const bool is_kept = tn_params_is_trainable(opt->params, slot->index) &&
-        (slot->is_trained || !trains) && tn_optimizer_steps(opt) > 0;
-    return is_kept ? slot->average : slot->param;
+    const bool is_reached = tn_params_is_trainable(opt->params, slot->index) &&
+        tn_optimizer_steps(opt) > 0;
+    return is_reached ? tn__optimizer_kept(opt, slot) : slot->param;
 }
 
 static tn_status needs_averages(const tn_optimizer *opt)

@@ -43,8 +43,14 @@ struct tn_optimizer {
 /* Makes the state of trainable parameters that have none yet. */
 tn_status tn__optimizer_extend(tn_optimizer *opt);
 
-/* A slot's average, or the parameter itself where no update reaches that now: it is frozen, or none
- * of the programs that there are train it, or there was no update yet. */
+/* Is it known which slots are trained? Not of an optimizer whose state was set by hand, before the
+ * first program. */
+bool tn__optimizer_knows_trained(const tn_optimizer *opt);
+
+/* A slot's average, or the parameter itself where that was never trained. */
+tn_node *tn__optimizer_kept(const tn_optimizer *opt, const tn__slot_state *slot);
+
+/* The same, and the parameter where no update reaches it now: it is frozen, or there was none. */
 tn_node *tn__optimizer_average(const tn_optimizer *opt, const tn__slot_state *slot);
 
 #endif

@@ -18,6 +18,7 @@ typedef struct building {
     tn_node      *rate[TN_PARAM_GROUPS], *decay[TN_PARAM_GROUPS][2]; /* of vectors, of matrices */
     tn_node      *root, *average_rate;
     tn_node      *guard;
+    bool          knows_trained; /* before this program */
 } building;
 
 static tn_node *number(const building *b, double value)
@@ -121,6 +122,8 @@ static tn_node *update(building *b, int slot, tn_node *dw)
         tn__momentum_update(opt->momentum, opt->nesterov, w, m, dw, b->scale, rate, decay, out);
     else
         out[0] = tn__sgd_update(w, dw, b->scale, rate, decay);
+    if (s->average && b->knows_trained && !s->is_trained) /* until now w was its own average */
+        tn_variable_set(s->average, tn_variable_data(s->param), tn_variable_bytes(s->param));
     opt->slots[slot].is_trained = true;
     b->out[b->n_out++] = tn_assign(s->param, out[0]);
     if (m) b->out[b->n_out++] = tn_assign(m, out[1]);
@@ -145,6 +148,7 @@ static tn_status begin(building *b, const tn_train_step_options *o)
     b->grad = tn_alloc(opt->ctx, (size_t)opt->n_slots * sizeof *b->grad);
     b->out = tn_alloc(opt->ctx, (size_t)(6 * opt->n_slots + o->n_outputs + 8) * sizeof *b->out);
     b->guard = o->guard;
+    b->knows_trained = tn__optimizer_knows_trained(opt);
     return b->grad && b->out ? TN_OK : tn_ctx_status(opt->ctx);
 }
 
