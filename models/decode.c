@@ -193,6 +193,7 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
     if (o->n_best == 0) o->n_best = 1;
     if (o->length_penalty == 0) o->length_penalty = 0.6;
     if (o->max_ratio == 0) o->max_ratio = 2;
+    if (o->max_ratio == TN_NONE) o->max_ratio = 0;
     if (o->max_extra == 0) o->max_extra = 10;
     if (o->batch == 0) o->batch = 32;
     if (o->at_once == 0) o->at_once = AT_ONCE;
