@@ -222,6 +222,26 @@ TEST(attention, few_queries_leave_hidden_keys_out)
     tn_ctx_free(ctx);
 }
 
+/* A sum of nothing but zeros is +0, with the zeros of hidden keys in it or without. */
+TEST(attention, zeros_have_one_sign)
+{
+    tn_ctx *ctx = tn_ctx_new(NULL);
+    for (int64_t queries = 1; queries < 20; queries += 16) {
+        float   k[70] = { [64] = 300 }, v[70], q[17] = { 1 }, y[17];
+        uint8_t keep[70] = { [0] = 1, [64] = 1 };
+        for (int j = 0; j < 70; j++) v[j] = j == 0 ? -1 : j == 64 ? -0.0f : 1;
+        tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+        tn_attention_mask mask = { .keep = tn_constant(g, TN_BOOL, TN_SHAPE(1, 70), keep) };
+        tn_node  *all = tn_attention(tn_constant(g, TN_F32, TN_SHAPE(1, queries, 1, 1), q),
+                                     tn_constant(g, TN_F32, TN_SHAPE(1, 70, 1, 1), k),
+                                     tn_constant(g, TN_F32, TN_SHAPE(1, 70, 1, 1), v), &mask, NULL);
+        CHECK_INT(tn_eval(all, y, (size_t)queries * sizeof *y), TN_OK);
+        CHECK_MSG(y[0] == 0 && !signbit(y[0]), "%d queries: %g", (int)queries, (double)y[0]);
+        tn_graph_free(g);
+    }
+    tn_ctx_free(ctx);
+}
+
 /* Scores so far apart that most weights are 0, and so large that nothing near them is exact. */
 TEST(attention, scores_far_apart)
 {

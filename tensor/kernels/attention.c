@@ -317,7 +317,8 @@ static TN_R(panel) TN_R(panel_of)(const tn__attention *a, int64_t i0, int64_t n,
 /* y = o / l, and the logarithm of the sum of exponentials. */
 static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int64_t dv_pad)
 {
-    const T kept = (T)(1 - a->p);
+    const T   kept = (T)(1 - a->p);
+    const vec zero = TN_R(all)(0); /* + 0: a zero is positive, with hidden keys or without */
     for (int64_t i = 0; i < p->width; i++) { /* a loop of its own, so that it vectorises */
         const T l = p->l[i], lse = p->m[i] * LN2 + tn__log(l);
         p->m[i] = l == 0 ? 0 : lse;
@@ -329,7 +330,7 @@ static void TN_R(finish_panel)(const tn__attention *a, const TN_R(panel) *p, int
         const T  *o = p->o + i * dv_pad;
         T        *y = (T *)a->y + (p->i0 + i) * a->y_row;
         for (int64_t d = 0; d < a->dv; d += v_lanes)
-            v_store_part(y + d, a->dv - d, p->is_begun ? v_mul(by, v_load(o + d)) : by);
+            v_store_part(y + d, a->dv - d, p->is_begun ? v_fma(by, v_load(o + d), zero) : by);
     }
 }
 
