@@ -266,6 +266,7 @@ static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run
 {
     tn_status status = TN_OK;
     uint64_t  mark = 0, last_mark; /* where this step and the last one began */
+    const bool is_well = tn_ctx_status(p->ctx) == TN_OK; /* an earlier error stands */
     for (int64_t i = from; status == TN_OK && i < to; i++) {
         tn__step *s = &p->steps[i];
         last_mark = mark, mark = tn__parallel_mark(p->ctx);
@@ -276,9 +277,8 @@ static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run
             break;
         }
         double t = p->profiling ? now() : 0;
-        const bool is_first = tn_ctx_status(p->ctx) == TN_OK; /* an earlier error stands */
         status = run_step(p, s, run, i + 1 < to && s[1].overlaps && !p->profiling);
-        if (status != TN_OK && is_first) tn__fail_in(p->ctx, s->scope);
+        if (status != TN_OK && is_well) tn__fail_in(p->ctx, s->scope);
         if (p->profiling) s->seconds += now() - t, s->runs++;
     }
     tn__parallel_join(p->ctx, TN__ALL);

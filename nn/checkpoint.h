@@ -23,8 +23,8 @@ TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const 
  * its shape; f32, f64, f16 and bf16 are converted to what the variable is. What else is in the file
  * is left alone. An optimizer's learning rate, weight decay, clipping norm and decay of averages
  * are variables too, and become those of the file: set what is to be different afterwards. Its
- * betas and eps are not, and remain those that it was made with. TN_ERR_FORMAT (also of an optimizer
- * of another kind), _SHAPE or _DTYPE name the file and the variable. */
+ * betas and eps are not, and remain those that it was made with. TN_ERR_FORMAT (also of another
+ * kind of optimizer), _SHAPE or _DTYPE name the file and the variable. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */

@@ -499,7 +499,7 @@ static tn_status check_tensor(tn_ctx *ctx, const tn_safetensors_entry *e, int i)
     return TN_OK;
 }
 
-/* Is one of n names there twice? They are sorted. */
+/* Sorts n names, and refuses one that is there twice. */
 static tn_status check_twice(tn_ctx *ctx, const char *what, const char **names, int n)
 {
     if (n) qsort(names, (size_t)n, sizeof *names, by_text);

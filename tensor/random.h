@@ -21,8 +21,8 @@ typedef struct tn_rng {
 /* 64-bit hash of a string (FNV-1a, then a finaliser), starting from h: the stream of a name. */
 TN_API uint64_t tn_hash_text(uint64_t h, const char *text);
 
-/* Fill out[0..n) of dtype f32 or f64 (others, and NULL: left alone) with elements first .. first + n - 1 of
- * the sequence. The same bits on every CPU, and however a range is split. */
+/* Fill out[0..n) of dtype f32 or f64 (others, and NULL: left alone) with elements first ..
+ * first + n - 1 of the sequence. The same bits on every CPU, and however a range is split. */
 TN_API void tn_random_uniform(tn_rng rng, int64_t first, int64_t n, tn_dtype dtype, void *out,
                               double lo, double hi); /* [lo, hi) */
 TN_API void tn_random_normal(tn_rng rng, int64_t first, int64_t n, tn_dtype dtype, void *out,

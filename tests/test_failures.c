@@ -65,8 +65,8 @@ static bool build(life *l, tn_ctx *ctx)
 static bool translate(life *l)
 {
     static const int64_t at[] = { 0, 4, 7 };
-    l->translator = tn_translator_new(l->model,
-                                      &(tn_translate_options){ .max_ratio = TN_NONE, .max_extra = 2 });
+    l->translator = tn_translator_new(
+        l->model, &(tn_translate_options){ .max_ratio = TN_NONE, .max_extra = 2 });
     return tn_translate(l->translator, sources, at, 2) != NULL;
 }
 

@@ -410,7 +410,7 @@ TEST(gemm, folded)
     run_case(&t, 2 | 4 | 8);
     t.tb = true, t.beta = 1, t.dtype = TN_F64, t.n = 1;
     run_case(&t, 2 | 4 | 8);
-    for (int share = 1; share < 3; share++) /* with one column: flipped, and one of two dims folded */
+    for (int share = 1; share < 3; share++) /* one column: flipped, and one of two dims folded */
         for (int m = 2; m < 200; m += 97) {
             t = (gemm_case){ .dtype = TN_F32, .m = m, .n = 1, .k = 3, .alpha = 1,
                              .batch = { 5, 7 }, .shared_b = share };

@@ -374,7 +374,8 @@ TEST(misuse, errors_of_a_run_name_the_scope)
     tn_program *p = tn_compile(g, &y, 1, NULL);
     REQUIRE(p);
     CHECK_INT(tn_feed(p, at, places, sizeof places), TN_OK);
-    REFUSED(tn_run(p) == TN_OK, TN_ERR_INDEX, "index 9 at position 1 is outside [0, 2) (encoder.3)");
+    REFUSED(tn_run(p) == TN_OK, TN_ERR_INDEX,
+            "index 9 at position 1 is outside [0, 2) (encoder.3)");
     tn_fail(ctx, TN_ERR_ARG, "first");
     CHECK_INT(tn_run(p), TN_ERR_INDEX);
     CHECK_STR(tn_error(ctx), "first"); /* an earlier error stands */

@@ -299,7 +299,7 @@ static void divide_adds(add_plan *p, int64_t outer, int threads)
     while (p->classes < 4 * threads && p->classes < 64 && p->classes < p->rows &&
            outer < 4 * threads)
         p->classes *= 2;
-    if (p->inner >= 256 && threads > 1) p->tiles = 2, p->tile = ((p->inner + 1) / 2 + 15) / 16 * 16;
+    if (p->inner >= 256 && threads > 1) p->tiles = 2, p->tile = tn__row_half(p->inner);
 }
 
 static bool is_one(const tn_tensor *t)

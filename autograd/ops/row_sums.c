@@ -116,7 +116,7 @@ void tn__row_sums_run(tn_ctx *ctx, const tn__row_sums *s)
     j.part = PART_BYTES / j.size;
     /* some rows may get most */
     if (link_sources(s) > s->n / (2 * threads) && s->inner >= 256 && threads > 1)
-        j.tiles = 2, j.tile = ((s->inner + 1) / 2 + 15) / 16 * 16;
+        j.tiles = 2, j.tile = tn__row_half(s->inner);
     j.lead = (AHEAD + j.tile * j.size - 1) / (j.tile * j.size);
     const int64_t most = (s->rows + 8 * threads - 1) / (8 * threads);
     j.per_task = TASK_BYTES / (j.tile * j.size) + 1;

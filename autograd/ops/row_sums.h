@@ -21,4 +21,7 @@ typedef struct tn__row_sums {
 
 void tn__row_sums_run(tn_ctx *ctx, const tn__row_sums *s);
 
+/* Half of a row of `inner` numbers, rounded up to 16 of them: for rows that two threads share. */
+TN_INLINE int64_t tn__row_half(int64_t inner) { return (inner + 31) / 32 * 16; }
+
 #endif

@@ -54,7 +54,8 @@ TN_INLINE vec TN_R(v_keep)(const word *words, int bit, vec x)
 /* ---- masks ----------------------------------------------------------------------------------- */
 
 /* Bit b is set if p[b step] is not 0, b < n <= 32. */
-static __attribute__((noinline)) uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step, int64_t n)
+static __attribute__((noinline)) uint32_t TN_R(bits_of_bytes)(const uint8_t *p, int64_t step,
+                                                               int64_t n)
 {
     uint32_t bits = 0;
     int64_t  b = 0;
