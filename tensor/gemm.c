@@ -140,11 +140,11 @@ static int64_t gcd(int64_t a, int64_t b)
 }
 
 /* Whether n rows, `stride` elements apart, spread well over the sets of an L1 whose ways are a page
- * each: no more than eight of them at one place. */
-static bool is_spread(const plan *p, int64_t stride, int64_t n)
+ * each: they take no more than two thirds of the ways at any place. */
+static bool is_spread(const plan *p, const tn__caches *caches, int64_t stride, int64_t n)
 {
     int64_t bytes = stride * (int64_t)p->size;
-    return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= 8 * PAGE;
+    return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= caches->l1d * 2 / 3;
 }
 
 /* Tiles of three vectors serve where their strips, which are shorter, cost no more: where A's rows
@@ -164,15 +164,15 @@ static void choose_tile(plan *p)
 /* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd
  * one place of L1: for B that matters less, since the tile asks for two lines at a time, which come
  * from L2 as fast. */
-static void choose_direct(plan *p)
+static void choose_direct(plan *p, const tn__caches *caches)
 {
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
     const int64_t           size = (int64_t)p->size;
     const bool a_rows = g->a_col == 1 && g->a_row != 0 && kn->has_rows(p->width) &&
-                        (g->n <= 2 * p->width || is_spread(p, g->a_row, p->mr));
+                        (g->n <= 2 * p->width || is_spread(p, caches, g->a_row, p->mr));
     const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
-                        (g->n <= 2 * p->width || is_spread(p, g->a_col, min(g->k, p->kc)));
+                        (g->n <= 2 * p->width || is_spread(p, caches, g->a_col, min(g->k, p->kc)));
     p->a_direct = p->a_scale == 1 && (a_rows || a_cols);
     p->b_direct = p->b_scale == 1 && g->b_col == 1 && g->b_row != 0 &&
                   (g->n % kn->lanes == 0 || kn->has_part_loads) &&
@@ -249,7 +249,7 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     if (rows * cols < (by_rows ? min(wanted, threads) : wanted))
         cols = max(cols, min(cuts(wanted, rows), n / narrow));
     if (wanted > 1 && cols > 1 && rows % threads) cols = up(cols, threads);
-    p->mt = even(g->m, cuts(g->m, rows), 1);
+    p->mt = min(up(cuts(g->m, rows), mr), g->m); /* whole strips, but for the last */
     p->n_rows = cuts(g->m, p->mt);
     p->nt = even(n, cuts(n, cols), p->width);
     /* fewer, where they come out more even */
@@ -331,7 +331,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     const int64_t room = p->g.a_col == 1 ? caches.l1d * 3 / 2 : caches.l1d * 2 / 3;
     const int64_t fit = room / (p->width * size);
     p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
-    choose_direct(p);
+    choose_direct(p, &caches);
     if (is_worth_sharing(p, &caches, threads))
         plan_shared(p, &caches, threads);
     else

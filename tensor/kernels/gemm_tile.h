@@ -68,16 +68,16 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LINE = IN_LINE / LANES };
     /* steps in a turn of the loop; edges are not worth the code */
-    const int     deep = nv == 1 ? 1 : 2;
+    const int     deep = nv == 1 ? 1 : mr < 4 && TURN > 2 ? 2 : TURN;
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
-    const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
+    const int64_t c_row = t->c_row, b_step = t->b_step, a_row = t->a_step;
+    int64_t       a_step = a_row;
     const T      *b = t->b, *a[GROUPS], *next_a = t->next_a;
-    int64_t       k = t->k, fetches = mr;
+    int64_t       k = t->k;
     T            *c = t->c, *next_c = t->next_c;
     const T      *ahead = t->ahead;
-    int64_t       n_ahead = t->n_ahead, ahead_col = 0;
-    const int64_t ahead_end = t->ahead_cols * IN_LINE;
+    int64_t       n_ahead = t->n_ahead;
 
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
     if (t->beta != 0) {
@@ -96,7 +96,9 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         UNROLL for (int v = 0; v < nv; v++)                                                        \
             b_now[v] = is_part && HAS_PART_LOADS ? v_load_part(b, part) : v_load(b + v * LANES);   \
         b += b_step;                                                                               \
+        if (deep > 2) HIDE(b);                                                                     \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
+            if (deep > 2 && by_rows && i % GROUP) HIDE(a_step);                                    \
             const VEC x = v_all(by_rows ? a[i / GROUP][i % GROUP * a_step + (o)] : a[0][i]);       \
             UNROLL for (int v = 0; v < nv; v++) {                                                  \
                 ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
@@ -104,35 +106,78 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
             IN_ORDER();                                                                            \
         }                                                                                          \
         if (!by_rows) a[0] += a_step;                                                              \
+        if (!by_rows && deep > 2) HIDE(a[0]);                                                      \
+    } while (0)
+
+    /* by_rows: goes on by n steps */
+#define NEXT_A(n)                                                                                  \
+    do {                                                                                           \
+        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {                                 \
+            a[g] += (n);                                                                           \
+            HIDE(a[g]);                                                                            \
+        }                                                                                          \
+    } while (0)
+#define FETCH_NEXT()                                                                               \
+    do {                                                                                           \
+        __builtin_prefetch(next_a);                                                                \
+        next_a += by_rows ? a_row : IN_LINE;                                                       \
+        UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);       \
+        next_c += c_row;                                                                           \
     } while (0)
 
     /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_step;
-    for (; k >= deep; k -= deep) {
-        if (fetches > 0) {
-            fetches--;
-            __builtin_prefetch(next_a);
-            next_a += by_rows ? a_step : IN_LINE;
-            UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);
-            next_c += c_row;
-        } else if (n_ahead > 0) {
-            n_ahead--;
-            __builtin_prefetch(ahead + ahead_col, 0, 2);
-            ahead_col += IN_LINE;
-            if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
+    if (deep > 2) {
+        /* first single steps, as many as there are lines to fetch into L1, and what is no turn */
+        int64_t singles = k < mr + deep ? k : mr + (k - mr) % deep;
+        for (k -= singles; singles > 0; singles--) {
+            FETCH_NEXT();
+            GEMM_STEP(0);
+            NEXT_A(1);
         }
-        GEMM_STEP(0);
-        if (deep == 2) GEMM_STEP(1);
-        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {
-            a[g] += deep;
-            HIDE(a[g]);
+        /* then turns, a run of them along each row of `ahead`: the loop itself has no choices */
+        int64_t cols = t->ahead_cols, step = IN_LINE;
+        if (cols == 1) cols = n_ahead, step = t->ahead_row;
+        for (int64_t turns = k / deep, n; turns > 0; turns -= n) {
+            const T *line = ahead;
+            if (n_ahead <= 0) cols = turns, step = 0, line = a[0]; /* nothing is left to fetch */
+            n = turns < cols ? turns : cols;
+            n_ahead -= n, ahead += t->ahead_row;
+            NO_UNROLL for (int64_t turn = n; turn > 0; turn--) {
+                __builtin_prefetch(line, 0, 2);
+                line += step;
+                GEMM_STEP(0);
+                GEMM_STEP(1);
+                GEMM_STEP(2);
+                GEMM_STEP(3);
+                NEXT_A(4);
+            }
         }
-    }
-    NO_UNROLL for (; k > 0; k--) {
-        GEMM_STEP(0);
-        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) a[g]++;
+    } else {
+        int64_t       fetches = mr, ahead_col = 0;
+        const int64_t ahead_end = t->ahead_cols * IN_LINE;
+        for (; k >= deep; k -= deep) {
+            if (fetches > 0) {
+                fetches--;
+                FETCH_NEXT();
+            } else if (n_ahead > 0) {
+                n_ahead--;
+                __builtin_prefetch(ahead + ahead_col, 0, 2);
+                ahead_col += IN_LINE;
+                if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
+            }
+            GEMM_STEP(0);
+            if (deep == 2) GEMM_STEP(1);
+            NEXT_A(deep);
+        }
+        NO_UNROLL for (; k > 0; k--) {
+            GEMM_STEP(0);
+            NEXT_A(1);
+        }
     }
 #undef GEMM_STEP
+#undef NEXT_A
+#undef FETCH_NEXT
 
     UNROLL for (int i = 0; i < mr; i++) {
         UNROLL for (int v = 0; v < nv; v++) {
@@ -373,14 +418,23 @@ static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col,
 
 enum { STRIPS = 4 }; /* of A, packed together */
 
-/* Strips of A of which each k is contiguous, one k of all of them after the other. */
+/* Strips of A of which each k is contiguous, one k of all of them after the other. Of a strip that
+ * is no whole vector too much is written, as masked stores are slow with AVX2: its next k mends it,
+ * and the last ones are copied with care. */
 static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k,
                             VEC by)
 {
     for (int64_t p = 0; p < k; p++)
-        for (int s = 0; s < n; s++, __builtin_prefetch(a + i[s] + (p + SOON) * step))
-            NAME(copy)(dst + i[s] * k + p * (i[s + 1] - i[s]), a + i[s] + p * step, i[s + 1] - i[s],
-                       by);
+        for (int s = 0; s < n; s++) {
+            const int64_t rows = i[s + 1] - i[s];
+            const T      *from = a + i[s] + p * step;
+            T            *to = dst + i[s] * k + p * rows;
+            __builtin_prefetch(from + SOON * step);
+            if (rows < LANES && (k - 1 - p) * rows >= LANES)
+                v_store(to, v_mul(by, v_load_part(from, v_part(rows))));
+            else
+                NAME(copy)(to, from, rows, by);
+        }
 }
 
 /* Strips [s, end) of the n of A, in the form that tn__gemm_block says. */
@@ -407,14 +461,35 @@ static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, 
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
+/* total in `of` shares that differ by one at most, one after the other: total (s + 1) / of less
+ * total s / of, without a division for each. */
+typedef struct NAME(shares) {
+    int64_t least, more, of, rest;
+} NAME(shares);
+
+static NAME(shares) NAME(shares_of)(int64_t total, int64_t of)
+{
+    if (of < 1) of = 1;
+    return (NAME(shares)){ total / of, total % of, of, 0 };
+}
+
+TN_INLINE int64_t NAME(share)(NAME(shares) *s)
+{
+    s->rest += s->more;
+    if (s->rest < s->of) return s->least;
+    s->rest -= s->of;
+    return s->least + 1;
+}
+
 /* What is to be on its way into L2 while a panel is computed: the next slab of B, or the next panel
- * where B is packed. `rows` of `cols` lines; tile s of n fetches its part of them. */
+ * where B is packed. Rows of `cols` lines, of which each of the next n tiles fetches its share. */
 typedef struct NAME(ahead) {
-    const T *src;
-    int64_t  row, rows, cols, s, n;
+    const T     *src;
+    int64_t      row, cols, n;
+    NAME(shares) rows;
 } NAME(ahead);
 
-/* n_lines x k of an operand as rows of cache lines. */
+/* n_lines x k of an operand as rows of cache lines, for n tiles. */
 static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int64_t n_lines,
                                   int64_t k, int64_t n)
 {
@@ -422,19 +497,20 @@ static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int6
     const int64_t into = (int64_t)((uintptr_t)src / sizeof(T) % IN_LINE);
     const int64_t cols = (into + (flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
     src -= into;
-    return (NAME(ahead)){ src, flat ? step : line, flat ? k : n_lines, cols, 0, n };
+    return (NAME(ahead)){ src, flat ? step : line, cols, n,
+                          NAME(shares_of)(flat ? k : n_lines, n) };
 }
 
 /* Gives the tile at hand its part. */
 static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
 {
-    const int64_t s = ahead->s++, n = ahead->n;
     t->n_ahead = 0;
-    if (s >= n) return;
-    const int64_t first = ahead->rows * s / n;
-    t->ahead = ahead->src + first * ahead->row;
+    if (ahead->n <= 0) return;
+    ahead->n--;
+    const int64_t rows = NAME(share)(&ahead->rows);
+    t->ahead = ahead->src, ahead->src += rows * ahead->row;
     t->ahead_row = ahead->row, t->ahead_cols = ahead->cols;
-    t->n_ahead = (ahead->rows * (s + 1) / n - first) * ahead->cols;
+    t->n_ahead = rows * ahead->cols;
 }
 
 /* A strip of `rows` of A against a panel of w columns. */
@@ -468,8 +544,12 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
     T            *c = (T *)g->c + j;
     NAME(ahead)   strips = { 0 };
+    NAME(shares)  rest = NAME(shares_of)(g->m, n); /* as tn__gemm_strip cuts them */
+    /* most panels are one tile wide */
+    const NAME(tile_fn) *const tiles = w % LANES ? NULL : NAME(whole)[by_rows][w / LANES - 1];
+    t->part = LANES;
     for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
-        end = tn__gemm_strip(g->m, n, s + 1);
+        end = i + NAME(share)(&rest);
         if (packs && s % STRIPS == 0)
             NAME(pack_strips)(g, by_rows, s, s + STRIPS < n ? s + STRIPS : n, n);
         if (fetches && s % STRIPS == 0) { /* the next strips, read for the first time */
@@ -485,7 +565,10 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
         t->c = c + i * g->c_row;
         t->next_c = end < g->m ? c + end * g->c_row : c + w;
         t->next_a = end < g->m ? a + end * a_row : a;
-        NAME(strip)(t, by_rows, w, end - i);
+        if (tiles && tiles[end - i - 1])
+            tiles[end - i - 1](t);
+        else
+            NAME(strip)(t, by_rows, w, end - i);
     }
 }
 
@@ -495,12 +578,12 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
 static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *next_j)
 {
     const int64_t panels = (g->n + g->width - 1) / g->width, each = n / 2;
-    NAME(ahead)   next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, each);
-    /* a tile's k / 2 loops */
-    const int64_t fit = each * (g->k / 2 - MR), lines = next.rows * next.cols;
+    NAME(ahead)   next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, 1);
+    const int64_t rows = next.rows.least, lines = rows * next.cols;
+    const int64_t fit = each * (g->k / TURN - MR); /* a line for a turn of a tile's loop */
     const int64_t take = fit > 0 ? (lines + fit - 1) / fit : panels, half = (panels + 1) / 2;
     const int64_t in = take < half ? half : take < panels ? take : panels;
-    next.n = each * in;
+    next.n = each * in, next.rows = NAME(shares_of)(rows, next.n);
     *next_j = (panels - in) * g->width;
     return next;
 }

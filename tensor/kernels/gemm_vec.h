@@ -6,7 +6,7 @@
  * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV;
  * five and seven vectors are left to two tiles. MR3, where there is one, is how many rows a tile of
  * three vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power,
- * and the clock is higher.
+ * and the clock is higher. TURN is how many steps of k a turn of a large tile's loop takes.
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
@@ -16,6 +16,7 @@
 #  define MR 14
 #  define NV 2
 #  define HAS_PART_LOADS true
+#  define TURN 2 /* a longer one is as fast: the clock falls with what is done in a second */
 #  define PARTS_ARE_FREE /* masks cost nothing: tiles of a part of a vector serve whole ones too */
 #  ifdef F64
 #    define VEC     __m512d
@@ -56,6 +57,7 @@
 
 #  define MR 6
 #  define NV 2
+#  define TURN 4 /* a core that two threads share issues little more than the multiply-adds need */
 #  define HAS_PART_LOADS true
 #  define WIDE(m) ((m) <= 1 ? 8 : (m) <= 3 ? 4 : (m) <= 4 ? 3 : 2)
 #  define TILES_WIDE(X)                                                                            \
@@ -102,6 +104,7 @@
 #    define TILES_WIDE(X) X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2)
 #  endif
 #  define HAS_PART_LOADS false
+#  define TURN 2
 #  define LANES (16 / (int)sizeof(T))
 #  define VEC   NAME(v128)
 #  define PART  int
