@@ -64,14 +64,14 @@ tn_cpu_level tn__cpu_cap(tn_cpu_level wanted)
 /* Bytes of CPU 0's data or unified cache of a level, from /sys; 0 if it does not tell. */
 static int64_t sys_cache(int level)
 {
-    for (int index = 0; index < 8; index++) {
+    for (int index = 7; index >= 0; index--) { /* the larger ones come last */
         char      path[96], type[16] = "";
         int       of = 0;
         long long kib = 0;
         static const char *const form = "/sys/devices/system/cpu/cpu0/cache/index%d/%s";
         snprintf(path, sizeof path, form, index, "level");
         FILE *f = fopen(path, "r");
-        if (!f) return 0;
+        if (!f) continue;
         if (fscanf(f, "%d", &of) != 1) of = 0;
         fclose(f);
         snprintf(path, sizeof path, form, index, "type");
@@ -91,10 +91,29 @@ static int64_t sys_cache(int level)
     return 0;
 }
 
-/* The first of: what sysconf says, what /sys says, a guess; kept within [least, most]. */
-static int64_t cache_size(long from_sysconf, int level, int64_t guess, int64_t least, int64_t most)
+/* The constants of sysconf for the levels; -1: there are none. */
+#if defined _SC_LEVEL1_DCACHE_SIZE
+enum { CONF_L1 = _SC_LEVEL1_DCACHE_SIZE, CONF_L2 = _SC_LEVEL2_CACHE_SIZE,
+       CONF_L3 = _SC_LEVEL3_CACHE_SIZE };
+#else
+enum { CONF_L1 = -1, CONF_L2 = -1, CONF_L3 = -1 };
+#endif
+
+static int64_t conf_cache(int conf)
 {
-    int64_t size = from_sysconf > 0 ? from_sysconf : sys_cache(level);
+#if !defined _WIN32
+    if (conf >= 0) return sysconf(conf);
+#endif
+    return 0;
+}
+
+/* The first of: what sysconf says, what /sys says, which takes longer, a guess; kept within
+ * [least, most]. Of the last cache /sys comes first: glibc 2.36 counts that of an EPYC eight
+ * times. */
+static int64_t cache_size(int level, int conf, int64_t guess, int64_t least, int64_t most)
+{
+    int64_t size = level < 3 ? conf_cache(conf) : sys_cache(level);
+    if (size <= 0) size = level < 3 ? sys_cache(level) : conf_cache(conf);
     if (size <= 0) size = guess;
     return size < least ? least : size > most ? most : size;
 }
@@ -102,15 +121,9 @@ static int64_t cache_size(long from_sysconf, int level, int64_t guess, int64_t l
 /* The bounds keep absurd answers out: virtual machines may show the L3 of a whole socket. */
 tn__caches tn__cpu_caches(void)
 {
-    long l1 = 0, l2 = 0, l3 = 0;
-#if defined _SC_LEVEL1_DCACHE_SIZE
-    l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE);
-    l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
-#endif
     return (tn__caches){
-        .l1d = cache_size(l1, 1, 32 << 10, 16 << 10, 256 << 10),
-        .l2 = cache_size(l2, 2, 512 << 10, 128 << 10, 16 << 20),
-        .l3 = cache_size(l3, 3, 8 << 20, 1 << 20, 64 << 20),
+        .l1d = cache_size(1, CONF_L1, 32 << 10, 16 << 10, 256 << 10),
+        .l2 = cache_size(2, CONF_L2, 512 << 10, 128 << 10, 16 << 20),
+        .l3 = cache_size(3, CONF_L3, 8 << 20, 1 << 20, 64 << 20),
     };
 }
