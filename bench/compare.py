@@ -152,7 +152,7 @@ def peer_step(peer, size):
 
 
 def step():
-    rows, sizes, part = [], args.sizes.split(","), "-".join(["step"] + [args.level] * bool(args.level))
+    rows, sizes = [], args.sizes.split(",")
     where = machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each")
     for size in sizes:
         mine, peers = [], {peer: [] for peer in args.peers.split(",")}
@@ -179,6 +179,7 @@ def step():
                      f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
                      f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
                      f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"])
+        part = "step-avx2" if mine[0]["cpu"] == "avx2" else "step"  # by what the machine has, or --level left
         write(part, where + "\n\n" + table(
             ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms",
              "GFLOP/s of the peak", "MiB beyond 16 B a parameter: ours, theirs, ratio",

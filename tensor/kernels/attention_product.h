@@ -15,7 +15,12 @@
 #  define MR   12
 #  define DEEP 1
 #  define MOST_ROWS(nv) ((nv) == 4 ? 6 : (nv) == 3 ? 8 : 12)
-#elif defined __AVX2__ || defined __aarch64__
+#elif defined __AVX2__
+#  define NV   1
+#  define MR   6
+#  define DEEP 4 /* a core that two threads share issues little more than the multiply-adds need */
+#  define MOST_ROWS(nv) MR
+#elif defined __aarch64__
 #  define NV   1
 #  define MR   6
 #  define DEEP 2
@@ -181,10 +186,9 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
             __builtin_prefetch(fetch, 0, 2), __builtin_prefetch(fetch + 64, 0, 2);
             fetch += t->fetch_row, n_fetches--;
         }
-        STEP();
-        if (DEEP > 1) STEP();
+        UNROLL for (int s = 0; s < DEEP; s++) STEP();
     }
-    if (DEEP > 1 && k) STEP();
+    if (DEEP > 1) ONE_BY_ONE for (; k > 0; k--) STEP();
 #undef STEP
 
     UNROLL for (int r = 0; r < mr; r++) {
