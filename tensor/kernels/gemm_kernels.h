@@ -53,10 +53,7 @@ typedef struct tn__gemm_stream {
 } tn__gemm_stream;
 
 /* C = A B, B in panels that were packed before, A by contiguous rows: kernels/gemm_panels.h. */
-enum {
-    TN__GEMM_PANEL_DEPTH = 128, /* of k, that a panel's block stays in L1 */
-    TN__GEMM_PANEL_PLACES = 4   /* panels that a few rows go through side by side */
-};
+enum { TN__GEMM_PANEL_PLACES = 4 }; /* panels that a few rows go through side by side */
 typedef struct tn__gemm_panels {
     int64_t     m, n, k;
     const void *a, *b; /* b: [ceil(n / nr)][k][nr] */

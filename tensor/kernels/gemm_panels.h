@@ -8,6 +8,8 @@
 
 enum {
     PANEL_PLACES = TN__GEMM_PANEL_PLACES,
+    /* steps of k of a block, which is to take half of an L1 */
+    PANEL_DEPTH = (16 << 10) / (NV * LANES * (int)sizeof(T)) / 32 * 32,
     PANEL_SOON = 256, /* elements ahead that a few rows fetch */
     PANEL_DEEP = 4    /* steps in a turn: what counts and points takes ports of multiply-adds */
 };
@@ -51,10 +53,12 @@ typedef struct NAME(panel_args) {
 TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP };
+    const bool    is_lean = TURN > 2 && mr >= 4; /* as the large tiles of gemm_tile.h */
     VEC           acc[MR][NV], b_now[NV];
     const T      *a[GROUPS], *b = t->b, *ahead = t->ahead;
     T            *c = t->c;
-    const int64_t a_row = t->a_row, c_row = t->c_row, place_step = t->place_step, each = t->each;
+    const int64_t c_row = t->c_row, place_step = t->place_step, each = t->each;
+    int64_t       a_row = t->a_row;
     const int64_t places_end = PANEL_PLACES * place_step;
     int64_t       n_ahead = t->n_ahead, place = 0, fetches = t->adds ? 0 : mr;
     UNROLL for (int i = 0; i < mr; i++) {
@@ -69,6 +73,7 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
         UNROLL for (int v = 0; v < NV; v++) b_now[v] = v_load(b + v * LANES);                      \
         b += NV * LANES;                                                                           \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
+            if (is_lean && i % GROUP) HIDE(a_row);                                                 \
             const VEC x = v_all(a[i / GROUP][i % GROUP * a_row + (o)]);                            \
             UNROLL for (int v = 0; v < NV; v++) {                                                  \
                 ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
@@ -77,8 +82,37 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
         }                                                                                          \
     } while (0)
 
+#define PANEL_TURN()                                                                               \
+    do {                                                                                           \
+        PANEL_STEP(0);                                                                             \
+        PANEL_STEP(1);                                                                             \
+        PANEL_STEP(2);                                                                             \
+        PANEL_STEP(3);                                                                             \
+        UNROLL for (int g = 0; g * GROUP < mr; g++) {                                              \
+            a[g] += PANEL_DEEP;                                                                    \
+            HIDE(a[g]);                                                                            \
+        }                                                                                          \
+    } while (0)
+
     int64_t k = t->k;
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_row;
+    if (is_lean && each <= 1) { /* a line a turn, by runs: where the result goes, then the places */
+        const T *line = c;
+        int64_t  step = c_row, n = fetches, turns = k / PANEL_DEEP;
+        for (k -= turns * PANEL_DEEP; turns > 0; n = 0) {
+            if (n == 0 && n_ahead > 0)
+                n = PANEL_PLACES, n_ahead -= n, line = ahead, step = place_step, ahead += IN_LINE;
+            else if (n == 0)
+                n = turns, line = a[0], step = 0; /* nothing is left to fetch */
+            if (n > turns) n = turns;
+            turns -= n;
+            NO_UNROLL for (; n > 0; n--) {
+                __builtin_prefetch(line, 0, 2);
+                line += step;
+                PANEL_TURN();
+            }
+        }
+    }
     for (; k >= PANEL_DEEP; k -= PANEL_DEEP) {
         if (fetches > 0) { /* where the result goes */
             fetches--;
@@ -93,20 +127,14 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
                 if (place >= places_end) place = 0, ahead += IN_LINE;
             }
         }
-        PANEL_STEP(0);
-        PANEL_STEP(1);
-        PANEL_STEP(2);
-        PANEL_STEP(3);
-        UNROLL for (int g = 0; g * GROUP < mr; g++) {
-            a[g] += PANEL_DEEP;
-            HIDE(a[g]);
-        }
+        PANEL_TURN();
     }
     NO_UNROLL for (; k > 0; k--) {
         PANEL_STEP(0);
         UNROLL for (int g = 0; g * GROUP < mr; g++) a[g]++;
     }
 #undef PANEL_STEP
+#undef PANEL_TURN
 
     c = t->c;
     UNROLL for (int i = 0; i < mr; i++) {
@@ -141,8 +169,8 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
 {
     const int64_t    n = tn__gemm_strips(g->m, MR);
     NAME(panel_args) t = { .a_row = g->a_row, .c_row = g->c_row, .b = b };
-    for (int64_t p = 0; p < g->k; p += TN__GEMM_PANEL_DEPTH) {
-        t.k = g->k - p < TN__GEMM_PANEL_DEPTH ? g->k - p : TN__GEMM_PANEL_DEPTH;
+    for (int64_t p = 0; p < g->k; p += PANEL_DEPTH) {
+        t.k = g->k - p < PANEL_DEPTH ? g->k - p : PANEL_DEPTH;
         t.place_step = t.k * NV * LANES / PANEL_PLACES, t.adds = p > 0;
         const int64_t rounds = (t.place_step + IN_LINE - 1) / IN_LINE;
         const int64_t turns = t.k / PANEL_DEEP * n - (t.adds ? 0 : g->m);
