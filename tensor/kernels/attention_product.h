@@ -18,7 +18,7 @@
 #elif defined __AVX2__
 #  define NV   1
 #  define MR   6
-#  define DEEP 4 /* a core that two threads share issues little more than the multiply-adds need */
+#  define DEEP ((int)sizeof(T) == 8 ? 2 : 4) /* a shared core issues little beside multiply-adds */
 #  define MOST_ROWS(nv) MR
 #elif defined __aarch64__
 #  define NV   1

@@ -53,7 +53,7 @@ typedef struct NAME(panel_args) {
 TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP };
-    const bool    is_lean = TURN > 2 && mr >= 4; /* as the large tiles of gemm_tile.h */
+    const bool    is_lean = TURN > 2 && mr >= 5; /* as the large tiles of gemm_tile.h */
     VEC           acc[MR][NV], b_now[NV];
     const T      *a[GROUPS], *b = t->b, *ahead = t->ahead;
     T            *c = t->c;

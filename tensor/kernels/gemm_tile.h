@@ -68,7 +68,7 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LINE = IN_LINE / LANES };
     /* steps in a turn of the loop; edges are not worth the code */
-    const int     deep = nv == 1 ? 1 : mr < 4 && TURN > 2 ? 2 : TURN;
+    const int     deep = nv == 1 ? 1 : mr < 5 && TURN > 2 ? 2 : TURN;
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
     const int64_t c_row = t->c_row, b_step = t->b_step, a_row = t->a_step;

@@ -57,12 +57,12 @@
 
 #  define MR 6
 #  define NV 2
-#  define TURN 4 /* a core that two threads share issues little more than the multiply-adds need */
 #  define HAS_PART_LOADS true
 #  define WIDE(m) ((m) <= 1 ? 8 : (m) <= 3 ? 4 : (m) <= 4 ? 3 : 2)
 #  define TILES_WIDE(X)                                                                            \
       X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2) X(3, 3) X(4, 3) X(3, 4)
 #  ifdef F64
+#    define TURN    2 /* of doubles more would not be worth its code */
 #    define VEC     __m256d
 #    define LANES   4
 #    define V_(f)   _mm256_##f##_pd
@@ -71,6 +71,7 @@
 #    define v_part(n)                                                                              \
         _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
 #  else
+#    define TURN    4 /* a core that two threads share issues little beside its multiply-adds */
 #    define VEC     __m256
 #    define LANES   8
 #    define V_(f)   _mm256_##f##_ps
