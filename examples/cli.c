@@ -23,7 +23,7 @@ static const struct {
     [CLI_INT] = { 0, (double)INT64_MAX }, [CLI_COUNT] = { 1, 1 << 30 },
     [CLI_THREADS] = { 0, 1024 },          [CLI_BEAM] = { 1, 32 },
     [CLI_REAL] = { 0, DBL_MAX },          [CLI_POSITIVE] = { DBL_MIN, DBL_MAX },
-    [CLI_PART] = { 0, 1 },
+    [CLI_PART] = { 0, 1 },                [CLI_DECAY] = { 0, 1 - DBL_EPSILON / 2 },
 };
 
 static bool is_in_range(const cli_option *o)
@@ -41,6 +41,7 @@ static void tell_range(const cli_option *o, const char *program, const char *tex
     double least = ranges[o->kind].least, most = ranges[o->kind].most;
     fprintf(stderr, "%s: --%s wants %s ", program, o->name, o->unit);
     if (o->kind == CLI_POSITIVE) fprintf(stderr, "of more than 0");
+    else if (o->kind == CLI_DECAY) fprintf(stderr, "of 0 or more and less than 1");
     else if (o->kind == CLI_INT || o->kind == CLI_REAL) fprintf(stderr, "of 0 or more");
     else fprintf(stderr, "from %.0f to %.0f", least, most);
     fprintf(stderr, ", not %s\n", text);

@@ -18,13 +18,14 @@ typedef enum cli_kind {
     CLI_BEAM,     /* 1 to 32, the most of a translator */
     CLI_REAL,     /* 0 or more */
     CLI_POSITIVE, /* a real number of more than 0 */
-    CLI_PART      /* 0 to 1 */
+    CLI_PART,     /* 0 to 1 */
+    CLI_DECAY     /* 0 or more, and less than 1 */
 } cli_kind;
 
 typedef struct cli_option {
     cli_kind    kind;
     const char *name;  /* without dashes; of a heading, its text */
-    void       *value; /* bool, const char *, int64_t (INT .. BEAM), double (REAL .. PART) */
+    void       *value; /* bool, const char *, int64_t (INT .. BEAM), double (REAL .. DECAY) */
     const char *unit;  /* of the value: "N", "FILE" */
     const char *help;
 } cli_option;

@@ -127,15 +127,10 @@ static tn_status make_average(training *r)
     return r->average.model ? TN_OK : tn_ctx_status(r->t->ctx);
 }
 
-tn_status training_begin(training *r, translation *t, const tn_corpus *train,
-                         const tn_corpus *valid, const training_options *o)
+static tn_optimizer *make_optimizer(const training *r, const training_options *o)
 {
-    *r = (training){ .t = t, .o = *o, .best = INFINITY };
-    if (r->o.accumulate < 1) r->o.accumulate = 1;
-    r->batches = batches_of(r, train, false, &r->pairs);
-    if (valid) r->valid = batches_of(r, valid, true, &r->valid_pairs);
-    r->optimizer = tn_adamw_new(
-        t->params,
+    return tn_adamw_new(
+        r->t->params,
         &(tn_adamw_options){ .lr = o->lr,
                              .beta2 = o->beta2 > 0 ? o->beta2 : TN_NONE,
                              .eps = 1e-9,
@@ -143,7 +138,17 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
                              .clip_norm = o->clip,
                              .ema_decay = o->ema,
                              .ema_ramp = true,
-                             .accumulate = r->o.accumulate > 1 });
+                             .accumulate = o->accumulate > 1 });
+}
+
+tn_status training_begin(training *r, translation *t, const tn_corpus *train,
+                         const tn_corpus *valid, const training_options *o)
+{
+    *r = (training){ .t = t, .o = *o, .best = INFINITY };
+    if (r->o.accumulate < 1) r->o.accumulate = 1;
+    r->batches = batches_of(r, train, false, &r->pairs);
+    if (valid) r->valid = batches_of(r, valid, true, &r->valid_pairs);
+    r->optimizer = make_optimizer(r, &r->o);
     r->programs = tn_program_cache_new(t->ctx, 64, build, r);
     if (o->ema > 0 && tn_ctx_status(t->ctx) == TN_OK) make_average(r);
     return tn_ctx_status(t->ctx);
@@ -259,10 +264,50 @@ static tn_status seek(training *r, const char *text)
     return tn_batches_seek(r->batches, (tn_batches_position){ epoch, batch });
 }
 
+/* The options, without those whose state is not in the file: they begin now. */
+static training_options options_in(const tn_safetensors *file, training_options o)
+{
+    if (tn_safetensors_find(file, "optimizer.ema_decay") < 0) o.ema = 0;
+    if (tn_safetensors_find(file, "optimizer.clip_norm") < 0) o.clip = 0;
+    if (tn_safetensors_find(file, "optimizer.accumulated_count") < 0) o.accumulate = 1;
+    return o;
+}
+
+/* The state of one optimizer to another of the same parameters, which may keep more or less. */
+static tn_status copy_state(const tn_optimizer *from, tn_optimizer *to)
+{
+    tn_status s = TN_OK;
+    for (int i = 0; s == TN_OK && i < tn_optimizer_state_count(from); i++) {
+        tn_node *v = tn_optimizer_state_at(from, i),
+                *w = tn_optimizer_state_find(to, tn_optimizer_state_name(from, i));
+        if (w) s = tn_variable_set(w, tn_variable_data(v), tn_variable_bytes(v));
+    }
+    return s;
+}
+
+/* Weights and optimizer of a file. It is loaded into an optimizer that keeps no more than is in the
+ * file; the one that goes on is made behind that, so that an average that begins now begins with
+ * the weights of the file. */
+static tn_status load(training *r, const char *path)
+{
+    tn_safetensors *file = tn_safetensors_open(r->t->ctx, path);
+    if (!file) return tn_ctx_status(r->t->ctx);
+    const training_options in = options_in(file, r->o);
+    tn_safetensors_close(file);
+    tn_optimizer_free(r->optimizer);
+    r->optimizer = NULL;
+    tn_optimizer *loaded = make_optimizer(r, &in);
+    if (loaded && tn_checkpoint_load(path, r->t->params, loaded) == TN_OK)
+        r->optimizer = make_optimizer(r, &r->o);
+    if (r->optimizer) copy_state(loaded, r->optimizer);
+    tn_optimizer_free(loaded);
+    return tn_ctx_status(r->t->ctx);
+}
+
 tn_status training_resume(training *r, const char *path, const char *text)
 {
     const training_options *o = &r->o;
-    tn_status s = tn_checkpoint_load(path, r->t->params, r->optimizer);
+    tn_status s = load(r, path);
     if (s == TN_OK) tn_optimizer_set_weight_decay(r->optimizer, o->weight_decay);
     if (s == TN_OK && o->clip > 0) s = tn_optimizer_set_clip_norm(r->optimizer, o->clip);
     if (s == TN_OK && o->ema > 0) s = tn_optimizer_set_ema_decay(r->optimizer, o->ema);

@@ -83,8 +83,8 @@ static const cli_option options[] = {
     { CLI_PART, "label-smoothing", &s.label_smoothing, "X", "" },
     { CLI_REAL, "clip", &s.clip, "X", "norm that gradients are clipped to; 0: not" },
     { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
-    { CLI_PART, "beta2", &s.beta2, "X", "of Adam" },
-    { CLI_PART, "ema", &s.ema, "X",
+    { CLI_DECAY, "beta2", &s.beta2, "X", "of Adam" },
+    { CLI_DECAY, "ema", &s.ema, "X",
       "decay of an average of the weights, which is then validated and used (off)" },
     { CLI_FLAG, "recompute", &s.recompute, NULL,
       "compute the layers again for backward instead of keeping them: less memory, more time" },
@@ -245,15 +245,6 @@ static bool save_best(training *r)
            TN_OK;
 }
 
-/* What an optimizer keeps for these options is in the file, or not. */
-static bool was_there(const char *name, bool was, bool is)
-{
-    if (is && !was)
-        fprintf(stderr, "transformer_train: --%s cannot begin now: %s was begun without\n", name,
-                resume);
-    return was || !is;
-}
-
 /* The options of a training that goes on: the file's, and over them what is given. */
 static bool read_options(char *text, int argc, char **argv)
 {
@@ -265,11 +256,8 @@ static bool read_options(char *text, int argc, char **argv)
         return false;
     }
     s.save = folder;
-    bool had_ema = s.ema > 0, had_clip = s.clip > 0, accumulated = s.accumulate > 1;
     return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, folder) == CLI_GO_ON &&
-           check(&which) && was_there("ema", had_ema, s.ema > 0) &&
-           was_there("clip", had_clip, s.clip > 0) &&
-           was_there("accumulate", accumulated, s.accumulate > 1);
+           check(&which);
 }
 
 /* What the file in the folder remembers: where it was (to be freed, and holding the options'

@@ -24,6 +24,9 @@ interrupt_at() {
     wait $pid
 }
 
+printf 'un chat\ta cat\nun chien\ta dog\nle chat\tthe cat\nle chien\tthe dog\n' > "$dir/pairs.tsv"
+for i in 1 2 3 4; do cat "$dir/pairs.tsv"; done > "$dir/many.tsv"
+
 small="--size micro --pairs 2000 --vocab 400 --tokens 512 --test-pairs 20 --valid-every 20
        --schedule constant --warmup 5 --threads 2 --ema 0.9"
 
@@ -61,6 +64,42 @@ for with in as_it_was "--clip 1 --dropout 0.1 --schedule constant" "--clip 0.01"
     fi
 done
 
+# An average, clipping and accumulating may begin, change and end there too. What has begun is saved
+# with the rest: stopped once more, the training ends with the same model.
+bare="--train $dir/many.tsv --size micro --vocab 300 --max-length 20 --tokens 256 --warmup 2
+      --schedule constant --threads 2"
+$train $bare --clip 0 --steps 4 --save "$dir/bare" > /dev/null 2>&1 || fail "a bare training"
+$train $bare --clip 0.5 --ema 0.5 --accumulate 2 --steps 4 --save "$dir/full" > /dev/null 2>&1 ||
+    fail "a full training"
+# resume_with FOLDER STEPS OPTION..: goes on with a copy of FOLDER, in $dir/with, to STEPS
+resume_with() {
+    rm -rf "$dir/with"
+    cp -r "$dir/$1" "$dir/with"
+    steps=$2
+    shift 2
+    $train --resume "$dir/with" --steps $steps "$@" > "$dir/rest.txt" 2>&1 ||
+        { fail "resuming with $*"; cat "$dir/rest.txt"; }
+}
+for from in bare full; do
+    resume_with $from 8
+    cp "$dir/with/best.safetensors" "$dir/$from.safetensors"
+done
+for change in "bare --ema 0.9" "bare --clip 0.01" "bare --accumulate 3" \
+    "bare --ema 0.9 --clip 0.01 --accumulate 2" "full --ema 0" "full --clip 0" \
+    "full --accumulate 1" "full --ema 0.1" "full --clip 0.01" "full --accumulate 3" \
+    "full --ema 0 --clip 0 --accumulate 1"; do
+    from=${change%% *} with=${change#* }
+    resume_with $from 8 $with
+    cp "$dir/with/best.safetensors" "$dir/with.safetensors"
+    cmp -s "$dir/with.safetensors" "$dir/$from.safetensors" && fail "$change: no effect"
+    resume_with $from 6 $with
+    $train --resume "$dir/with" --steps 8 > "$dir/rest.txt" 2>&1 || fail "resuming after $change"
+    cmp "$dir/with.safetensors" "$dir/with/best.safetensors" || fail "$change, and stopped again"
+done
+# an average that begins is the weights, until there is a step
+resume_with bare 4 --ema 0.9
+cmp "$dir/with/best.safetensors" "$dir/bare/best.safetensors" || fail "an average before a step"
+
 # A few seconds of training translate what was held out: 95 % at least, word for word.
 $train --d-model 64 --ff 128 --layers 1 --lr 0.006 --tokens 1024 --steps 500 --dropout 0 \
     --warmup 50 --label-smoothing 0.05 --test-pairs 300 > "$dir/learnt.txt" 2>&1 || fail "learning"
@@ -76,8 +115,6 @@ contains "$dir/stopped.txt" "to go on: transformer_train --resume"
 [ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
 
 # Also before the first step: a corpus that comes late leaves the time for it.
-printf 'un chat\ta cat\nun chien\ta dog\nle chat\tthe cat\nle chien\tthe dog\n' > "$dir/pairs.tsv"
-for i in 1 2 3 4; do cat "$dir/pairs.tsv"; done > "$dir/many.tsv"
 mkfifo "$dir/late.tsv"
 $train --train "$dir/late.tsv" --size micro --vocab 300 --max-length 20 --tokens 256 --steps 4 \
     --save "$dir/early" > "$dir/early.txt" 2>&1 &
@@ -172,8 +209,9 @@ for given in "pairs 1900" "size nano" "d-model 64" "dropout 0.9" "vocab 300" "sa
     wrong "--${given% *} cannot change any more: .* has ${given% *}=" \
         $train --resume "$dir/half" --steps 50 --$given
 done
-wrong "--ema cannot begin now" $train --resume "$dir/cat" --ema 0.9
-wrong "--accumulate cannot begin now" $train --resume "$dir/half" --accumulate 2
+wrong "--ema wants X of 0 or more and less than 1, not 1" $train --resume "$dir/cat" --ema 1
+wrong "--clip wants X of 0 or more, not -1" $train --resume "$dir/cat" --clip -1
+wrong "--accumulate wants N from 1 to .*, not 0" $train --resume "$dir/cat" --accumulate 0
 wrong "--schedule foo: it is one of constant" $train --resume "$dir/half" --schedule foo
 wrong "say how long to train" $train --steps 0
 wrong "want --train" $train --valid "$dir/pairs.tsv"
