@@ -119,12 +119,11 @@ typedef struct work {
     tn_batches_position position;
 } work;
 
-static tn_status keep(work *w, const tn_windows *windows)
+static tn_status keep(work *w, tn_batches_position at)
 {
-    char                      settings_text[4096], position[64];
-    size_t                    length = 0;
-    char                     *tokenizer = tn_tokenizer_pack(w->tokenizer, &length);
-    const tn_batches_position at = tn_windows_tell(windows);
+    char   settings_text[4096], position[64];
+    size_t length = 0;
+    char  *tokenizer = tn_tokenizer_pack(w->tokenizer, &length);
     cli_write(options, N_REMEMBERED, settings_text, sizeof settings_text);
     snprintf(position, sizeof position, "%lld %lld", (long long)at.epoch, (long long)at.batch);
     const tn_metadata texts[] = { { "gpt", settings_text },
@@ -235,7 +234,7 @@ static tn_status check_and_keep(work *w, tn_windows *windows, tn_program *look)
     if (run(look, tn_windows_next(windows), &sum, &count) != TN_OK) return tn_ctx_status(w->ctx);
     if (!isfinite(sum)) return diverged(w, "the loss is not finite");
     tn_windows_seek(windows, at);
-    return save ? keep(w, windows) : tn_ctx_status(w->ctx);
+    return save ? keep(w, at) : tn_ctx_status(w->ctx);
 }
 
 static void tell_stopped(void)
@@ -364,6 +363,12 @@ static tn_status write_text(work *w)
     return tn_ctx_status(w->ctx);
 }
 
+/* A model that is not trained: made as it was, and kept where it is asked for. */
+static tn_status copy(work *w)
+{
+    return make_model(w) == TN_OK && save ? keep(w, w->position) : tn_ctx_status(w->ctx);
+}
+
 /* Where the model is to be kept is tried before it is trained. */
 static tn_status check_save(tn_ctx *ctx)
 {
@@ -374,8 +379,8 @@ static tn_status check_save(tn_ctx *ctx)
 static void work_through(work *w, bool trains)
 {
     if (model && recall(w) != TN_OK) return;
-    if (trains && check_save(w->ctx) != TN_OK) return;
-    if ((trains ? learn(w) : make_model(w)) != TN_OK || interrupted) return;
+    if (check_save(w->ctx) != TN_OK || (trains ? learn(w) : copy(w)) != TN_OK || interrupted)
+        return;
     cancelled = w->ctx;
     write_text(w);
 }

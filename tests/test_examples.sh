@@ -176,6 +176,15 @@ cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
 $gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 ||
     fail "gpt writing"
 contains "$dir/out.txt" "^The dog."
+# what --save asks for is there without a step too: the same model, or with the settings given
+$gpt --model "$dir/gpt.st" --save "$dir/copy.st" --tokens 2 > "$dir/out.txt" 2>&1 ||
+    fail "gpt saving without a step"
+cmp "$dir/gpt.st" "$dir/copy.st" || fail "gpt saved another model without a step"
+$gpt --model "$dir/gpt.st" --save "$dir/copy.st" --lr 0.001 --tokens 2 > "$dir/out.txt" 2>&1 ||
+    fail "gpt saving with a setting"
+grep -aq "lr=0.001" "$dir/copy.st" || fail "the gpt saved without a step does not say lr=0.001"
+$gpt --model "$dir/copy.st" --save "$dir/copy.st" --steps 3002 --tokens 2 > "$dir/out.txt" 2>&1 ||
+    fail "gpt going on with what was saved without a step"
 for steps in 3001 3200; do # at the save behind the first step, and before one
     $gpt --model "$dir/cut.st" --steps $steps --lr 1e30 --save "$dir/cut.st" > "$dir/wrong.txt" \
         2>&1 && fail "a gpt that diverges ended with 0"
@@ -233,6 +242,7 @@ wrong "--length wants N from 1 to" $gpt --length 0
 wrong "--heads cannot change any more: .* has heads=2" $gpt --model "$dir/gpt.st" --heads 4
 wrong "cannot save to .*: No such file or directory" $gpt --save "$dir/nowhere/gpt.st"
 wrong "cannot save to .*: Is a directory" $gpt --save "$dir"
+wrong "cannot save to .*: Is a directory" $gpt --model "$dir/gpt.st" --save "$dir"
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
 head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
 wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
