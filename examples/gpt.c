@@ -239,12 +239,16 @@ static tn_status check_and_keep(work *w, tn_windows *windows, tn_program *look)
 
 static void tell_stopped(void)
 {
-    if (!save) printf("stopped; nothing is saved without --save\n");
-    else if (minutes > 0)
-        printf("stopped; to go on: gpt --model %s --minutes %g --save %s\n", save, minutes, save);
-    else
-        printf("stopped; to go on: gpt --model %s --steps %lld --save %s\n", save,
-               (long long)steps, save);
+    if (!save) {
+        printf("stopped; nothing is saved without --save\n");
+        return;
+    }
+    printf("stopped; to go on: gpt --model ");
+    output_word(save);
+    if (minutes > 0) printf(" --minutes %g --save ", minutes);
+    else printf(" --steps %lld --save ", (long long)steps);
+    output_word(save);
+    printf("\n");
 }
 
 /* What came of the steps since the last report, in `seconds`; left: steps, or seconds where time is

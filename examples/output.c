@@ -31,3 +31,21 @@ bool output_is_possible(const char *path)
     close(file);
     return remove(beside) == 0;
 }
+
+/* What no shell changes stays as it is. All else goes between single quotes, which hold everything
+ * but themselves: one of those is outside of them, behind a backslash. */
+void output_word(const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "%+,-./:=@_";
+    if (*word && !word[strspn(word, plain)]) {
+        printf("%s", word);
+        return;
+    }
+    putchar('\'');
+    for (; *word; word++) {
+        if (*word == '\'') printf("'\\''");
+        else putchar(*word);
+    }
+    putchar('\'');
+}

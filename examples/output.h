@@ -12,4 +12,7 @@ int output_end(const char *program, int status);
  * says why not. */
 bool output_is_possible(const char *path);
 
+/* Prints a word of a command to copy, such as a path: in a shell's quotes where it needs them. */
+void output_word(const char *word);
+
 #endif

@@ -358,6 +358,13 @@ static void tell_recomputed(const tn_program *p)
            100 * st.recomputed_flops / (st.flops - st.recomputed_flops));
 }
 
+static void tell_stopped(int64_t step)
+{
+    printf("\nstopped after step %lld; ", (long long)step);
+    if (s.save) printf("to go on: transformer_train --resume "), output_word(s.save), printf("\n");
+    else printf("nothing is saved without --save\n");
+}
+
 static bool train(training *r, const corpora *c)
 {
     bool told = false, is_saved = false;
@@ -374,10 +381,7 @@ static bool train(training *r, const corpora *c)
     if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
     if (!interrupted) return true;
-    if (s.save)
-        printf("\nstopped after step %lld; to go on: transformer_train --resume %s\n",
-               (long long)r->step, s.save);
-    else printf("\nstopped after step %lld; nothing is saved without --save\n", (long long)r->step);
+    tell_stopped(r->step);
     return true;
 }
 

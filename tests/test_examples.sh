@@ -114,6 +114,15 @@ interrupt_at "^step 1/" "$dir/stopped.txt" $train $small --steps 1000000 --save 
 contains "$dir/stopped.txt" "to go on: transformer_train --resume"
 [ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
 
+# What it says to go on with is for a shell, whatever the folder is called; a plain name stays as it
+# is.
+odd="it's a \"run\"; \$HOME \\ * ~ é"
+contains "$dir/stopped.txt" "--resume [^'\"]*/stopped$"
+interrupt_at "^step 1/" "$dir/odd.txt" $train $small --steps 1000000 --save "$dir/$odd"
+said=$(sed -n "s|.*to go on: transformer_train||p" "$dir/odd.txt")
+eval "$train $said --steps 1" > "$dir/rest.txt" 2>&1 || fail "resuming as it said:$said"
+contains "$dir/rest.txt" "resumed after step"
+
 # Also before the first step: a corpus that comes late leaves the time for it.
 mkfifo "$dir/late.tsv"
 $train --train "$dir/late.tsv" --size micro --vocab 300 --max-length 20 --tokens 256 --steps 4 \
@@ -173,6 +182,11 @@ contains "$dir/gpt_cut.txt" "stopped; to go on: gpt --model"
 $(sed -n "s|.*to go on: gpt|$gpt --threads 1|p" "$dir/gpt_cut.txt") > "$dir/rest.txt" 2>&1 ||
     fail "gpt resumed as it said"
 cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
+interrupt_at "^step 100" "$dir/odd.txt" $gpt $micro --steps 1000000 \
+    --save "$dir/$odd.st"
+contains "$dir/odd.txt" "to go on: gpt --model '"
+said=$(sed -n "s|.*to go on: gpt||p" "$dir/odd.txt")
+eval "$gpt $said --steps 1 --tokens 2" > "$dir/rest.txt" 2>&1 || fail "gpt going on as it said:$said"
 $gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 ||
     fail "gpt writing"
 contains "$dir/out.txt" "^The dog."
