@@ -7,9 +7,11 @@
 Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the
 file, otherwise it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is
 made in --venv; OpenBLAS, BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread
-libblis4-pthread libdnnl2)."""
+libblis4-pthread libdnnl2). A peer that is missing is told, and left out; with it goes a part that has no other. The
+status is 1 where no part is left."""
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
@@ -21,6 +23,9 @@ import tempfile
 import venv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+STEPS = {"eager": "PyTorch", "fused": "PyTorch", "compiled": "PyTorch", "jax": "JAX"}
+MODULES = {"PyTorch": ("torch",), "JAX": ("jax",), "CTranslate2": ("ctranslate2", "numpy")}
+LIBRARIES = ("OpenBLAS", "BLIS", "oneDNN")  # that bench_gemm looks for in the system
 PARTS = ("step", "losses", "affine", "gemm", "attention", "ops", "decode", "padding")
 args = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
 args.add_argument("--build", default="build")
@@ -43,9 +48,10 @@ args.add_argument("--python", help="a Python that has the peers")
 args.add_argument("--venv", default=os.path.expanduser("~/.cache/libtensor-peers"))
 args.add_argument("--write", help="a Markdown file with markers")
 args = args.parse_args()
-for part in args.parts.split(","):
-    if part not in PARTS:
-        sys.exit(f"no part {part}: there are " + ", ".join(PARTS))
+for option, known in ("parts", PARTS), ("peers", STEPS):
+    for name in getattr(args, option).split(","):
+        if name not in known:
+            sys.exit(f"compare.py: --{option}: no {name}: there are " + ", ".join(known))
 FAR_BEHIND = 1.3  # times the fastest peer
 LEVELS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",
                    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}}
@@ -53,35 +59,76 @@ LEVELS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AV
 
 # ---- running
 
+class LeftOut(Exception):
+    """Why something cannot be compared."""
+
+
+def tell(text):
+    print("compare.py:", text, file=sys.stderr, flush=True)
+
+
 def find_python():
-    if args.python:
-        return args.python
-    python = os.path.join(args.venv, "bin", "python")
-    if not os.path.exists(python):
-        print("making", args.venv, "with PyTorch, JAX and CTranslate2", file=sys.stderr)
-        venv.create(args.venv, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "jax", "ctranslate2", "numpy"], check=True)
+    python = args.python or os.path.join(args.venv, "bin", "python")
+    try:
+        if not args.python and not os.path.exists(python):
+            tell(f"making {args.venv}")
+            venv.create(args.venv, with_pip=True)
+        subprocess.run([python, "-c", ""], check=True)
+    except (OSError, subprocess.CalledProcessError) as why:
+        sys.exit(f"compare.py: --{'python' if args.python else 'venv'}: no Python for the peers: {why}")
     return python
 
 
+def last_line(out):
+    return ((out.stderr.strip() or out.stdout.strip()).splitlines() or [f"status {out.returncode}"])[-1]
+
+
+def why_missing(peer):
+    out = subprocess.run([python, "-c", "import " + ", ".join(MODULES[peer])], capture_output=True, text=True)
+    return last_line(out) if out.returncode else None
+
+
+@functools.cache
+def is_there(peer):
+    """Where it is not, it is told, once. The own environment is given what a part asks for."""
+    why = why_missing(peer)
+    if why and not args.python:
+        tell(f"installing {peer} in {args.venv}")
+        subprocess.run([python, "-m", "pip", "install", "-q", "numpy", *MODULES[peer]])
+        why = why_missing(peer)
+    if why:
+        tell(f"{peer} is missing: {python}: {why}")
+    return not why
+
+
+def need(peer):
+    if not is_there(peer):
+        raise LeftOut(f"it needs {peer}")
+
+
 def run(command, feed=None):
-    """Its standard output, or None with the reason on standard error."""
+    """Its standard output."""
     print("+", " ".join(command), file=sys.stderr, flush=True)
-    out = subprocess.run(command, capture_output=True, text=True, input=feed,
-                         env=os.environ | LEVELS.get(args.level, {}))
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, input=feed,
+                             env=os.environ | LEVELS.get(args.level, {}))
+    except OSError as why:
+        raise LeftOut(str(why))
     if out.returncode:
-        print(f"  failed: {(out.stderr.strip() or out.stdout.strip()).splitlines()[-1:]}", file=sys.stderr)
-        return None
+        name = next(x for x in command if x != python)
+        raise LeftOut(f"{os.path.basename(name)} failed: {last_line(out)}")
     return out.stdout
 
 
 def rows_of(text):
-    return [json.loads(line) for line in (text or "").splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    if not rows:
+        raise LeftOut("there are no figures")
+    return rows
 
 
 def last(text):
-    rows = rows_of(text)
-    return rows[-1] if rows else None
+    return rows_of(text)[-1]
 
 
 def ours(name, *more):
@@ -151,61 +198,85 @@ def peer_step(peer, size):
     return last(theirs("torch_step.py", *common, "--mode", peer))
 
 
+def step_of(size, names):
+    """A row of the table, and its part: by what the machine has, or --level left."""
+    mine, peers = [], {name: [] for name in names}
+    for r in range(args.rounds):
+        mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads,
+                              "--steps", args.steps, *(["--level", args.level] if args.level else []))))
+        for peer in list(peers):
+            try:
+                peers[peer].append(peer_step(peer, size))
+            except LeftOut as why:
+                tell(f"step: {size} goes on without {peer}: {why}")
+                del peers[peer]
+        if not peers:
+            raise LeftOut("no peer can be run")
+        if r == 0:
+            best = min(p[0]["step_ms"] for p in peers.values())
+            tried = ", ".join(f"{k} {p[0]['step_ms']:,.0f}" for k, p in peers.items())
+            peers = {k: p for k, p in peers.items() if p[0]["step_ms"] <= FAR_BEHIND * best}
+    name = min(peers, key=lambda k: middle(peers[k], "step_ms"))
+    best = peers[name]
+    ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(mine, best)]
+    flops, peak = middle(mine, "gflops"), middle(mine, "peak_gflops")
+    beyond = [statistics.median(r["rss_mib"] - 16 * r["params"] / 2**20 for r in x) for x in (mine, best)]
+    row = [size, spread(column(mine, "step_ms")), f"{spread(column(best, 'step_ms'))}, {best[0]['peer']}",
+           f"**{spread(ratios, 2)}**", tried, f"{flops:.0f} of {peak:.0f}, {100 * flops / peak:.0f} %",
+           f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
+           f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
+           f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"]
+    return row, "step-avx2" if mine[0]["cpu"] == "avx2" else "step"
+
+
 def step():
     rows, sizes = [], args.sizes.split(",")
+    names = [name for name in args.peers.split(",") if is_there(STEPS[name])]
+    if not names:
+        raise LeftOut("none of its --peers is there")
     where = machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each")
     for size in sizes:
-        mine, peers = [], {peer: [] for peer in args.peers.split(",")}
-        for r in range(args.rounds):
-            mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads,
-                                  "--steps", args.steps, *(["--level", args.level] if args.level else []))))
-            for peer in list(peers):
-                result = peer_step(peer, size)
-                if result:
-                    peers[peer].append(result)
-            if r == 0:
-                best = min((p[0]["step_ms"] for p in peers.values() if p), default=0)
-                tried = ", ".join(f"{k} {p[0]['step_ms']:,.0f}" for k, p in peers.items() if p)
-                peers = {k: p for k, p in peers.items() if p and p[0]["step_ms"] <= FAR_BEHIND * best}
-        if not peers:
-            sys.exit("no peer could be run")
-        name = min(peers, key=lambda k: middle(peers[k], "step_ms"))
-        best = peers[name]
-        ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(mine, best)]
-        flops, peak = middle(mine, "gflops"), middle(mine, "peak_gflops")
-        beyond = [statistics.median(r["rss_mib"] - 16 * r["params"] / 2**20 for r in x) for x in (mine, best)]
-        rows.append([size, spread(column(mine, "step_ms")), f"{spread(column(best, 'step_ms'))}, {best[0]['peer']}",
-                     f"**{spread(ratios, 2)}**", tried, f"{flops:.0f} of {peak:.0f}, {100 * flops / peak:.0f} %",
-                     f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
-                     f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
-                     f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"])
-        part = "step-avx2" if mine[0]["cpu"] == "avx2" else "step"  # by what the machine has, or --level left
-        write(part, where + "\n\n" + table(
-            ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms",
-             "GFLOP/s of the peak", "MiB beyond 16 B a parameter: ours, theirs, ratio",
-             "start to first step done, ms: ours, theirs", "compiling, ms; finding a program again, us"],
-            rows), size == sizes[-1])
+        try:
+            row, part = step_of(size, names)
+            rows.append(row)
+        except LeftOut as why:
+            tell(f"step: {size} is left out: {why}")
+        if rows:
+            write(part, where + "\n\n" + table(
+                ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms",
+                 "GFLOP/s of the peak", "MiB beyond 16 B a parameter: ours, theirs, ratio",
+                 "start to first step done, ms: ours, theirs", "compiling, ms; finding a program again, us"],
+                rows), size == sizes[-1])
+    if not rows:
+        raise LeftOut("no size can be run")
 
 
 def losses():
+    need("PyTorch")
     text = run([python, os.path.join(HERE, "losses.py"), "--build", args.build, "--sizes", args.sizes,
                 "--threads", str(args.threads)])
-    write("losses", text or "failed")
+    write("losses", text)
 
 
 def affine():
-    text = "".join(ours("affine", "--size", size, "--threads", args.threads, "--rounds", args.rounds) or ""
+    text = "".join(ours("affine", "--size", size, "--threads", args.threads, "--rounds", args.rounds)
                    for size in ("tiny", "small"))
     write("affine", machine() + "\n\n```\n" + text.strip() + "\n```")
 
 
 def gemm():
-    found = {}
+    found, has_torch = {}, is_there("PyTorch")
     for _ in range(max(1, args.rounds // 5)):
         lines = ours("gemm", "--json", "--peers", "--threads", args.threads, "--sizes", args.gemm, "--repeats", 7)
-        for row in rows_of(theirs("torch_gemm.py", feed=lines)):
+        for row in rows_of(theirs("torch_gemm.py", feed=lines) if has_torch else lines):
             found.setdefault((row["batch"], row["m"], row["n"], row["k"], row["kind"]), []).append(row)
-    names = [n for n in ("OpenBLAS", "BLIS", "oneDNN", "MKL", "PyTorch") if n in next(iter(found.values()))[0]]
+    first = next(iter(found.values()))[0]
+    names = [n for n in (*LIBRARIES, "MKL", "PyTorch") if n in first]
+    for name in LIBRARIES:
+        if name not in names:
+            tell(f"{name} is missing: bench_gemm finds no library of it")
+    if not names:
+        raise LeftOut("there is nothing to compare it with")
     rows, ratios, shares = [], [], []
     for (batch, m, n, k, kind), x in found.items():
         others = {name: middle(x, name) for name in names}
@@ -222,6 +293,7 @@ def gemm():
 
 def attention():
     """Each size in processes of its own, so that they alternate often and memory is its own."""
+    need("PyTorch")
     sizes, found = [], {}
     known = ours("attention", "--json", "--sizes", args.attention, "--repeats", 1, "--ms", 0, "--threads", args.threads)
     for row in rows_of(known):
@@ -249,6 +321,7 @@ def attention():
 
 
 def ops():
+    need("PyTorch")
     lines = ours("ops", "--json", "--threads", args.threads, "--mib", args.mib, "--rounds", args.rounds)
     found = rows_of(theirs("torch_ops.py", "--threads", args.threads, "--rounds", args.rounds, feed=lines))
     near = {r["op"]: r for r in found if r["data"] == "cache"}
@@ -267,6 +340,7 @@ def ops():
 def decode():
     if not args.text:
         return write("decode", "Skipped: no sentences (--text).")
+    need("CTranslate2")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = os.path.join(folder, "work.safetensors")
@@ -281,10 +355,17 @@ def decode():
                 for at_once, found in mine.items():
                     found.append(last(ours("decode", *common, "--at-once", at_once, "--text", args.text,
                                            "--sentences", n, "--export", work, "--json")))
-                found = [last(theirs("ct2_decode.py", work, *common, "--products", products, "--at-once", at_once))
-                         for products, at_once in left or [(k, t) for t in peers for k in ("mkl", "onednn")]]
-                best = [max((x for x in found if x and x["at_once"] == t), key=lambda x: x["tok_s"], default=None)
+                found = []
+                for products, at_once in left or [(k, t) for t in peers for k in ("mkl", "onednn")]:
+                    try:
+                        found.append(last(theirs("ct2_decode.py", work, *common, "--products", products,
+                                                 "--at-once", at_once)))
+                    except LeftOut as why:
+                        tell(f"decode: {size} goes on without {products}: {why}")
+                best = [max((x for x in found if x["at_once"] == t), key=lambda x: x["tok_s"], default=None)
                         for t in peers]
+                if not best[0]:
+                    raise LeftOut("CTranslate2 cannot be run")
                 left = [(x["products"], x["at_once"]) for x in best if x]
                 for at_once, x in zip(peers, best):
                     peers[at_once].append(x or best[0])
@@ -309,6 +390,7 @@ def decode():
 def padding():
     if not args.text:
         return write("padding", "Skipped: no sentences (--text).")
+    need("PyTorch")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = os.path.join(folder, "batches.safetensors")
@@ -332,5 +414,11 @@ def padding():
 
 
 python = find_python()
+n_compared = 0
 for part in args.parts.split(","):
-    globals()[part]()
+    try:
+        globals()[part]()
+        n_compared += 1
+    except LeftOut as why:
+        tell(f"{part} is left out: {why}")
+sys.exit(n_compared == 0)
