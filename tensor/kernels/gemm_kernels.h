@@ -92,12 +92,21 @@ struct tn__gemm_kernels {
     void (*panels)(const tn__gemm_panels *panels);
 };
 
-/* Strip s of the n in which m rows are cut: sizes differ by at most one. */
-TN_INLINE int64_t tn__gemm_strips(int64_t m, int mr) { return (m + mr - 1) / mr; }
-TN_INLINE int64_t tn__gemm_strip(int64_t m, int64_t n, int64_t s)
+/* m rows of A cut in n strips: the first `more` of them have a row more than `least`. */
+typedef struct tn__gemm_cut {
+    int64_t n, least, more;
+} tn__gemm_cut;
+
+TN_INLINE tn__gemm_cut tn__gemm_cut_of(int64_t m, int mr)
 {
-    const uint64_t x = (uint64_t)(m * s), y = (uint64_t)n; /* most often short: divided faster */
-    return (x | y) >> 32 ? (int64_t)(x / y) : (int64_t)((uint32_t)x / (uint32_t)y);
+    const int64_t n = (m + mr - 1) / mr;
+    return n ? (tn__gemm_cut){ n, m / n, m % n } : (tn__gemm_cut){ 0, 0, 0 };
+}
+
+/* The first row of strip s; of s = n: m. */
+TN_INLINE int64_t tn__gemm_strip(const tn__gemm_cut *cut, int64_t s)
+{
+    return s * cut->least + (s < cut->more ? s : cut->more);
 }
 
 /* Columns of the panel that begins where `left` are left. A last panel of one vector has a load for

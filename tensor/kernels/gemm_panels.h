@@ -4,7 +4,8 @@
  *
  * With few rows the next block must come fast: each strip fetches its share of it, as many lines in
  * a turn as that takes, from four places by turns. What a core asks for itself is bound to a dozen
- * lines at a time; the look-ahead of L2 adds to that, and has four places to go on from. */
+ * lines at a time; the look-ahead of L2 adds to that, and has four places to go on from. With more
+ * strips, those by hand fetch one place after the other, a line a turn. */
 
 enum {
     PANEL_PLACES = TN__GEMM_PANEL_PLACES,
@@ -53,7 +54,6 @@ typedef struct NAME(panel_args) {
 TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP };
-    const bool    is_lean = TURN > 2 && mr >= 5; /* as the large tiles of gemm_tile.h */
     VEC           acc[MR][NV], b_now[NV];
     const T      *a[GROUPS], *b = t->b, *ahead = t->ahead;
     T            *c = t->c;
@@ -73,7 +73,7 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
         UNROLL for (int v = 0; v < NV; v++) b_now[v] = v_load(b + v * LANES);                      \
         b += NV * LANES;                                                                           \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
-            if (is_lean && i % GROUP) HIDE(a_row);                                                 \
+            if (TURN > 2 && i % GROUP) HIDE(a_row);                                                \
             const VEC x = v_all(a[i / GROUP][i % GROUP * a_row + (o)]);                            \
             UNROLL for (int v = 0; v < NV; v++) {                                                  \
                 ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
@@ -96,23 +96,6 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
 
     int64_t k = t->k;
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_row;
-    if (is_lean && each <= 1) { /* a line a turn, by runs: where the result goes, then the places */
-        const T *line = c;
-        int64_t  step = c_row, n = fetches, turns = k / PANEL_DEEP;
-        for (k -= turns * PANEL_DEEP; turns > 0; n = 0) {
-            if (n == 0 && n_ahead > 0)
-                n = PANEL_PLACES, n_ahead -= n, line = ahead, step = place_step, ahead += IN_LINE;
-            else if (n == 0)
-                n = turns, line = a[0], step = 0; /* nothing is left to fetch */
-            if (n > turns) n = turns;
-            turns -= n;
-            NO_UNROLL for (; n > 0; n--) {
-                __builtin_prefetch(line, 0, 2);
-                line += step;
-                PANEL_TURN();
-            }
-        }
-    }
     for (; k >= PANEL_DEEP; k -= PANEL_DEEP) {
         if (fetches > 0) { /* where the result goes */
             fetches--;
@@ -167,7 +150,8 @@ static void NAME(panel_edge)(const NAME(panel_args) *t, int64_t rows, int64_t w)
 /* Columns [0, w) of the panel at b. */
 static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
 {
-    const int64_t    n = tn__gemm_strips(g->m, MR);
+    const tn__gemm_cut cut = tn__gemm_cut_of(g->m, MR);
+    const int64_t    n = cut.n;
     NAME(panel_args) t = { .a_row = g->a_row, .c_row = g->c_row, .b = b };
     for (int64_t p = 0; p < g->k; p += PANEL_DEPTH) {
         t.k = g->k - p < PANEL_DEPTH ? g->k - p : PANEL_DEPTH;
@@ -175,9 +159,20 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
         const int64_t rounds = (t.place_step + IN_LINE - 1) / IN_LINE;
         const int64_t turns = t.k / PANEL_DEEP * n - (t.adds ? 0 : g->m);
         t.each = turns > 0 ? (rounds * PANEL_PLACES + turns - 1) / turns : 0;
-        for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
+        int64_t s = 0;
+#ifdef TILES_BY_HAND
+        const tn__gemm_block h = { .k = t.k, .c_row = g->c_row };
+        const NAME(strips)   x = { .cut = cut, .a = (const T *)g->a + p, .c = c,
+                                   .a_row = g->a_row, .by_rows = true };
+        NAME(tile_args)      tile = { .b = t.b, .b_step = NV * LANES, .beta = t.adds };
+        NAME(ahead)          ahead = { .src = t.b + t.k * NV * LANES, .row = IN_LINE, .cols = 1,
+                                       .n = n, .n_rows = t.k * NV * LANES / IN_LINE };
+        if (w == NV * LANES && n > 2) /* fewer do not fetch enough: a line a turn */
+            s = strips_by_hand(&h, &x, &tile, &ahead, &ahead, 0, n);
+#endif
+        for (int64_t i = tn__gemm_strip(&cut, s), end; s < n; s++, i = end) {
             const int64_t first = rounds * s / n;
-            end = tn__gemm_strip(g->m, n, s + 1);
+            end = tn__gemm_strip(&cut, s + 1);
             t.a = (const T *)g->a + i * g->a_row + p, t.c = c + i * g->c_row;
             t.ahead = t.b + t.k * NV * LANES + first * IN_LINE;
             t.n_ahead = (rounds * (s + 1) / n - first) * PANEL_PLACES;

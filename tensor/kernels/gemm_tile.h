@@ -1,6 +1,6 @@
-/* The micro-kernels and the packing of one dtype at one level; see gemm_kernels.h for the layouts.
- * A tile keeps its elements of C in registers while k runs, each as one chain of fused
- * multiply-adds in rising order of k: no tile shape changes a bit. Included once per dtype, with T
+/* The micro-kernels of one dtype at one level and the loops around them; see gemm_kernels.h for the
+ * layouts. A tile keeps its elements of C in registers while k runs, each as one chain of fused
+ * multiply-adds in rising order of k: no tile shape changes a bit. Included once per dtype, with T,
  * NAME and KERNELS (and F64) defined. */
 #include "tensor/kernels/gemm_kernels.h"
 #include "tensor/kernels/kernels.h"
@@ -48,7 +48,8 @@ enum { IN_LINE = 64 / (int)sizeof(T) }; /* elements in a cache line */
  * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
  * next_c are where the tile after this one begins: they are fetched into L1 meanwhile, row by row;
  * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`.
- * One at a time: a burst of them would keep the loads of the tile waiting. */
+ * One at a time: a burst of them would keep the loads of the tile waiting. (Strips by hand fetch
+ * the next rows of C at once, and leave those of A to the machine.) */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
     const T *a, *b, *next_a;
@@ -68,16 +69,16 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 {
     enum { GROUP = 3, GROUPS = (MR + GROUP - 1) / GROUP, LINE = IN_LINE / LANES };
     /* steps in a turn of the loop; edges are not worth the code */
-    const int     deep = nv == 1 ? 1 : mr < 5 && TURN > 2 ? 2 : TURN;
+    const int     deep = nv == 1 ? 1 : 2;
     VEC           acc[MR][8], b_now[8];
     const PART    part = v_part(t->part);
-    const int64_t c_row = t->c_row, b_step = t->b_step, a_row = t->a_step;
-    int64_t       a_step = a_row;
+    const int64_t c_row = t->c_row, b_step = t->b_step, a_step = t->a_step;
     const T      *b = t->b, *a[GROUPS], *next_a = t->next_a;
-    int64_t       k = t->k;
+    int64_t       k = t->k, fetches = mr;
     T            *c = t->c, *next_c = t->next_c;
     const T      *ahead = t->ahead;
-    int64_t       n_ahead = t->n_ahead;
+    int64_t       n_ahead = t->n_ahead, ahead_col = 0;
+    const int64_t ahead_end = t->ahead_cols * IN_LINE;
 
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
     if (t->beta != 0) {
@@ -96,9 +97,7 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
         UNROLL for (int v = 0; v < nv; v++)                                                        \
             b_now[v] = is_part && HAS_PART_LOADS ? v_load_part(b, part) : v_load(b + v * LANES);   \
         b += b_step;                                                                               \
-        if (deep > 2) HIDE(b);                                                                     \
         UNROLL for (int i = 0; i < mr; i++) {                                                      \
-            if (deep > 2 && by_rows && i % GROUP) HIDE(a_step);                                    \
             const VEC x = v_all(by_rows ? a[i / GROUP][i % GROUP * a_step + (o)] : a[0][i]);       \
             UNROLL for (int v = 0; v < nv; v++) {                                                  \
                 ADD_PRODUCT(acc[i][v], x, b_now[v]);                                               \
@@ -106,78 +105,35 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
             IN_ORDER();                                                                            \
         }                                                                                          \
         if (!by_rows) a[0] += a_step;                                                              \
-        if (!by_rows && deep > 2) HIDE(a[0]);                                                      \
-    } while (0)
-
-    /* by_rows: goes on by n steps */
-#define NEXT_A(n)                                                                                  \
-    do {                                                                                           \
-        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {                                 \
-            a[g] += (n);                                                                           \
-            HIDE(a[g]);                                                                            \
-        }                                                                                          \
-    } while (0)
-#define FETCH_NEXT()                                                                               \
-    do {                                                                                           \
-        __builtin_prefetch(next_a);                                                                \
-        next_a += by_rows ? a_row : IN_LINE;                                                       \
-        UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);       \
-        next_c += c_row;                                                                           \
     } while (0)
 
     /* GROUPS pointers and one stride reach all rows with an address of base + {0, 1, 2} strides. */
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_step;
-    if (deep > 2) {
-        /* first single steps, as many as there are lines to fetch into L1, and what is no turn */
-        int64_t singles = k < mr + deep ? k : mr + (k - mr) % deep;
-        for (k -= singles; singles > 0; singles--) {
-            FETCH_NEXT();
-            GEMM_STEP(0);
-            NEXT_A(1);
+    for (; k >= deep; k -= deep) {
+        if (fetches > 0) {
+            fetches--;
+            __builtin_prefetch(next_a);
+            next_a += by_rows ? a_step : IN_LINE;
+            UNROLL for (int v = 0; v < nv; v += LINE) __builtin_prefetch(next_c + v * LANES, 1);
+            next_c += c_row;
+        } else if (n_ahead > 0) {
+            n_ahead--;
+            __builtin_prefetch(ahead + ahead_col, 0, 2);
+            ahead_col += IN_LINE;
+            if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
         }
-        /* then turns, a run of them along each row of `ahead`: the loop itself has no choices */
-        int64_t cols = t->ahead_cols, step = IN_LINE;
-        if (cols == 1) cols = n_ahead, step = t->ahead_row;
-        for (int64_t turns = k / deep, n; turns > 0; turns -= n) {
-            const T *line = ahead;
-            if (n_ahead <= 0) cols = turns, step = 0, line = a[0]; /* nothing is left to fetch */
-            n = turns < cols ? turns : cols;
-            n_ahead -= n, ahead += t->ahead_row;
-            NO_UNROLL for (int64_t turn = n; turn > 0; turn--) {
-                __builtin_prefetch(line, 0, 2);
-                line += step;
-                GEMM_STEP(0);
-                GEMM_STEP(1);
-                GEMM_STEP(2);
-                GEMM_STEP(3);
-                NEXT_A(4);
-            }
-        }
-    } else {
-        int64_t       fetches = mr, ahead_col = 0;
-        const int64_t ahead_end = t->ahead_cols * IN_LINE;
-        for (; k >= deep; k -= deep) {
-            if (fetches > 0) {
-                fetches--;
-                FETCH_NEXT();
-            } else if (n_ahead > 0) {
-                n_ahead--;
-                __builtin_prefetch(ahead + ahead_col, 0, 2);
-                ahead_col += IN_LINE;
-                if (ahead_col >= ahead_end) ahead_col = 0, ahead += t->ahead_row;
-            }
-            GEMM_STEP(0);
-            if (deep == 2) GEMM_STEP(1);
-            NEXT_A(deep);
-        }
-        NO_UNROLL for (; k > 0; k--) {
-            GEMM_STEP(0);
-            NEXT_A(1);
+        GEMM_STEP(0);
+        if (deep == 2) GEMM_STEP(1);
+        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) {
+            a[g] += deep;
+            HIDE(a[g]);
         }
     }
+    NO_UNROLL for (; k > 0; k--) {
+        GEMM_STEP(0);
+        if (by_rows) UNROLL for (int g = 0; g * GROUP < mr; g++) a[g]++;
+    }
 #undef GEMM_STEP
-#undef NEXT_A
-#undef FETCH_NEXT
 
     UNROLL for (int i = 0; i < mr; i++) {
         UNROLL for (int v = 0; v < nv; v++) {
@@ -205,6 +161,8 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 #  define TILES(X) ROWS(X, 1) ROWS(X, 2) ROWS(X, 3)
 #elif defined PARTS_ARE_FREE
 #  define TILES(X) ROWS(X, 2)
+#elif defined TILES_BY_HAND
+#  define TILES(X) ROWS(X, 1) X(2, 1) X(2, 2) X(2, 3) X(2, 4)
 #else
 #  define TILES(X) ROWS(X, 1) ROWS(X, 2)
 #endif
@@ -256,208 +214,7 @@ static bool NAME(has_rows)(int64_t width)
     return width <= NV * LANES || (MR3 > 0 && width == 3 * LANES);
 }
 
-/* ---- packing ----------------------------------------------------------------------------- */
-
-enum {
-    PIECE = 16 / (int)sizeof(T), /* elements in 16 bytes */
-    SOON = 16 /* rows ahead are fetched: strides beyond a page are nothing that hardware foresees */
-};
-
-/* A pack is dst[p][l] = scale * src[l line + p step] for l < n_lines, p < k, where dst has rows of
- * `width` elements; those past n_lines are finite. It may write up to LANES - 1 elements too many
- * at the end, which the next one in rising order mends. */
-
-/* n contiguous elements. */
-TN_INLINE void NAME(copy)(T *dst, const T *src, int64_t n, VEC by)
-{
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(dst + i, v_mul(by, v_load(src + i)));
-    if (i < n) v_store_part(dst + i, v_part(n - i), v_mul(by, v_load_part(src + i, v_part(n - i))));
-}
-
-/* Lines side by side in memory: k rows are copied. */
-static void NAME(pack_rows)(T *dst, const T *src, int64_t step, int64_t n_lines, int64_t width,
-                            int64_t k, VEC by)
-{
-    for (int64_t p = 0; p < k; p++) NAME(copy)(dst + p * width, src + p * step, n_lines, by);
-}
-
-/* The same for n_panels whole panels of nv vectors, one row of all of them after the other: long
- * runs of memory are kinder than many short ones. */
-TN_INLINE void NAME(pack_slab)(T *dst, const T *src, int64_t step, int64_t n_panels, int64_t k,
-                               VEC by, const int nv)
-{
-    for (int64_t p = 0; p < k; p++)
-        for (int64_t q = 0; q < n_panels; q++) {
-            UNROLL for (int v = 0; v < nv; v += 64 / (LANES * (int)sizeof(T)))
-                __builtin_prefetch(src + (p + SOON) * step + (q * nv + v) * LANES);
-            UNROLL for (int v = 0; v < nv; v++)
-                v_store(dst + (q * k + p) * nv * LANES + v * LANES,
-                        v_mul(by, v_load(src + p * step + (q * nv + v) * LANES)));
-        }
-}
-
-/* LANES lines x PIECE values of k, transposed. p[q] is the first of PIECE neighbouring lines; what
- * v_quads puts side by side comes from lines PIECE apart. */
-TN_INLINE void NAME(pack_square)(T *dst, const T *const *p, int64_t line, int64_t width, VEC by,
-                                 const bool is_scaled)
-{
-    VEC r[PIECE];
-    UNROLL for (int i = 0; i < PIECE; i++) {
-        r[i] = v_quads(p, i * line);
-        if (is_scaled) r[i] = v_mul(by, r[i]);
-    }
-#ifdef F64
-    v_store(dst, v_lo(r[0], r[1]));
-    v_store(dst + width, v_hi(r[0], r[1]));
-#else
-    const VEC a = v_lo(r[0], r[1]), b = v_hi(r[0], r[1]);
-    const VEC c = v_lo(r[2], r[3]), d = v_hi(r[2], r[3]);
-    v_store(dst, v_lo2(a, c));
-    v_store(dst + width, v_hi2(a, c));
-    v_store(dst + 2 * width, v_lo2(b, d));
-    v_store(dst + 3 * width, v_hi2(b, d));
-#endif
-}
-
-/* LANES lines along all k. */
-TN_INLINE void NAME(pack_band)(T *dst, const T *src, int64_t line, int64_t width, int64_t k, VEC by,
-                               const bool is_scaled)
-{
-    const T *p[LANES / PIECE];
-    for (int q = 0; q < LANES / PIECE; q++) p[q] = src + q * PIECE * line;
-    for (; k >= PIECE; k -= PIECE) {
-        NAME(pack_square)(dst, p, line, width, by, is_scaled);
-        dst += PIECE * width;
-        UNROLL for (int q = 0; q < LANES / PIECE; q++) {
-            p[q] += PIECE;
-            HIDE(p[q]);
-        }
-    }
-    for (const T *rest = p[0]; k > 0; k--, rest++, dst += width) {
-        T row[LANES];
-        for (int i = 0; i < LANES; i++) row[i] = rest[i * line];
-        v_store(dst, v_mul(by, v_load(row)));
-    }
-}
-
-/* Fewer than LANES lines, through a copy in which the last is repeated. */
-static void NAME(pack_few)(T *dst, const T *src, int64_t line, int64_t n_lines, int64_t width,
-                           int64_t k, VEC by)
-{
-    enum { RUN = 64 };
-    T some[LANES * RUN];
-    for (int64_t p = 0; p < k; p += RUN) {
-        const int64_t n = k - p < RUN ? k - p : RUN;
-        for (int64_t i = 0; i < LANES; i++) {
-            const T *from = src + (i < n_lines ? i : n_lines - 1) * line + p;
-            memcpy(some + i * RUN, from, (size_t)n * sizeof(T));
-        }
-        NAME(pack_band)(dst + p * width, some, RUN, width, n, by, true);
-    }
-}
-
-/* Lines along k in memory: transposed, LANES lines at a time. Where the last of them would reach
- * past the row, they begin earlier; a row shorter than LANES is mended by the one after it. */
-static void NAME(pack_lines)(T *dst, const T *src, int64_t line, int64_t n_lines, int64_t width,
-                             int64_t k, T scale)
-{
-    const VEC by = v_all(scale);
-    for (int64_t next = 0; next < n_lines; next += LANES) {
-        const int64_t l = next + LANES > width && width >= LANES ? width - LANES : next;
-        if (l + LANES > n_lines)
-            NAME(pack_few)(dst + l, src + l * line, line, n_lines - l, width, k, by);
-        else if (scale == 1)
-            NAME(pack_band)(dst + l, src + l * line, line, width, k, by, false);
-        else
-            NAME(pack_band)(dst + l, src + l * line, line, width, k, by, true);
-    }
-}
-
-static void NAME(pack)(T *dst, const T *src, int64_t line, int64_t step, int64_t n_lines,
-                       int64_t width, int64_t k, T scale)
-{
-    if (line == 1)
-        NAME(pack_rows)(dst, src, step, n_lines, width, k, v_all(scale));
-    else if (step == 1)
-        NAME(pack_lines)(dst, src, line, n_lines, width, k, scale);
-    else
-        for (int64_t p = 0; p < k; p++)
-            for (int64_t l = 0; l < width; l++)
-                dst[p * width + l] = scale * src[(l < n_lines ? l : n_lines - 1) * line + p * step];
-}
-
-/* How many panels of w columns the n that are left begin with, up to a slab of them. */
-static int64_t NAME(equal_panels)(int64_t n, int64_t w, int64_t width)
-{
-    int64_t q = 0;
-    for (; q < TN__GEMM_SLAB && n >= w && tn__gemm_panel(n, width, LANES) == w; n -= w) q++;
-    return q;
-}
-
-static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col, int64_t n,
-                         int64_t k, int64_t width, double scale)
-{
-    T       *to = dst;
-    const T *from = b;
-    int64_t  j = 0;
-    for (int64_t w, q; j < n; j += q * w) {
-        w = tn__gemm_panel(n - j, width, LANES), q = 1;
-        if (b_col == 1 && (w == 2 * LANES || w == 3 * LANES)) {
-            q = NAME(equal_panels)(n - j, w, width);
-            if (w == 2 * LANES)
-                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 2);
-            else
-                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 3);
-        } else {
-            NAME(pack)(to + j * k, from + j * b_col, b_col, b_row, w,
-                       (w + LANES - 1) / LANES * LANES, k, (T)scale);
-        }
-    }
-}
-
-enum { STRIPS = 4 }; /* of A, packed together */
-
-/* Strips of A of which each k is contiguous, one k of all of them after the other. Of a strip that
- * is no whole vector too much is written, as masked stores are slow with AVX2: its next k mends it,
- * and the last ones are copied with care. */
-static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k,
-                            VEC by)
-{
-    for (int64_t p = 0; p < k; p++)
-        for (int s = 0; s < n; s++) {
-            const int64_t rows = i[s + 1] - i[s];
-            const T      *from = a + i[s] + p * step;
-            T            *to = dst + i[s] * k + p * rows;
-            __builtin_prefetch(from + SOON * step);
-            if (rows < LANES && (k - 1 - p) * rows >= LANES)
-                v_store(to, v_mul(by, v_load_part(from, v_part(rows))));
-            else
-                NAME(copy)(to, from, rows, by);
-        }
-}
-
-/* Strips [s, end) of the n of A, in the form that tn__gemm_block says. */
-static void NAME(pack_strips)(const tn__gemm_block *g, bool by_rows, int64_t s, int64_t end,
-                              int64_t n)
-{
-    const T  *a = g->a;
-    T        *dst = g->a_packed;
-    const VEC by = v_all((T)g->a_scale);
-    int64_t   i[STRIPS + 1];
-    for (int q = 0; q <= end - s; q++) i[q] = tn__gemm_strip(g->m, n, s + q);
-    if (by_rows) {
-        const int64_t row = tn__gemm_a_row(g->k, sizeof(T)), last = i[end - s];
-        NAME(pack_rows)(dst + i[0] * row, a + i[0] * g->a_row, g->a_row, g->k, row, last - i[0],
-                        by);
-    } else if (g->a_row == 1) {
-        NAME(pack_cols)(dst, a, g->a_col, i, (int)(end - s), g->k, by);
-    } else {
-        for (int q = 0; q < end - s; q++)
-            NAME(pack)(dst + i[q] * g->k, a + i[q] * g->a_row, g->a_row, g->a_col, i[q + 1] - i[q],
-                       i[q + 1] - i[q], g->k, (T)g->a_scale);
-    }
-}
+#include "tensor/kernels/gemm_pack.h"
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
@@ -482,11 +239,12 @@ TN_INLINE int64_t NAME(share)(NAME(shares) *s)
 }
 
 /* What is to be on its way into L2 while a panel is computed: the next slab of B, or the next panel
- * where B is packed. Rows of `cols` lines, of which each of the next n tiles fetches its share. */
+ * where B is packed. n_rows rows of `cols` lines, of which each of the next n tiles fetches its
+ * share: some rows, or, of strips by hand, a line of each row from row_now on. */
 typedef struct NAME(ahead) {
     const T     *src;
-    int64_t      row, cols, n;
-    NAME(shares) rows;
+    int64_t      row, n_rows, cols, n, row_now;
+    NAME(shares) share;
 } NAME(ahead);
 
 /* n_lines x k of an operand as rows of cache lines, for n tiles. */
@@ -497,8 +255,9 @@ static NAME(ahead) NAME(ahead_of)(const T *src, int64_t line, int64_t step, int6
     const int64_t into = (int64_t)((uintptr_t)src / sizeof(T) % IN_LINE);
     const int64_t cols = (into + (flat ? n_lines : k) + IN_LINE - 1) / IN_LINE;
     src -= into;
-    return (NAME(ahead)){ src, flat ? step : line, cols, n,
-                          NAME(shares_of)(flat ? k : n_lines, n) };
+    const int64_t n_rows = flat ? k : n_lines;
+    return (NAME(ahead)){ .src = src, .row = flat ? step : line, .n_rows = n_rows, .cols = cols,
+                          .n = n, .share = NAME(shares_of)(n_rows, n) };
 }
 
 /* Gives the tile at hand its part. */
@@ -507,7 +266,7 @@ static void NAME(fetch_part)(NAME(tile_args) *t, NAME(ahead) *ahead)
     t->n_ahead = 0;
     if (ahead->n <= 0) return;
     ahead->n--;
-    const int64_t rows = NAME(share)(&ahead->rows);
+    const int64_t rows = NAME(share)(&ahead->share);
     t->ahead = ahead->src, ahead->src += rows * ahead->row;
     t->ahead_row = ahead->row, t->ahead_cols = ahead->cols;
     t->n_ahead = rows * ahead->cols;
@@ -529,8 +288,50 @@ static __attribute__((noinline)) void NAME(strip)(NAME(tile_args) *t, bool by_ro
     NAME(part)[by_rows][rows - 1](t);
 }
 
-/* The strips of A from the top down against one panel: it stays in L1 while they pass. The first
- * panel packs each strip before its use while the next one is on its way. */
+/* Strips of A from the top down against one panel. */
+typedef struct NAME(strips) {
+    tn__gemm_cut cut;
+    const T     *a;
+    T           *c;
+    int64_t      m, a_row; /* a_row: from one row of A to the next, packed or not */
+    bool         by_rows, is_packed;
+} NAME(strips);
+
+#ifdef TILES_BY_HAND
+#  include "tensor/kernels/gemm_tile_avx2.h"
+#endif
+
+/* Strips [s, to), one tile or a few after the other; what is ahead is fetched from `even` and `odd`
+ * by turns. */
+static void NAME(run_strips)(const tn__gemm_block *g, const NAME(strips) *x, NAME(tile_args) *t,
+                             NAME(ahead) *even, NAME(ahead) *odd, int64_t s, int64_t to, int64_t w)
+{
+    const T *b = t->b;
+    /* most panels are one tile wide */
+    const NAME(tile_fn) *const tiles = w % LANES ? NULL : NAME(whole)[x->by_rows][w / LANES - 1];
+    t->part = LANES;
+#ifdef TILES_BY_HAND
+    if (w == NV * LANES) s = strips_by_hand(g, x, t, even, odd, s, to);
+#endif
+    for (int64_t i = tn__gemm_strip(&x->cut, s), end; s < to; s++, i = end) {
+        end = tn__gemm_strip(&x->cut, s + 1);
+        NAME(fetch_part)(t, s % 2 ? odd : even);
+        t->a = x->a + i * x->a_row;
+        t->a_step = x->by_rows ? x->a_row : x->is_packed ? end - i : g->a_col;
+        t->b = b;
+        t->c = x->c + i * g->c_row;
+        t->next_c = end < x->m ? x->c + end * g->c_row : x->c + w;
+        t->next_a = end < x->m ? x->a + end * x->a_row : x->a;
+        if (tiles && tiles[end - i - 1])
+            tiles[end - i - 1](t);
+        else
+            NAME(strip)(t, x->by_rows, w, end - i);
+    }
+    t->b = b;
+}
+
+/* All strips of A against one panel: it stays in L1 while they pass. The first panel packs each
+ * strip before its use while the next one is on its way. */
 static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead) *ahead,
                          NAME(ahead) *next, int64_t j, int64_t w)
 {
@@ -538,37 +339,21 @@ static void NAME(column)(const tn__gemm_block *g, NAME(tile_args) *t, NAME(ahead
     const bool    fetches = j == 0 && !g->has_packed_a && !g->is_near && g->n > 4 * g->width;
     const bool    by_rows = g->a_row != 1 && g->a_col == 1 && NAME(has_rows)(g->width);
     const int     mr = NAME(rows)(g->width);
-    const int64_t n = tn__gemm_strips(g->m, mr);
     const int64_t packed_row = by_rows ? tn__gemm_a_row(g->k, sizeof(T)) : g->k;
-    const int64_t a_row = g->a_packed ? packed_row : g->a_row;
-    const T      *a = g->a_packed ? g->a_packed : g->a, *b = t->b;
-    T            *c = (T *)g->c + j;
-    NAME(ahead)   strips = { 0 };
-    NAME(shares)  rest = NAME(shares_of)(g->m, n); /* as tn__gemm_strip cuts them */
-    /* most panels are one tile wide */
-    const NAME(tile_fn) *const tiles = w % LANES ? NULL : NAME(whole)[by_rows][w / LANES - 1];
-    t->part = LANES;
-    for (int64_t s = 0, i = 0, end; s < n; s++, i = end) {
-        end = i + NAME(share)(&rest);
-        if (packs && s % STRIPS == 0)
-            NAME(pack_strips)(g, by_rows, s, s + STRIPS < n ? s + STRIPS : n, n);
-        if (fetches && s % STRIPS == 0) { /* the next strips, read for the first time */
-            const int64_t first = tn__gemm_strip(g->m, n, s + STRIPS < n ? s + STRIPS : n);
+    NAME(strips)  x = { .cut = tn__gemm_cut_of(g->m, mr), .c = (T *)g->c + j, .m = g->m,
+                        .a = g->a_packed ? g->a_packed : g->a, .by_rows = by_rows,
+                        .is_packed = g->a_packed, .a_row = g->a_packed ? packed_row : g->a_row };
+    for (int64_t n = x.cut.n, s = 0, to; s < n; s = to) {
+        NAME(ahead) strips = { 0 };
+        to = (packs || fetches) && s + STRIPS < n ? s + STRIPS : n;
+        if (packs) NAME(pack_strips)(g, by_rows, &x.cut, s, to);
+        if (fetches) { /* the next strips, read for the first time */
+            const int64_t first = tn__gemm_strip(&x.cut, to);
             const int64_t rows = g->m - first < STRIPS * mr ? g->m - first : STRIPS * mr;
             strips = NAME(ahead_of)((const T *)g->a + first * g->a_row, g->a_row, g->a_col, rows,
                                     g->k, STRIPS);
         }
-        NAME(fetch_part)(t, fetches ? &strips : s % 2 ? next : ahead);
-        t->a = a + i * a_row;
-        t->a_step = by_rows ? a_row : g->a_packed ? end - i : g->a_col;
-        t->b = b;
-        t->c = c + i * g->c_row;
-        t->next_c = end < g->m ? c + end * g->c_row : c + w;
-        t->next_a = end < g->m ? a + end * a_row : a;
-        if (tiles && tiles[end - i - 1])
-            tiles[end - i - 1](t);
-        else
-            NAME(strip)(t, by_rows, w, end - i);
+        NAME(run_strips)(g, &x, t, fetches ? &strips : ahead, fetches ? &strips : next, s, to, w);
     }
 }
 
@@ -579,18 +364,18 @@ static NAME(ahead) NAME(plan_next)(const tn__gemm_block *g, int64_t n, int64_t *
 {
     const int64_t panels = (g->n + g->width - 1) / g->width, each = n / 2;
     NAME(ahead)   next = NAME(ahead_of)(g->next_a, g->a_row, g->a_col, g->next_m, g->next_k, 1);
-    const int64_t rows = next.rows.least, lines = rows * next.cols;
+    const int64_t lines = next.n_rows * next.cols;
     const int64_t fit = each * (g->k / TURN - MR); /* a line for a turn of a tile's loop */
     const int64_t take = fit > 0 ? (lines + fit - 1) / fit : panels, half = (panels + 1) / 2;
     const int64_t in = take < half ? half : take < panels ? take : panels;
-    next.n = each * in, next.rows = NAME(shares_of)(rows, next.n);
+    next.n = each * in, next.share = NAME(shares_of)(next.n_rows, next.n);
     *next_j = (panels - in) * g->width;
     return next;
 }
 
 static void NAME(block)(const tn__gemm_block *g)
 {
-    const int64_t   n = tn__gemm_strips(g->m, NAME(rows)(g->width));
+    const int64_t   n = tn__gemm_cut_of(g->m, NAME(rows)(g->width)).n;
     const int64_t   slab = tn__gemm_slab(g->width, LANES);
     const bool      packs = g->b_packed && !g->has_packed_b;
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .beta = (T)g->beta };
@@ -638,13 +423,18 @@ static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int
                          int64_t c_next)
 {
     const bool      by_rows = g->a_row != 1 && g->a_col == 1 && NAME(has_rows)(g->width);
-    const int64_t   strips = tn__gemm_strips(g->m, NAME(rows)(g->width));
+    NAME(strips)    x = { .cut = tn__gemm_cut_of(g->m, NAME(rows)(g->width)), .by_rows = by_rows,
+                          .a_row = g->a_row };
+    const int64_t   strips = x.cut.n;
     const T        *a = g->a, *b = g->b;
     T              *c = g->c;
     int64_t         i[TN__GEMM_FEW_STRIPS + 1];
     NAME(tile_args) t = { .k = g->k, .c_row = g->c_row, .b_step = g->b_row, .beta = (T)g->beta,
                           .a_step = by_rows ? g->a_row : g->a_col };
-    for (int64_t s = 0; s <= strips; s++) i[s] = tn__gemm_strip(g->m, strips, s);
+    for (int64_t s = 0; s <= strips; s++) i[s] = tn__gemm_strip(&x.cut, s);
+#ifdef TILES_BY_HAND
+    NAME(ahead) none = { 0 };
+#endif
     for (; n > 0; n--, a += a_next, b += b_next, c += c_next) {
         if (g->b_packed)
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, g->n, g->k, g->width, g->b_scale);
@@ -652,7 +442,12 @@ static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int
             w = tn__gemm_panel(g->n - j, g->width, LANES);
             const T *panel = g->b_packed ? (const T *)g->b_packed + j * g->k : b + j;
             if (g->b_packed) t.b_step = (w + LANES - 1) / LANES * LANES;
-            for (int64_t s = 0; s < strips; s++) {
+            int64_t s = 0;
+#ifdef TILES_BY_HAND
+            x.a = a, x.c = c + j, t.b = panel;
+            if (w == NV * LANES) s = strips_by_hand(g, &x, &t, &none, &none, 0, strips);
+#endif
+            for (; s < strips; s++) {
                 const bool is_last = s + 1 == strips, is_end = is_last && j + w == g->n;
                 t.a = a + i[s] * g->a_row, t.b = panel, t.c = c + i[s] * g->c_row + j;
                 t.next_a = is_end && n > 1 ? a + a_next : is_last ? a : a + i[s + 1] * g->a_row;

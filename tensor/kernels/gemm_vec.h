@@ -4,9 +4,10 @@
  *
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
  * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV;
- * five and seven vectors are left to two tiles. MR3, where there is one, is how many rows a tile of
+ * other widths are left to two tiles. MR3, where there is one, is how many rows a tile of
  * three vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power,
- * and the clock is higher. TURN is how many steps of k a turn of a large tile's loop takes.
+ * and the clock is higher. A large tile fetches a line of what is ahead in each TURN steps of k;
+ * TILES_BY_HAND says that those tiles are not left to the compiler (gemm_tile_avx2.h).
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
@@ -16,7 +17,7 @@
 #  define MR 14
 #  define NV 2
 #  define HAS_PART_LOADS true
-#  define TURN 2 /* a longer one is as fast: the clock falls with what is done in a second */
+#  define TURN 2
 #  define PARTS_ARE_FREE /* masks cost nothing: tiles of a part of a vector serve whole ones too */
 #  ifdef F64
 #    define VEC     __m512d
@@ -60,9 +61,9 @@
 #  define HAS_PART_LOADS true
 #  define WIDE(m) ((m) <= 1 ? 8 : (m) <= 3 ? 4 : (m) <= 4 ? 3 : 2)
 #  define TILES_WIDE(X)                                                                            \
-      X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2) X(3, 3) X(4, 3) X(3, 4)
+      X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(4, 2) X(4, 3) X(3, 4)
 #  ifdef F64
-#    define TURN    2 /* of doubles more would not be worth its code */
+#    define TURN    2
 #    define VEC     __m256d
 #    define LANES   4
 #    define V_(f)   _mm256_##f##_pd
@@ -71,7 +72,18 @@
 #    define v_part(n)                                                                              \
         _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
 #  else
-#    define TURN    4 /* a core that two threads share issues little beside its multiply-adds */
+#    define TURN    4
+#    if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#      define SANITIZED /* they do not see what is done by hand */
+#    elif defined __has_feature
+#      if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                   \
+           __has_feature(memory_sanitizer)
+#        define SANITIZED
+#      endif
+#    endif
+#    ifndef SANITIZED
+#      define TILES_BY_HAND
+#    endif
 #    define VEC     __m256
 #    define LANES   8
 #    define V_(f)   _mm256_##f##_ps
