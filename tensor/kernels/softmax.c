@@ -52,7 +52,7 @@ static void TN_R(softmax_row)(const T *x, const T *unused, T *y, int64_t n, TN_R
     vec     c = v_set(TN_R(inverse_of)(sum));
     int64_t i = 0;
     for (; i + v_lanes <= n; i += v_lanes) {
-        tn__queue_run(&far->queue, 1);
+        if (i % (4 * v_lanes) == 0) tn__queue_run(&far->queue, 4);
         v_store(y + i, v_mul(v_load(y + i), c));
     }
     v_store_part(y + i, n - i, v_mul(v_load_part(y + i, n - i, 0), c));
