@@ -8,7 +8,7 @@ Each part is one table; --write puts it between its markers (<!-- begin step -->
 file, otherwise it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is
 made in --venv; OpenBLAS, BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread
 libblis4-pthread libdnnl2). A peer that is missing is told, and left out; with it goes a part that has no other. The
-status is 1 where no part is left."""
+status is 1 where no part is left, and where a program of the project fails."""
 import argparse
 import datetime
 import functools
@@ -63,6 +63,10 @@ class LeftOut(Exception):
     """Why something cannot be compared."""
 
 
+class Failed(Exception):
+    """What of the project's own went wrong."""
+
+
 def tell(text):
     print("compare.py:", text, file=sys.stderr, flush=True)
 
@@ -106,17 +110,17 @@ def need(peer):
         raise LeftOut(f"it needs {peer}")
 
 
-def run(command, feed=None):
+def run(command, feed=None, failure=LeftOut):
     """Its standard output."""
     print("+", " ".join(command), file=sys.stderr, flush=True)
     try:
         out = subprocess.run(command, capture_output=True, text=True, input=feed,
                              env=os.environ | LEVELS.get(args.level, {}))
     except OSError as why:
-        raise LeftOut(str(why))
+        raise failure(str(why))
     if out.returncode:
         name = next(x for x in command if x != python)
-        raise LeftOut(f"{os.path.basename(name)} failed: {last_line(out)}")
+        raise failure(f"{os.path.basename(name)} failed: {last_line(out)}")
     return out.stdout
 
 
@@ -132,7 +136,7 @@ def last(text):
 
 
 def ours(name, *more):
-    return run([os.path.join(args.build, "bench", "bench_" + name), *map(str, more)])
+    return run([os.path.join(args.build, "bench", "bench_" + name), *map(str, more)], failure=Failed)
 
 
 def theirs(script, *more, feed=None):
@@ -200,22 +204,26 @@ def peer_step(peer, size):
 
 def step_of(size, names):
     """A row of the table, and its part: by what the machine has, or --level left."""
-    mine, peers = [], {name: [] for name in names}
+    mine, peers, running = [], {name: [] for name in names}, list(names)
     for r in range(args.rounds):
         mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads,
                               "--steps", args.steps, *(["--level", args.level] if args.level else []))))
-        for peer in list(peers):
+        for peer in list(running):
             try:
                 peers[peer].append(peer_step(peer, size))
             except LeftOut as why:
                 tell(f"step: {size} goes on without {peer}: {why}")
-                del peers[peer]
+                running.remove(peer)
+        peers = {k: p for k, p in peers.items() if p}
         if not peers:
             raise LeftOut("no peer can be run")
+        if not running:
+            break
         if r == 0:
             best = min(p[0]["step_ms"] for p in peers.values())
             tried = ", ".join(f"{k} {p[0]['step_ms']:,.0f}" for k, p in peers.items())
             peers = {k: p for k, p in peers.items() if p[0]["step_ms"] <= FAR_BEHIND * best}
+            running = [k for k in running if k in peers]
     name = min(peers, key=lambda k: middle(peers[k], "step_ms"))
     best = peers[name]
     ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(mine, best)]
@@ -254,7 +262,7 @@ def step():
 def losses():
     need("PyTorch")
     text = run([python, os.path.join(HERE, "losses.py"), "--build", args.build, "--sizes", args.sizes,
-                "--threads", str(args.threads)])
+                "--threads", str(args.threads)], failure=Failed)
     write("losses", text)
 
 
@@ -268,7 +276,14 @@ def gemm():
     found, has_torch = {}, is_there("PyTorch")
     for _ in range(max(1, args.rounds // 5)):
         lines = ours("gemm", "--json", "--peers", "--threads", args.threads, "--sizes", args.gemm, "--repeats", 7)
-        for row in rows_of(theirs("torch_gemm.py", feed=lines) if has_torch else lines):
+        try:
+            lines = theirs("torch_gemm.py", feed=lines) if has_torch else lines
+        except LeftOut as why:
+            tell(f"gemm goes on without PyTorch: {why}")
+            has_torch = False
+            if found:
+                break
+        for row in rows_of(lines):
             found.setdefault((row["batch"], row["m"], row["n"], row["k"], row["kind"]), []).append(row)
     first = next(iter(found.values()))[0]
     names = [n for n in (*LIBRARIES, "MKL", "PyTorch") if n in first]
@@ -414,11 +429,14 @@ def padding():
 
 
 python = find_python()
-n_compared = 0
+n_compared = n_failed = 0
 for part in args.parts.split(","):
     try:
         globals()[part]()
         n_compared += 1
     except LeftOut as why:
         tell(f"{part} is left out: {why}")
-sys.exit(n_compared == 0)
+    except Failed as why:
+        tell(f"{part}: {why}")
+        n_failed += 1
+sys.exit(n_failed > 0 or n_compared == 0)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench/compare.py where peers are missing: test_compare.sh PYTHON SOURCE
 # The benches and the Python of the peers are scripts here, which print figures at once: what is in
-# $HAS can be imported, and $FAILS, one of the peers' scripts with its mode, fails.
+# $HAS can be imported, and what ends in $FAILS, a script with its last options, fails.
 set -u
 python=$1 source=$2 failed=0
 dir=$(mktemp -d) || exit 1
@@ -70,6 +70,18 @@ HAS="torch jax" FAILS="--mode compiled"
 compare 0 --parts step --peers compiled,jax
 contains "compare.py: step: small goes on without compiled: torch_step.py failed: this one fails"
 contains "| tiny | .*, jax_step.py"
+
+# what is the project's own fails: an error, whatever else can be compared
+HAS="torch jax" FAILS="--threads 2"
+compare 1 --parts losses,gemm
+contains "compare.py: losses: losses.py failed: this one fails"
+contains "machine allows | BLIS | "
+mv "$dir/bench/bench_gemm" "$dir/bench_gemm"
+compare 1 --parts gemm,step --peers jax
+mv "$dir/bench_gemm" "$dir/bench/bench_gemm"
+contains "compare.py: gemm: .*bench_gemm"
+contains "| tiny | .*, jax_step.py"
+FAILS="--mode compiled"
 
 # none is left
 compare 1 --parts step --peers compiled
