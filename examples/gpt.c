@@ -373,7 +373,7 @@ static tn_status copy(work *w)
     return make_model(w) == TN_OK && save ? keep(w, w->position) : tn_ctx_status(w->ctx);
 }
 
-/* Where the model is to be kept is tried before it is trained. */
+/* Where the model is to be kept is tried before anything is made. */
 static tn_status check_save(tn_ctx *ctx)
 {
     if (!save || output_is_possible(save)) return TN_OK;

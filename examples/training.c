@@ -274,15 +274,13 @@ static training_options options_in(const tn_safetensors *file, training_options 
 }
 
 /* The state of one optimizer to another of the same parameters, which may keep more or less. */
-static tn_status copy_state(const tn_optimizer *from, tn_optimizer *to)
+static void copy_state(const tn_optimizer *from, tn_optimizer *to)
 {
-    tn_status s = TN_OK;
-    for (int i = 0; s == TN_OK && i < tn_optimizer_state_count(from); i++) {
+    for (int i = 0; i < tn_optimizer_state_count(from); i++) {
         tn_node *v = tn_optimizer_state_at(from, i),
                 *w = tn_optimizer_state_find(to, tn_optimizer_state_name(from, i));
-        if (w) s = tn_variable_set(w, tn_variable_data(v), tn_variable_bytes(v));
+        if (w) tn_variable_set(w, tn_variable_data(v), tn_variable_bytes(v));
     }
-    return s;
 }
 
 /* Weights and optimizer of a file. It is loaded into an optimizer that keeps no more than is in the

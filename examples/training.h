@@ -47,9 +47,9 @@ double    training_rate(const training *r); /* the learning rate of the next ste
 tn_status training_step(training *r);
 
 /* Where the training is, as lines "name=value": what weights and optimizer do not know themselves.
- * And back to there, with weights and optimizer from a file; the options that the training was
- * begun with hold, not those in the file. An average, clipping and accumulating may begin or end
- * there; an average begins with the weights of the file. */
+ * And back to there, before the first step, with weights and optimizer from a file; the options
+ * that the training was begun with hold, not those in the file. An average, clipping and
+ * accumulating may begin or end there; an average begins with the weights of the file. */
 void      training_tell(const training *r, char *text, size_t size);
 tn_status training_resume(training *r, const char *path, const char *text);
 
