@@ -17,17 +17,6 @@
 #  include <sys/wait.h>
 #endif
 
-#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
-#  define HAS_SANITIZER 1
-#elif defined __has_feature
-#  if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#    define HAS_SANITIZER 1
-#  endif
-#endif
-#ifndef HAS_SANITIZER
-#  define HAS_SANITIZER 0
-#endif
-
 static tn_ctx *new_ctx(int threads)
 {
     return tn_ctx_new(&(tn_ctx_options){ .threads = threads });
@@ -336,7 +325,7 @@ TEST(threads, creation_fails_cleanly)
 #if defined TN_OPENMP
     SKIP("OpenMP makes its threads later");
 #endif
-    if (HAS_SANITIZER) SKIP("a sanitizer needs the address space");
+    if (TN__SANITIZED) SKIP("a sanitizer needs the address space");
     fflush(NULL);
     pid_t child = fork();
     REQUIRE(child >= 0);

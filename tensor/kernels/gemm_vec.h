@@ -73,15 +73,7 @@
         _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
 #  else
 #    define TURN    4
-#    if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#      define SANITIZED /* they do not see what is done by hand */
-#    elif defined __has_feature
-#      if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                   \
-           __has_feature(memory_sanitizer)
-#        define SANITIZED
-#      endif
-#    endif
-#    ifndef SANITIZED
+#    if !TN__SANITIZED
 #      define TILES_BY_HAND
 #    endif
 #    define VEC     __m256

@@ -10,6 +10,19 @@
 #include "tensor/philox.h"
 #include "tensor/random.h"
 
+/* Whether a sanitizer looks on, which needs address space and does not see what assembly does. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#  define TN__SANITIZED 1
+#elif defined __has_feature
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                       \
+       __has_feature(memory_sanitizer)
+#    define TN__SANITIZED 1
+#  endif
+#endif
+#ifndef TN__SANITIZED
+#  define TN__SANITIZED 0
+#endif
+
 #define TN_CAT_(a, b)  a##_##b
 #define TN_CAT(a, b)   TN_CAT_(a, b)
 #define TN_K(name)     TN_CAT(tn__##name, TN_LEVEL) /* at this level: tn__gemm_f32_avx2 */
