@@ -82,18 +82,6 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
         }                                                                                          \
     } while (0)
 
-#define PANEL_TURN()                                                                               \
-    do {                                                                                           \
-        PANEL_STEP(0);                                                                             \
-        PANEL_STEP(1);                                                                             \
-        PANEL_STEP(2);                                                                             \
-        PANEL_STEP(3);                                                                             \
-        UNROLL for (int g = 0; g * GROUP < mr; g++) {                                              \
-            a[g] += PANEL_DEEP;                                                                    \
-            HIDE(a[g]);                                                                            \
-        }                                                                                          \
-    } while (0)
-
     int64_t k = t->k;
     UNROLL for (int g = 0; g * GROUP < mr; g++) a[g] = t->a + g * GROUP * a_row;
     for (; k >= PANEL_DEEP; k -= PANEL_DEEP) {
@@ -110,14 +98,20 @@ TN_INLINE void NAME(panel_tile)(const NAME(panel_args) *t, const int mr)
                 if (place >= places_end) place = 0, ahead += IN_LINE;
             }
         }
-        PANEL_TURN();
+        PANEL_STEP(0);
+        PANEL_STEP(1);
+        PANEL_STEP(2);
+        PANEL_STEP(3);
+        UNROLL for (int g = 0; g * GROUP < mr; g++) {
+            a[g] += PANEL_DEEP;
+            HIDE(a[g]);
+        }
     }
     NO_UNROLL for (; k > 0; k--) {
         PANEL_STEP(0);
         UNROLL for (int g = 0; g * GROUP < mr; g++) a[g]++;
     }
 #undef PANEL_STEP
-#undef PANEL_TURN
 
     c = t->c;
     UNROLL for (int i = 0; i < mr; i++) {
@@ -161,14 +155,16 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
         t.each = turns > 0 ? (rounds * PANEL_PLACES + turns - 1) / turns : 0;
         int64_t s = 0;
 #ifdef TILES_BY_HAND
-        const tn__gemm_block h = { .k = t.k, .c_row = g->c_row };
-        const NAME(strips)   x = { .cut = cut, .a = (const T *)g->a + p, .c = c,
-                                   .a_row = g->a_row, .by_rows = true };
-        NAME(tile_args)      tile = { .b = t.b, .b_step = NV * LANES, .beta = t.adds };
-        NAME(ahead)          ahead = { .src = t.b + t.k * NV * LANES, .row = IN_LINE, .cols = 1,
-                                       .n = n, .n_rows = t.k * NV * LANES / IN_LINE };
-        if (w == NV * LANES && n > 2) /* fewer do not fetch enough: a line a turn */
+        if (w == NV * LANES && n > 2) { /* fewer do not fetch enough: a line a turn */
+            const tn__gemm_block h = { .k = t.k, .c_row = g->c_row };
+            const NAME(strips)   x = { .cut = cut, .a = (const T *)g->a + p, .c = c,
+                                       .a_row = g->a_row, .by_rows = true };
+            NAME(tile_args)      tile = { .b = t.b, .b_step = NV * LANES, .beta = t.adds };
+            NAME(ahead)          ahead = { .src = t.b + t.k * NV * LANES, .row = IN_LINE,
+                                           .n_rows = t.k * NV * LANES / IN_LINE, .cols = 1,
+                                           .n = n };
             s = strips_by_hand(&h, &x, &tile, &ahead, &ahead, 0, n);
+        }
 #endif
         for (int64_t i = tn__gemm_strip(&cut, s), end; s < n; s++, i = end) {
             const int64_t first = rounds * s / n;

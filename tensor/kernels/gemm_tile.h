@@ -297,6 +297,12 @@ typedef struct NAME(strips) {
     bool         by_rows, is_packed;
 } NAME(strips);
 
+/* What a_step of a tile is for a strip of so many rows. */
+TN_INLINE int64_t NAME(a_step)(const tn__gemm_block *g, const NAME(strips) *x, int64_t rows)
+{
+    return x->by_rows ? x->a_row : x->is_packed ? rows : g->a_col;
+}
+
 #ifdef TILES_BY_HAND
 #  include "tensor/kernels/gemm_tile_avx2.h"
 #endif
@@ -317,7 +323,7 @@ static void NAME(run_strips)(const tn__gemm_block *g, const NAME(strips) *x, NAM
         end = tn__gemm_strip(&x->cut, s + 1);
         NAME(fetch_part)(t, s % 2 ? odd : even);
         t->a = x->a + i * x->a_row;
-        t->a_step = x->by_rows ? x->a_row : x->is_packed ? end - i : g->a_col;
+        t->a_step = NAME(a_step)(g, x, end - i);
         t->b = b;
         t->c = x->c + i * g->c_row;
         t->next_c = end < x->m ? x->c + end * g->c_row : x->c + w;

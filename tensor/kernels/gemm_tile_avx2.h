@@ -146,11 +146,10 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
         const int64_t same = s < x->cut.more && to > x->cut.more ? x->cut.more : to;
         const int64_t n = same - s < MOST ? same - s : MOST, i = tn__gemm_strip(&x->cut, s);
         const int64_t rows = x->cut.least + (s < x->cut.more);
-        const int64_t a_step = x->by_rows ? x->a_row : x->is_packed ? rows : g->a_col;
         if (rows < 5) return s;
         strips_args y = { .strips = n, .turns = g->k / 4, .rest = g->k % 4,
                           .a_at = (const char *)(x->a + i * x->a_row),
-                          .b_at = (const char *)t->b, .a_step = a_step * SIZE,
+                          .b_at = (const char *)t->b, .a_step = NAME(a_step)(g, x, rows) * SIZE,
                           .c = (char *)(x->c + i * g->c_row), .c_row = g->c_row * SIZE,
                           .b_step = t->b_step * SIZE, .next_a = rows * x->a_row * SIZE,
                           .next_c = rows * g->c_row * SIZE, .lines = lines, .beta = t->beta };
