@@ -21,6 +21,7 @@ enum {
     B_BYTES_LEAST = 1 << 20,
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
+    A_BYTES_NEAR = 5 << 17, /* of A, used where it lies, that may pass by for each panel */
     PANELS_MANY = 8,       /* for which it pays to pack more strips of A, */
     K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
     FAR_PANELS = 8,        /* that are worth it to fetch A anew from far */
@@ -38,9 +39,10 @@ typedef struct plan {
     int64_t                 n_batch;
     int64_t                 width, mr;  /* of a panel; of a strip, at most */
     bool                    is_shared, a_direct, b_direct;
-    int64_t                 kc, mt, nt; /* block of k; rectangle of a task */
+    int64_t                 kc, mt, nt; /* block of k; rectangle of a task, at most */
     int64_t                 kb, nb;     /* superblock of B that is packed for all */
     int64_t                 n_rows, n_cols; /* rectangles down and across (of a superblock) */
+    int64_t                 strips;         /* of A, which they differ by one in at most */
     int64_t                 group;          /* products of one task */
     bool                    a_keeps;    /* a worker keeps all blocks of its rows of A */
     int64_t                 a_block;    /* bytes of one packed block of A */
@@ -86,6 +88,12 @@ static int64_t col_cuts(const plan *p, int64_t n, int64_t size)
 static int64_t col_end(const plan *p, int64_t j, int64_t size, int64_t n)
 {
     return tn__gemm_cut_end(j, size, n, p->kernels->lanes);
+}
+
+/* Where the rectangles of a row begin. */
+static int64_t row_at(const plan *p, int64_t row)
+{
+    return min(p->strips * row / p->n_rows * p->mr, p->g.m);
 }
 
 /* ---- planning ---------------------------------------------------------------------------- */
@@ -186,10 +194,20 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
     return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
 }
 
-/* Whether all rows of A go through L2 at once, a block of k at a time. */
+/* Rows of A that pass by at once, a block of k at a time, where a worker packs columns of B for
+ * them. What is used where it lies may be more than L2 has room for: it is on its way in time, and
+ * to pack B once more costs more. */
+static int64_t rows_at_once(const plan *p, const tn__caches *caches)
+{
+    const int64_t bytes = tn__gemm_a_row(p->kc, p->size) * (int64_t)p->size, mr = p->mr;
+    const int64_t near = p->a_direct ? A_BYTES_NEAR / bytes / mr * mr : 0;
+    return max(2 * rows_for_l2(p, caches, p->kc), near);
+}
+
+/* Whether these are all. */
 static bool is_low(const plan *p, const tn__caches *caches)
 {
-    return p->g.m <= 2 * rows_for_l2(p, caches, p->kc);
+    return p->g.m <= rows_at_once(p, caches);
 }
 
 /* Whether a worker can keep all of A for its next columns. */
@@ -239,7 +257,8 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
                                 ? min(cuts(3 * threads, products), worth) : 1;
     const bool     by_rows = p->is_shared || (p->b_direct && !is_wide(p, caches));
     const int64_t  many = max(g->m / (8 * mr), 1); /* with fewer rows B passes by too often */
-    int64_t        rows = cuts(g->m, rows_for_l2(p, caches, p->kc) * (by_rows ? 1 : 2));
+    int64_t        rows = cuts(g->m, by_rows ? rows_for_l2(p, caches, p->kc)
+                                             : rows_at_once(p, caches));
     if (by_rows) rows = max(rows, min(wanted, threads));
     if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
         rows = max(rows, min(cuts(g->m * n * size, caches->l2 / 2), many));
@@ -249,8 +268,9 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     if (rows * cols < (by_rows ? min(wanted, threads) : wanted))
         cols = max(cols, min(cuts(wanted, rows), n / narrow));
     if (wanted > 1 && cols > 1 && rows % threads) cols = up(cols, threads);
-    p->mt = min(up(cuts(g->m, rows), mr), g->m); /* whole strips, but for the last */
-    p->n_rows = cuts(g->m, p->mt);
+    p->strips = cuts(g->m, mr);
+    p->n_rows = min(rows, p->strips);
+    p->mt = min(cuts(p->strips, p->n_rows) * mr, g->m);
     p->nt = even(n, cuts(n, cols), p->width);
     /* fewer, where they come out more even */
     const int64_t wider = min(n, up(cuts(n, cols), p->width));
@@ -301,7 +321,7 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
     const int64_t  kc = min(g->k, KC_MOST), slab = (3 * TN__GEMM_SLAB + 1) * lanes;
-    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes twice rows_for_l2 */
+    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes rows_at_once */
                                 9 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
     const int64_t  b = min(up(g->n, lanes) + lanes, slab) * kc * size;
@@ -422,10 +442,10 @@ static void use_b(const run *r, tn__gemm_block *x, int worker, const void *b, in
     }
 }
 
-/* What follows the block at k0 of rows i0, if it is not there yet: the next of these rows, or the
- * first of the worker's next rows. */
-static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t i0,
-                       int64_t next_i0, int64_t k0)
+/* What follows the block at k0 of a row of rectangles, if it is not there yet: the next of it, or
+ * the first of the worker's next row. */
+static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *a, int64_t row,
+                       int64_t next_row, int64_t k0)
 {
     const plan    *p = &r->plan;
     const tn_gemm *g = &p->g;
@@ -434,15 +454,16 @@ static void use_next_a(const run *r, tn__gemm_block *x, int worker, const void *
     const bool     is_last = k1 == r->k1;
     x->is_near = state->fetched == x->a;
     x->next_a = NULL;
-    if (is_last ? next_i0 == i0 : p->a_keeps && k1 < state->a_end) return;
-    const int64_t i = is_last ? next_i0 : i0, k = is_last ? r->k0 : k1;
-    x->next_m = min(p->mt, g->m - i), x->next_k = min(p->kc, r->k1 - k);
+    if (is_last ? next_row == row : p->a_keeps && k1 < state->a_end) return;
+    const int64_t next = is_last ? next_row : row, k = is_last ? r->k0 : k1;
+    const int64_t i = row_at(p, next);
+    x->next_m = row_at(p, next + 1) - i, x->next_k = min(p->kc, r->k1 - k);
     x->next_a = state->fetched = at(a, i * g->a_row + k * g->a_col, p->size);
 }
 
-/* One rectangle of C over the k of the run: rows i0.., columns j0... The worker's next rectangle is
- * likely to have rows next_i0... */
-static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64_t next_i0,
+/* One rectangle of C over the k of the run, from column j0 on. The worker's next one is likely to
+ * be in next_row. */
+static void rectangle(const run *r, int64_t batch, int64_t row, int64_t j0, int64_t next_row,
                       int worker)
 {
     const plan    *p = &r->plan;
@@ -450,7 +471,8 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64
     const void    *a, *b;
     void          *c;
     operands(p, batch, &a, &b, &c);
-    tn__gemm_block x = { .m = min(p->mt, g->m - i0), .n = col_end(p, j0, p->nt, r->j1) - j0,
+    const int64_t  i0 = row_at(p, row);
+    tn__gemm_block x = { .m = row_at(p, row + 1) - i0, .n = col_end(p, j0, p->nt, r->j1) - j0,
                          .c_row = g->c_row, .width = p->width };
     x.c = (void *)at(c, i0 * g->c_row + j0, p->size);
     int64_t k0 = r->k0;
@@ -459,7 +481,7 @@ static void rectangle(const run *r, int64_t batch, int64_t i0, int64_t j0, int64
         x.beta = k0 == 0 ? g->beta : 1;
         use_a(r, &x, worker, a, batch, i0, k0);
         use_b(r, &x, worker, b, j0, k0);
-        use_next_a(r, &x, worker, a, i0, next_i0, k0);
+        use_next_a(r, &x, worker, a, row, next_row, k0);
         p->kernels->block(&x);
         k0 += x.k;
     } while (k0 < r->k1);
@@ -504,23 +526,22 @@ static void own_task(void *arg, int64_t task, int worker)
     const plan   *p = &r->plan;
     const int64_t each = p->n_rows * p->n_cols, rest = task % each;
     const int64_t first = task / each * p->group, end = min(first + p->group, p->n_batch);
-    const int64_t i0 = rest / p->n_cols * p->mt;
-    const int64_t next = min(rest + 1, each - 1) / p->n_cols * p->mt;
+    const int64_t next = min(rest + 1, each - 1) / p->n_cols;
     if (has_whole_products(p)) {
         whole_products(r, first, end, worker);
         return;
     }
     for (int64_t batch = first; batch < end; batch++)
-        rectangle(r, batch, i0, rest % p->n_cols * p->nt, next, worker);
+        rectangle(r, batch, rest / p->n_cols, rest % p->n_cols * p->nt, next, worker);
 }
 
 static void shared_task(void *arg, int64_t task, int worker)
 {
     const run    *r = arg;
     const plan   *p = &r->plan;
-    const int64_t n_cols = col_cuts(p, r->j1 - r->j0, p->nt), i0 = task / n_cols * p->mt;
-    const int64_t next = min((task + 1) / n_cols, p->n_rows - 1) * p->mt;
-    rectangle(r, r->batch, i0, r->j0 + task % n_cols * p->nt, next, worker);
+    const int64_t n_cols = col_cuts(p, r->j1 - r->j0, p->nt);
+    const int64_t next = min((task + 1) / n_cols, p->n_rows - 1);
+    rectangle(r, r->batch, task / n_cols, r->j0 + task % n_cols * p->nt, next, worker);
 }
 
 /* One slab of the superblock, of one block of k. */
