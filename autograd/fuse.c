@@ -282,7 +282,9 @@ static bool is_written(const fuser *f, int v, int g)
 }
 
 typedef struct chain_builder {
-    tn__chain *c;
+    tn__chain  c;
+    tn__slot   slot[TN__CHAIN_SLOTS];
+    tn__instr  instr[TN__CHAIN_INSTR];
     int        in[TN__CHAIN_IN], out[TN__CHAIN_OUT], slot_value[TN__CHAIN_SLOTS];
     int        n_in, n_out;
     tn_shape   shape;
@@ -290,17 +292,17 @@ typedef struct chain_builder {
 
 static int find_slot(const chain_builder *b, int v)
 {
-    for (int s = 0; s < b->c->n_slots; s++)
+    for (int s = 0; s < b->c.n_slots; s++)
         if (b->slot_value[s] == v) return s;
     return -1;
 }
 
 static int add_slot(const fuser *f, chain_builder *b, int v, tn__slot_kind kind)
 {
-    int s = b->c->n_slots++;
+    int s = b->c.n_slots++;
     b->slot_value[s] = v;
-    b->c->slot[s] = (tn__slot){ .kind = kind, .reg = -1,
-                                .size = (uint8_t)tn_dtype_size(value(f, v)->type.dtype) };
+    b->c.slot[s] = (tn__slot){ .kind = kind, .reg = -1,
+                               .size = (uint8_t)tn_dtype_size(value(f, v)->type.dtype) };
     return s;
 }
 
@@ -318,7 +320,7 @@ static int input_slot(const fuser *f, chain_builder *b, int v)
     int s = find_slot(b, v);
     if (s >= 0) return s;
     s = add_slot(f, b, v, TN__SLOT_GATHER);
-    tn__slot *slot = &b->c->slot[s];
+    tn__slot *slot = &b->c.slot[s];
     slot->at = (int16_t)b->n_in;
     b->in[b->n_in++] = v;
     broadcast_strides(f, v, &b->shape, slot->stride);
@@ -349,11 +351,25 @@ static void merge_dims(tn__chain *c, const tn_shape *shape)
     if (c->rank == 0) c->rank = 1, c->dim[0] = 1;
 }
 
+/* The program's own, with room for no more than what is there. */
+static tn__chain *keep_chain(tn_program *p, const tn__chain *c)
+{
+    const size_t slots = (size_t)c->n_slots * sizeof *c->slot,
+                 instrs = (size_t)c->n_instr * sizeof *c->instr;
+    tn__chain   *kept = tn__program_alloc(p, sizeof *c);
+    tn__slot    *slot = tn__program_alloc(p, slots);
+    tn__instr   *instr = tn__program_alloc(p, instrs);
+    if (!kept || !slot || !instr) return NULL;
+    *kept = *c, kept->slot = slot, kept->instr = instr;
+    memcpy(slot, c->slot, slots), memcpy(instr, c->instr, instrs);
+    return kept;
+}
+
 static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
 {
-    tn__chain *c = b->c = tn__program_alloc(f->p, sizeof *c);
-    if (!c) return NULL;
+    tn__chain   *c = &b->c;
     tn_cpu_level level = tn_ctx_cpu(f->ctx);
+    c->slot = b->slot, c->instr = b->instr;
     b->shape = value(f, f->l->items[f->groups[g].first].out[0])->type.shape;
     for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
         tn__item  *it = &f->l->items[m];
@@ -373,7 +389,7 @@ static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
     }
     merge_dims(c, &b->shape);
     tn__chain_finish(c, f->ctx);
-    return c;
+    return keep_chain(f->p, c);
 }
 
 static void add_cost(const fuser *f, tn__step *s, const tn__item *it)

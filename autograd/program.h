@@ -74,9 +74,9 @@ typedef struct tn__chain {
     int64_t   row;                 /* which do not go beyond the end of such a row; 0: they do */
     size_t    register_bytes;      /* of one block of scratch */
     /* scratch of one worker: a flag (64 bytes), then the registers */
-    size_t    worker_bytes;
-    tn__slot  slot[TN__CHAIN_SLOTS];
-    tn__instr instr[TN__CHAIN_INSTR];
+    size_t     worker_bytes;
+    tn__slot  *slot;
+    tn__instr *instr;
 } tn__chain;
 
 /* A chain that is being run: the step's tensors and scratch beside it. */
