@@ -5,28 +5,34 @@
 
 /* Rows and vecs of the largest tiles, and how many steps of the sum are unrolled: a step of many
  * multiply-adds needs none. Tiles that are wide have fewer rows: they load the least for each
- * multiply-add, and so take the least power and run the fastest. */
+ * multiply-add, and so take the least power and run the fastest. Where the only row of a product
+ * would be too few chains, it has tiles of ROW_NV vecs. */
 #undef NV
+#undef ROW_NV
 #undef MR
 #undef MOST_ROWS
 #undef DEEP
 #if defined __AVX512F__
-#  define NV   4
-#  define MR   12
-#  define DEEP 1
+#  define NV     4
+#  define ROW_NV NV
+#  define MR     12
+#  define DEEP   1
 #  define MOST_ROWS(nv) ((nv) == 4 ? 6 : (nv) == 3 ? 8 : 12)
 #elif defined __AVX2__
 #  define NV   1
+#  define ROW_NV 4
 #  define MR   6
 #  define DEEP ((int)sizeof(T) == 8 ? 2 : 4) /* a shared core issues little beside multiply-adds */
 #  define MOST_ROWS(nv) MR
 #elif defined __aarch64__
 #  define NV   1
+#  define ROW_NV NV
 #  define MR   6
 #  define DEEP 2
 #  define MOST_ROWS(nv) MR
 #else
 #  define NV   1
+#  define ROW_NV NV
 #  define MR   2
 #  define DEEP 2
 #  define MOST_ROWS(nv) MR
@@ -140,8 +146,8 @@ typedef void (*TN_R(tile_fn))(const TN_R(tile_args) *t);
 TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 {
     enum { GROUP = 4, GROUPS = (MR + GROUP - 1) / GROUP, LANES = TN__BITS / 8 / sizeof(T) };
-    const int          nr = nv * regs;
-    reg                acc[MR][NV * regs], bx[NV * regs];
+    const int          nr = nv * regs, deep = nv > NV ? 1 : DEEP;
+    reg                acc[MR][ROW_NV * regs], bx[ROW_NV * regs];
     const int64_t      a_step = t->a_step, b_row = t->b_row;
     int64_t            at[GROUP] = { 0, t->a_row, 2 * t->a_row, 3 * t->a_row };
     const T           *a[GROUPS], *b = t->b, *start = t->start;
@@ -181,14 +187,14 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
     UNROLL for (int g = 1; g < GROUP; g++)
         if (g < mr) HIDE(at[g]);
     int64_t k = t->depth;
-    for (; k >= DEEP; k -= DEEP) {
+    for (; k >= deep; k -= deep) {
         if (n_fetches > 0) {
             __builtin_prefetch(fetch, 0, 2), __builtin_prefetch(fetch + 64, 0, 2);
             fetch += t->fetch_row, n_fetches--;
         }
-        UNROLL for (int s = 0; s < DEEP; s++) STEP();
+        UNROLL for (int s = 0; s < deep; s++) STEP();
     }
-    if (DEEP > 1) ONE_BY_ONE for (; k > 0; k--) STEP();
+    if (deep > 1) ONE_BY_ONE for (; k > 0; k--) STEP();
 #undef STEP
 
     UNROLL for (int r = 0; r < mr; r++) {
@@ -206,9 +212,16 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
       X(2, 11) X(2, 12) X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(3, 8) X(4, 1)    \
       X(4, 2) X(4, 3) X(4, 4) X(4, 5) X(4, 6)
 #elif MR == 6
-#  define TILES(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6)
+#  define TILES(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) TILES_WIDE(X)
 #else
 #  define TILES(X) X(1, 1) X(1, 2)
+#endif
+
+#undef TILES_WIDE
+#if ROW_NV > NV
+#  define TILES_WIDE(X) X(2, 1) X(4, 1)
+#else
+#  define TILES_WIDE(X)
 #endif
 
 #define TILE(nv, mr)                                                                               \
@@ -217,7 +230,7 @@ TILES(TILE)
 #undef TILE
 
 /* [vecs - 1][rows - 1] */
-static const TN_R(tile_fn) TN_R(tiles)[NV][MR] = {
+static const TN_R(tile_fn) TN_R(tiles)[ROW_NV][MR] = {
 #define TILE(nv, mr) [nv - 1][mr - 1] = TN_R(tile_##nv##x##mr),
     TILES(TILE)
 #undef TILE
@@ -252,7 +265,7 @@ typedef struct TN_R(product) {
 
 /* Rows [r, r + n) and vecs [x, x + nv) of C, summed over [k0, k1). The rest of *t is set. */
 TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_t r, int64_t n,
-                              int64_t x, int nv, int64_t k0, int64_t k1)
+                              int64_t x, int64_t nv, int64_t k0, int64_t k1)
 {
     t->a = p->a + r * t->a_row + k0 * t->a_step;
     t->b = p->b + k0 * p->b_row + x * v_lanes;
@@ -268,7 +281,7 @@ typedef struct TN_R(cut) {
     int64_t n, larger;
 } TN_R(cut);
 
-static TN_R(cut) TN_R(cut_of)(int64_t rows, int nv)
+static TN_R(cut) TN_R(cut_of)(int64_t rows, int64_t nv)
 {
     (void)nv;
     const uint32_t all = (uint32_t)rows, most = MOST_ROWS(nv), tiles = (all + most - 1) / most;
@@ -290,12 +303,11 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
         const int64_t x0 = r > p->first ? (r - p->first) / v_lanes : 0;
         const int64_t last = p->first + (x0 + 1) * v_lanes;
         end = last < p->rows ? last : p->rows;
-        TN_R(cut) cut = TN_R(cut_of)(end - r, p->cols - x0 < NV ? (int)(p->cols - x0) : NV);
+        TN_R(cut) cut = TN_R(cut_of)(end - r, p->cols - x0 < NV ? p->cols - x0 : NV);
         for (; r < end; r += n) {
             n = cut.n + (cut.larger-- > 0);
             for (int64_t x = x0; x < p->cols; x += NV)
-                TN_R(run_tile)(p, &t, r, n, x, p->cols - x < NV ? (int)(p->cols - x) : NV, 0,
-                               p->depth);
+                TN_R(run_tile)(p, &t, r, n, x, p->cols - x < NV ? p->cols - x : NV, 0, p->depth);
         }
     }
 }
@@ -304,8 +316,10 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
 static void TN_R(multiply_sums)(const TN_R(product) *p)
 {
     TN_R(tile_args) t = TN_R(tile_args_of)(p);
-    for (int64_t x = 0; x < p->cols; x += NV) {
-        const int nv = p->cols - x < NV ? (int)(p->cols - x) : NV;
+    const int       most = p->rows == 1 ? ROW_NV : NV;
+    for (int64_t x = 0, nv; x < p->cols; x += nv) {
+        nv = p->cols - x < most ? p->cols - x : most;
+        if (!TN_R(tiles)[nv - 1][0]) nv--;
         TN_R(cut) cut = TN_R(cut_of)(p->rows, nv);
         for (int64_t r = 0, n; r < p->rows; r += n) {
             int64_t k0 = 0, k1 = p->depth;
