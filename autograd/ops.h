@@ -257,10 +257,10 @@ TN_API tn_node *tn_attention_with_weights(tn_node *q, tn_node *k, tn_node *v,
 
 /* ---- caches (ops/cache.c) -------------------------------------------------------------------- */
 
-/* cache [b, t, ..] with rows [b, r, ..] written at [:, position : position + r]; position is an i32
- * scalar. Where cache is (the read of) a variable, the rows go into it at once, without a copy and
- * before the run commits: what reads the cache must hide rows past a length (k_lengths). It has no
- * gradient. */
+/* cache [b, t, ..] with rows [n, r, ..], n <= b, written at [: n, position : position + r]; the
+ * position is an i32 scalar. Where cache is (the read of) a variable, the rows go into it at once,
+ * without a copy and before the run commits: what reads the cache must hide rows past a length
+ * (k_lengths). It has no gradient. */
 TN_API tn_node *tn_write_rows(tn_node *cache, tn_node *rows, tn_node *position);
 
 /* ---- losses (ops/loss.c) --------------------------------------------------------------------- */

@@ -212,6 +212,37 @@ TEST(attention, rows_of_the_cache_itself)
     tn_ctx_free(ctx);
 }
 
+/* The first sentences of a cache get rows; of more than there are, or of more tokens, there is no
+ * place. */
+TEST(attention, rows_of_fewer_sentences)
+{
+    bench              b = bench_new();
+    const int32_t      at = 1;
+    const double       x[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    tn_params         *p = tn_params_new(b.ctx, TN_F64);
+    tn_node           *cache = tn_buffer(p, "cache", TN_F64, TN_SHAPE(3, 4, 2));
+    tn_node           *rows = tn_constant(b.g, TN_F64, TN_SHAPE(2, 2, 2), x);
+    tn_node           *place = tn_constant(b.g, TN_I32, TN_SCALAR, &at);
+    tn_node           *y = tn_slice(tn_write_rows(cache, rows, place), 0, 0, 2, 1);
+    tn_program        *program = tn_compile(b.g, &y, 1, NULL);
+    CHECK_MSG(program && tn_run(program) == TN_OK, "%s", tn_error(b.ctx));
+    const double *data = tn_variable_data(cache), *out = program ? tn_output(program, 0) : data;
+    for (int i = 0; i < 24; i++) {
+        const int sentence = i / 8, token = i / 2 % 4;
+        const bool is_new = sentence < 2 && (token == 1 || token == 2);
+        CHECK(data[i] == (is_new ? x[sentence * 4 + i % 8 - 2] : 0));
+        CHECK(i >= 16 || out[i] == data[i]);
+    }
+    tn_program_free(program);
+    const tn_shape wrong[] = { TN_SHAPE(4, 2, 2), TN_SHAPE(3, 5, 2), TN_SHAPE(2, 2, 1) };
+    for (int i = 0; i < 3; i++) {
+        CHECK(!tn_write_rows(cache, tn_full(b.g, TN_F64, wrong[i], 0), place));
+        CHECK(strstr(tn_error(b.ctx), "do not fit"));
+        tn_clear_error(b.ctx);
+    }
+    tn_params_free(p), bench_free(&b);
+}
+
 /* Beams change places between positions: each row continues the cache of its parent. */
 TEST(attention, decoding_follows_parents)
 {

@@ -11,10 +11,11 @@ static tn_status write_rows_infer(tn_infer *c)
     if (c->in[0].dtype != c->in[1].dtype) return tn_infer_fail(c, TN_ERR_DTYPE, "dtypes differ");
     if (c->in[2].dtype != TN_I32 || c->in[2].shape.rank != 0)
         return tn_infer_fail(c, TN_ERR_DTYPE, "the position is not an i32 scalar");
-    bool fits = cache->rank >= 2 && cache->rank == rows->rank && rows->dim[1] <= cache->dim[1];
-    for (int d = 0; fits && d < cache->rank; d++) fits = d == 1 || cache->dim[d] == rows->dim[d];
+    bool fits = cache->rank >= 2 && cache->rank == rows->rank && rows->dim[1] <= cache->dim[1] &&
+                rows->dim[0] <= cache->dim[0];
+    for (int d = 2; fits && d < cache->rank; d++) fits = cache->dim[d] == rows->dim[d];
     if (!fits)
-        return tn_infer_fail(c, TN_ERR_SHAPE, "rows [b, r, ..] do not fit a cache [b, t, ..]");
+        return tn_infer_fail(c, TN_ERR_SHAPE, "rows [n, r, ..] do not fit a cache [b, t, ..]");
     c->out[0] = c->in[0];
     return TN_OK;
 }
@@ -40,21 +41,22 @@ static void write_rows_ref(const tn_ref *r)
 {
     const tn_shape *cache = &r->in_type[0].shape, *rows = &r->in_type[1].shape;
     int64_t         n = tn_shape_size(cache), t = cache->dim[1], m = rows->dim[1], row = 1;
+    int64_t         batch = rows->dim[0];
     for (int d = 2; d < cache->rank; d++) row *= cache->dim[d];
     int64_t at = *(const int64_t *)r->in[2];
     for (int64_t i = 0; i < n; i++) {
         int64_t k = i / row % t - at, b = i / row / t;
-        ((double *)r->out[0])[i] = k >= 0 &&
-            k < m ? ((const double *)r->in[1])[(b * m + k) * row + i % row]
-                                                   : ((const double *)r->in[0])[i];
+        bool    is_new = b < batch && k >= 0 && k < m;
+        ((double *)r->out[0])[i] = is_new ? ((const double *)r->in[1])[(b * m + k) * row + i % row]
+                                          : ((const double *)r->in[0])[i];
     }
 }
 
 TN_OP_DEFINE(write_rows,
-    .doc = "cache [b, t, ..] with rows [b, r, ..] at [:, position : position + r]",
+    .doc = "cache [b, t, ..] with rows [n, r, ..] at [: n, position : position + r]",
     .arity = 3, .flags = TN_NOT_DIFFERENTIABLE | TN_STRIDED | TN_CAN_FAIL | TN_UPDATES,
     .infer = write_rows_infer, .run = write_rows_run, .ref = write_rows_ref,
-    TN_SAMPLES({ .in = { { 2, 5, 3 }, { 2, 2, 3 }, { 0 } }, .dtype = { [2] = TN_I32 },
+    TN_SAMPLES({ .in = { { 3, 5, 3 }, { 2, 2, 3 }, { 0 } }, .dtype = { [2] = TN_I32 },
                  .int_lo = 1, .int_hi = 4 },
                { .in = { { 1, 4 }, { 1, 1 }, { 0 } }, .dtype = { [2] = TN_I32 },
                  .int_lo = 3, .int_hi = 4 },
