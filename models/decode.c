@@ -16,6 +16,7 @@ struct tn_translator {
     tn_ctx               *ctx;
     tn_translate_options  o;
     tn_panels            *panels;
+    tn_params            *tables; /* of positions, where they are not learned */
     tn__decoder          *whole; /* with all threads */
     tn__decoder         **parts; /* [at_once], each with a part of the context; NULL: not yet */
     tn_translation       *out;   /* of the last call */
@@ -44,6 +45,7 @@ static tn__decoder *decoder_new(const tn_translator *t, int threads)
         return NULL;
     }
     d->m = t->m, d->ctx = ctx, d->o = t->o, d->panels = t->panels;
+    d->positions = tn_params_at(t->tables, 0);
     d->n_candidates = 2 * t->o.beam;
     if (d->n_candidates > t->m->config.tgt_vocab) d->n_candidates = t->m->config.tgt_vocab;
     d->arena = tn_arena_new(ctx);
@@ -217,6 +219,22 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
     return TN_OK;
 }
 
+/* Of sinusoidal positions, which would else be a constant of each program. */
+static tn_params *make_tables(const tn_transformer *m)
+{
+    const tn_positions *l = &m->target_positions;
+    const tn_dtype      dtype = tn_node_dtype(m->target.w);
+    tn_params          *set = tn_params_new(m->ctx, dtype);
+    if (l->w || !set) return set;
+    tn_node *table = tn_buffer(set, "positions", dtype, TN_SHAPE(l->length, l->d));
+    if (table) {
+        tn_sinusoidal_table(l->length, l->d, dtype, tn_variable_data(table));
+        return set;
+    }
+    tn_params_free(set);
+    return NULL;
+}
+
 tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_options *options)
 {
     tn_translate_options o = options ? *options : (tn_translate_options){ 0 };
@@ -228,7 +246,8 @@ tn_translator *tn_translator_new(const tn_transformer *m, const tn_translate_opt
         o.batch *= o.at_once, o.at_once = 1;
     t->m = m, t->ctx = m->ctx, t->o = o;
     t->panels = tn_panels_new(m->ctx);
-    t->whole = t->panels ? decoder_new(t, 0) : NULL;
+    t->tables = t->panels ? make_tables(m) : NULL;
+    t->whole = t->tables ? decoder_new(t, 0) : NULL;
     if (t->whole) return t;
     tn_translator_free(t);
     return NULL;
@@ -241,6 +260,7 @@ void tn_translator_free(tn_translator *t)
     tn_free(t->ctx, t->parts);
     decoder_free(t->whole);
     tn_panels_free(t->panels);
+    tn_params_free(t->tables);
     drop_results(t);
     tn_free(t->ctx, t);
 }

@@ -1,5 +1,5 @@
-/* Translating one group of sentences: what the host does between the runs of its programs. When
- * three quarters of the sentences are done, the others move to smaller caches. */
+/* Translating one group of sentences: what the host does between the runs of its programs. As
+ * sentences end, the others close ranks in the caches, and steps are of fewer rows. */
 #include "models/decode_group.h"
 
 #include "tensor/internal.h"
@@ -7,12 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROUND_SOURCE = 4, LEAST_ROOM = 32, SHRINK = 4 };
+enum { ROUND_SOURCE = 4, LEAST_ROOM = 32, LEAST_BEAMS = 8 };
 
 /* What the host keeps of a group while it is translated. */
 typedef struct search {
     int64_t   n, k, length;
-    int64_t   rows;    /* of the caches now */
+    int64_t   rows;    /* of the caches that steps are of */
     tn__beam *beams;   /* [n] */
     int64_t  *index;   /* [n]: which source */
     int64_t  *slot;    /* [rows]: which of the n; -1: none */
@@ -21,14 +21,15 @@ typedef struct search {
     int32_t  *token, *parent; /* [n, length, k] */
     int32_t  *source;         /* [n]: lengths */
     int32_t  *ids, *places, *cached, *lengths; /* [rows, k] or [rows]: to be fed */
-    uint8_t  *keep_room; /* [k, length k] */
+    uint8_t  *keep;           /* [rows, k, length k]; NULL: of one beam */
+    uint8_t  *keep_room;      /* [k, length k] */
 } search;
 
 static void search_clear(tn_ctx *ctx, search *s)
 {
     void *blocks[] = { s->beams,  s->index,  s->slot,    s->source,   s->log_prob,
                        s->room,   s->ended,  s->token,   s->parent,   s->ids,
-                       s->places, s->cached, s->lengths, s->keep_room };
+                       s->places, s->cached, s->lengths, s->keep,    s->keep_room };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) tn_free(ctx, blocks[i]);
 }
 
@@ -48,6 +49,7 @@ static tn_status search_new(const tn__decoder *d, search *s)
     s->places = tn_alloc(d->ctx, rows * k * sizeof *s->places);
     s->cached = tn_alloc(d->ctx, rows * sizeof *s->cached);
     s->lengths = tn_alloc(d->ctx, rows * sizeof *s->lengths);
+    if (k > 1) s->keep = tn_alloc(d->ctx, rows * k * length * k);
     s->keep_room = tn_alloc(d->ctx, k * length * k);
     return tn_ctx_status(d->ctx);
 }
@@ -81,10 +83,10 @@ static void begin_sentence(const tn__decoder *d, search *s, int64_t row, int64_t
 static tn_status encode(tn__decoder *d, tn__decode_group *g, search *s, int64_t width,
                         const int32_t *ids, const int64_t *at)
 {
-    tn_program *p = tn__decode_encoder_for(d, g, width);
+    tn_program *p = tn__decode_encoder_for(d, g, s->rows, width);
     int32_t    *source = p ? tn_input_data(p, "source") : NULL;
     if (!source) return tn_ctx_status(d->ctx) ? tn_ctx_status(d->ctx) : TN_ERR_ARG;
-    for (int64_t i = 0; i < g->rows; i++) {
+    for (int64_t i = 0; i < s->rows; i++) {
         int64_t n = 0;
         s->slot[i] = i < s->n ? i : -1;
         if (i < s->n) {
@@ -98,7 +100,7 @@ static tn_status encode(tn__decoder *d, tn__decode_group *g, search *s, int64_t 
             source[i * width + c] = (int32_t)d->m->config.pad_id;
     }
     tn_status status =
-        tn_feed_name(p, "lengths", s->lengths, (size_t)g->rows * sizeof *s->lengths);
+        tn_feed_name(p, "lengths", s->lengths, (size_t)s->rows * sizeof *s->lengths);
     return status == TN_OK ? tn_run(p) : status;
 }
 
@@ -123,18 +125,18 @@ static const tn__beam *live_beam(const search *s, int64_t row)
     return b && !b->is_done ? b : NULL;
 }
 
+/* What of keep is a sentence's. */
+static size_t keep_size(const search *s) { return (size_t)(s->k * s->length * s->k); }
+
 /* p: the group's program for k of the beams. */
-static tn_status feed_step(const tn__decoder *d, const tn__decode_group *g, tn_program *p,
-                           int64_t k, search *s, int64_t step)
+static tn_status feed_step(const tn__decoder *d, tn_program *p, int64_t k, search *s, int64_t step)
 {
-    uint8_t *keep = s->k > 1 ? tn_input_data(g->step, "keep") : NULL;
-    int32_t  position = (int32_t)(step * s->k), bos = (int32_t)d->m->config.bos_id;
-    if (s->k > 1 && !keep) return TN_ERR_ARG;
+    int32_t position = (int32_t)(step * s->k), bos = (int32_t)d->m->config.bos_id;
     for (int64_t i = 0; i < s->rows; i++) {
         const tn__beam *b = live_beam(s, i);
         s->cached[i] = b ? position + (int32_t)k : 0;
         s->lengths[i] = b ? s->source[s->slot[i]] : 0;
-        if (b && keep) follow_parents(s, b, step, keep + i * s->k * s->length * s->k);
+        if (b && s->keep) follow_parents(s, b, step, s->keep + (size_t)i * keep_size(s));
         for (int64_t j = 0; j < k; j++) {
             s->ids[i * k + j] = !b || step == 0 ? bos : b->token[(step - 1) * k + j];
             s->places[i * k + j] = (int32_t)step;
@@ -145,43 +147,59 @@ static tn_status feed_step(const tn__decoder *d, const tn__decode_group *g, tn_p
     if (status == TN_OK) status = tn_feed_name(p, "places", s->places, each * (size_t)k);
     if (status == TN_OK) status = tn_feed_name(p, "position", &position, sizeof position);
     if (status == TN_OK) status = tn_feed_name(p, "cached", s->cached, each);
+    if (status == TN_OK && k > 1)
+        status = tn_feed_name(p, "keep", s->keep, (size_t)s->rows * keep_size(s));
     return status == TN_OK ? tn_feed_name(p, "lengths", s->lengths, each) : status;
 }
 
-/* A row of a cache has room for so many tokens, of which `used` are there. */
-static void copy_row(tn_node *to, int64_t to_row, const tn_node *from, int64_t from_row,
-                     int64_t room, int64_t used)
+static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
+
+/* Rows of the caches that steps for so many sentences are of: few different ones, as each has a
+ * program; and not so few that a step takes as long as the weights take to pass by. */
+static int64_t rows_for(int64_t live, int64_t k, int64_t most)
 {
-    const tn_shape shape = tn_node_shape(from);
-    const size_t   row = tn_variable_bytes(from) / (size_t)shape.dim[0];
-    memcpy((char *)tn_variable_data(to) + (size_t)to_row * row,
-           (const char *)tn_variable_data(from) + (size_t)from_row * row,
+    int64_t rows = 1;
+    while (rows < live || rows * k < LEAST_BEAMS) rows *= 2;
+    if (rows % 16 == 0 && live <= rows / 4 * 3) rows = rows / 4 * 3;
+    return smaller(rows, most);
+}
+
+/* A row of a cache has room for so many tokens, of which `used` are there. */
+static void copy_row(const tn_node *cache, int64_t to, int64_t from, int64_t room, int64_t used)
+{
+    const size_t row = tn_variable_bytes(cache) / (size_t)tn_node_shape(cache).dim[0];
+    char        *data = tn_variable_data(cache);
+    memcpy(data + (size_t)to * row, data + (size_t)from * row,
            row / (size_t)room * (size_t)used);
 }
 
-/* Moves the sentences that go on to caches with fewer rows, after `steps` steps. */
-static tn__decode_group *shrink(tn__decoder *d, tn__decode_group *g, search *s, int64_t steps)
+/* The sentence of row `from` goes on in row `to`, after `steps` steps. */
+static void move_sentence(const tn__decoder *d, const tn__decode_group *g, search *s, int64_t to,
+                          int64_t from, int64_t steps)
 {
-    int64_t  rows = g->rows / SHRINK, to = 0, mask = s->k * s->length * s->k;
-    tn__decode_group *h = tn__decode_group_for(d, rows, g->source, g->length);
-    uint8_t *keep[2] = { h && s->k > 1 ? tn_input_data(h->step, "keep") : NULL,
-                         s->k > 1 ? tn_input_data(g->step, "keep") : NULL };
-    if (!h) return NULL;
-    for (int64_t i = 0; i < s->rows; i++) {
-        if (!live_beam(s, i)) continue;
-        const int64_t source = s->source[s->slot[i]];
-        for (int64_t l = 0; l < d->m->decoder.n_layers; l++) {
-            copy_row(h->memory_k[l], to, g->memory_k[l], i, g->source, source);
-            copy_row(h->memory_v[l], to, g->memory_v[l], i, g->source, source);
-            copy_row(h->cache[l].k, to, g->cache[l].k, i, g->length, steps);
-            copy_row(h->cache[l].v, to, g->cache[l].v, i, g->length, steps);
-        }
-        if (keep[0] && keep[1]) memcpy(keep[0] + to * mask, keep[1] + i * mask, (size_t)mask);
-        s->slot[to++] = s->slot[i];
+    const int64_t source = s->source[s->slot[from]];
+    for (int64_t l = 0; l < d->m->decoder.n_layers; l++) {
+        copy_row(g->memory_k[l], to, from, g->source, source);
+        copy_row(g->memory_v[l], to, from, g->source, source);
+        copy_row(g->cache[l].k, to, from, g->length, steps);
+        copy_row(g->cache[l].v, to, from, g->length, steps);
     }
-    while (to < rows) s->slot[to++] = -1;
+    const size_t keep = keep_size(s);
+    if (s->keep) memcpy(s->keep + (size_t)to * keep, s->keep + (size_t)from * keep, keep);
+    s->slot[to] = s->slot[from];
+}
+
+/* Those behind the first `rows` rows that go on take the places of others that do not. */
+static void close_ranks(const tn__decoder *d, const tn__decode_group *g, search *s, int64_t rows,
+                        int64_t steps)
+{
+    int64_t to = 0;
+    for (int64_t from = rows; from < s->rows; from++) {
+        if (!live_beam(s, from)) continue;
+        while (live_beam(s, to)) to++;
+        move_sentence(d, g, s, to, from, steps);
+    }
     s->rows = rows;
-    return h;
 }
 
 /* Not TN_OK where another of those that work at once has failed, or all are to be cancelled. */
@@ -196,11 +214,11 @@ static tn_status run_steps(tn__decoder *d, tn__decode_group *g, search *s)
 {
     int64_t live = s->n;
     for (int64_t step = 0; live > 0; step++) {
-        if (live * SHRINK <= g->rows && g->rows % SHRINK == 0 && !(g = shrink(d, g, s, step)))
-            return tn_ctx_status(d->ctx);
+        const int64_t rows = rows_for(live, s->k, g->rows);
+        if (rows < s->rows) close_ranks(d, g, s, rows, step);
         const int64_t k = step == 0 ? 1 : s->k, width = k * d->n_candidates;
-        tn_program   *program = k == s->k ? g->step : tn__decode_first_step(d, g);
-        tn_status     status = program ? feed_step(d, g, program, k, s, step)
+        tn_program   *program = tn__decode_step_for(d, g, s->rows, k);
+        tn_status     status = program ? feed_step(d, program, k, s, step)
             : tn_ctx_status(d->ctx);
         if (status == TN_OK) status = go_on(d);
         if (status == TN_OK) status = tn_run(program);
@@ -237,7 +255,6 @@ static tn_status keep_results(const tn__decoder *d, const search *s, tn_translat
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-static int64_t smaller(int64_t x, int64_t y) { return x < y ? x : y; }
 
 /* Room for n tokens: powers of two, so that there are few sets of caches. */
 static int64_t room_for(const tn__decoder *d, int64_t n)
@@ -257,7 +274,8 @@ tn_status tn__decode_sources(tn__decoder *d, const tn__decode_source *order, int
     source = smaller(round_up(source > 0 ? source : 1, ROUND_SOURCE), most);
     tn__decode_group *g = tn__decode_group_for(d, rows, room_for(d, source), length);
     if (!g) return tn_ctx_status(d->ctx) ? tn_ctx_status(d->ctx) : TN_ERR_MEMORY;
-    search    s = { .rows = rows, .n = n, .k = d->o.beam, .length = length };
+    search    s = { .rows = rows_for(n, d->o.beam, rows), .n = n, .k = d->o.beam,
+                    .length = length };
     tn_status status = search_new(d, &s);
     for (int64_t i = 0; status == TN_OK && i < n; i++) s.index[i] = order[i].index;
     if (status == TN_OK) status = encode(d, g, &s, source, ids, at);

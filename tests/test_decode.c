@@ -86,6 +86,39 @@ TEST(decode, greedy_in_parts_as_one_by_one)
     tn_translator_free(t), tn_translator_free(one), end(&f), tn_ctx_free(ctx);
 }
 
+/* As sentences of a batch end, the others take their places: what comes is what each gives
+ * alone. */
+TEST(decode, ranks_close)
+{
+    enum { SENTENCES = 26 };
+    int32_t source[SENTENCES * 10];
+    int64_t from[SENTENCES + 1] = { 0 }, shortest = INT64_MAX, longest = 0;
+    for (int i = 0; i < SENTENCES; i++) {
+        const int n = 1 + i * 7 % 9;
+        for (int k = 0; k < n; k++) source[from[i] + k] = 4 + (i * 5 + k * k) % (VOCAB - 4);
+        source[from[i] + n] = 3, from[i + 1] = from[i] + n + 1;
+    }
+    fixture f;
+    tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 2, .seed = 7 });
+    REQUIRE(begin(&f, ctx));
+    for (int64_t beam = 1; beam <= 3; beam += 2) {
+        tn_translate_options o = { .beam = beam, .batch = 1, .at_once = 1, .max_ratio = 1,
+                                   .max_extra = 3 };
+        tn_translator *alone = tn_translator_new(f.m, &o);
+        o.batch = SENTENCES;
+        tn_translator        *many = tn_translator_new(f.m, &o);
+        const tn_translation *y = tn_translate(many, source, from, SENTENCES);
+        check_same(y, tn_translate(alone, source, from, SENTENCES), SENTENCES);
+        for (int i = 0; y && i < SENTENCES; i++) {
+            shortest = y[i].n < shortest ? y[i].n : shortest;
+            longest = y[i].n > longest ? y[i].n : longest;
+        }
+        CHECK_MSG(longest >= shortest + 6, "all end at about the same time");
+        tn_translator_free(many), tn_translator_free(alone);
+    }
+    end(&f), tn_ctx_free(ctx);
+}
+
 TEST(decode, at_once_fails_and_goes_on)
 {
     static const int32_t strange[] = { 4, 5, 6, 3, 7, 99, 8, 8, 5, 3, 5, 3, 9, 3 };
