@@ -110,6 +110,11 @@ def need(peer):
         raise LeftOut(f"it needs {peer}")
 
 
+def need_text():
+    if not args.text:
+        raise LeftOut("it needs sentences (--text)")
+
+
 def run(command, feed=None, failure=LeftOut):
     """Its standard output."""
     print("+", " ".join(command), file=sys.stderr, flush=True)
@@ -353,8 +358,7 @@ def ops():
 
 
 def decode():
-    if not args.text:
-        return write("decode", "Skipped: no sentences (--text).")
+    need_text()
     need("CTranslate2")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -403,8 +407,7 @@ def decode():
 
 
 def padding():
-    if not args.text:
-        return write("padding", "Skipped: no sentences (--text).")
+    need_text()
     need("PyTorch")
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -94,6 +94,14 @@ contains "compare.py: CTranslate2 is missing"
 contains "compare.py: step is left out: none of its --peers is there"
 contains "compare.py: gemm is left out: there is nothing to compare it with"
 for part in losses attention ops decode padding; do contains "compare.py: $part is left out"; done
+
+# no sentences: what a page says of them stays
+printf '%s\n' "<!-- begin decode -->" "as it was" "<!-- end decode -->" > "$dir/page.md"
+cp "$dir/page.md" "$dir/before.md"
+compare 1 --parts decode,padding --write "$dir/page.md"
+for part in decode padding; do contains "compare.py: $part is left out: it needs sentences (--text)"; done
+cmp "$dir/page.md" "$dir/before.md" || fail "a part that is left out changed the page"
+
 compare 1 --peers none
 contains "compare.py: --peers: no none"
 exit $failed
