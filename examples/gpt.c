@@ -394,11 +394,18 @@ int main(int argc, char **argv)
     const char *about = "Trains a GPT on a text and writes more of it.";
     cli_result  r = cli_parse(argc, argv, about, options, N_OPTIONS);
     if (r != CLI_GO_ON) return output_end("gpt", r == CLI_HELP ? 0 : 2);
+    const char *text = s.text;
+    if (model) s.text = NULL;
     char *remembered = model ? recall_settings() : NULL;
     if (model && !remembered) return 1;
+    const bool is_other = text && !(s.text && strcmp(s.text, text) == 0);
     if (model && cli_parse_over(argc, argv, options, N_OPTIONS, fixed, model) != CLI_GO_ON)
         return free(remembered), 2;
     if (!steps && minutes <= 0 && !model) steps = 600;
+    if (!steps && minutes <= 0 && is_other) {
+        fprintf(stderr, "gpt: --text %s is for training: --steps or --minutes say how far\n", text);
+        return free(remembered), 2;
+    }
     signal(SIGINT, on_interrupt);
     work w = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads,
                                                     .seed = (uint64_t)s.seed }) };

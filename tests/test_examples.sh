@@ -251,6 +251,8 @@ wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
 wrong "--lr wants X of more than 0, not -1" $gpt --lr -1
 wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
 wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
+wrong "--text .*pairs.tsv is for training: --steps or --minutes" \
+    $gpt --model "$dir/gpt.st" --text "$dir/pairs.tsv"
 wrong "--rows wants N from 1 to" $gpt --rows 0
 wrong "--length wants N from 1 to" $gpt --length 0
 wrong "--heads cannot change any more: .* has heads=2" $gpt --model "$dir/gpt.st" --heads 4
