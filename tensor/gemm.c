@@ -187,11 +187,16 @@ static void choose_direct(plan *p, const tn__caches *caches)
                   (g->m <= 2 * kn->mr || g->b_row * size <= ROW_BYTES_MOST);
 }
 
-/* Rows of A that fill a quarter of L2 when packed, in whole strips. */
-static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
+/* Rows of A, in whole strips, of which a packed block of k takes so many bytes at most. */
+static int64_t rows_in(const plan *p, int64_t bytes)
 {
-    const int64_t bytes = tn__gemm_a_row(kc, p->size) * (int64_t)p->size, mr = p->mr;
-    return max(caches->l2 / 4 / bytes / mr * mr, 4 * mr);
+    return bytes / (tn__gemm_a_row(p->kc, p->size) * (int64_t)p->size) / p->mr * p->mr;
+}
+
+/* Those that fill a quarter of L2. */
+static int64_t rows_for_l2(const plan *p, const tn__caches *caches)
+{
+    return max(rows_in(p, caches->l2 / 4), 4 * p->mr);
 }
 
 /* Rows of A that pass by at once, a block of k at a time, where a worker packs columns of B for
@@ -199,9 +204,7 @@ static int64_t rows_for_l2(const plan *p, const tn__caches *caches, int64_t kc)
  * to pack B once more costs more. */
 static int64_t rows_at_once(const plan *p, const tn__caches *caches)
 {
-    const int64_t bytes = tn__gemm_a_row(p->kc, p->size) * (int64_t)p->size, mr = p->mr;
-    const int64_t near = p->a_direct ? A_BYTES_NEAR / bytes / mr * mr : 0;
-    return max(2 * rows_for_l2(p, caches, p->kc), near);
+    return max(2 * rows_for_l2(p, caches), p->a_direct ? rows_in(p, A_BYTES_NEAR) : 0);
 }
 
 /* Whether these are all. */
@@ -257,8 +260,7 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
                                 ? min(cuts(3 * threads, products), worth) : 1;
     const bool     by_rows = p->is_shared || (p->b_direct && !is_wide(p, caches));
     const int64_t  many = max(g->m / (8 * mr), 1); /* with fewer rows B passes by too often */
-    int64_t        rows = cuts(g->m, by_rows ? rows_for_l2(p, caches, p->kc)
-                                             : rows_at_once(p, caches));
+    int64_t        rows = cuts(g->m, by_rows ? rows_for_l2(p, caches) : rows_at_once(p, caches));
     if (by_rows) rows = max(rows, min(wanted, threads));
     if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
         rows = max(rows, min(cuts(g->m * n * size, caches->l2 / 2), many));
@@ -321,7 +323,7 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
     const int64_t  kc = min(g->k, KC_MOST), slab = (3 * TN__GEMM_SLAB + 1) * lanes;
-    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes rows_at_once */
+    const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes twice rows_for_l2 */
                                 9 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
     const int64_t  b = min(up(g->n, lanes) + lanes, slab) * kc * size;
