@@ -6,6 +6,7 @@
 #include "libtensor.h"
 
 #include "autograd/ops/attention.h"
+#include "autograd/program.h"
 #include "tensor/internal.h"
 
 #include <math.h>
@@ -295,6 +296,35 @@ TEST(attention, packed_equals_padded)
 }
 
 /* One query at a time against a growing cache gives the bits of the whole. */
+/* The gradient of rows [n, h, 3 dh] that hold q, k and v side by side: the rows that no segment has
+ * are zeros, whatever was in the memory before. */
+TEST(attention, rows_of_no_segment_have_no_gradient)
+{
+    enum { N = 40, H = 2, D = 8, ALL = N * H * 3 * D };
+    const int32_t offsets[2] = { 1, 37 };
+    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    tn_graph     *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node *x = tn_sin(tn_reshape(tn_arange(g, TN_F32, ALL, 1, .37), TN_SHAPE(N, H, 3 * D)));
+    tn_node *part[3], *dx;
+    REQUIRE(tn_split(x, -1, (int64_t[]){ D, D, D }, 3, part) == TN_OK);
+    tn_node *y = tn_attention(part[0], part[1], part[2],
+                              &(tn_attention_mask){
+                                  .q_offsets = tn_constant(g, TN_I32, TN_SHAPE(2), offsets) },
+                              NULL);
+    REQUIRE(tn_grad(y, tn_cos(y), &x, 1, &dx) == TN_OK);
+    tn_node    *twice = tn_scale(dx, 2);
+    tn_program *p = tn_compile(g, &twice, 1, NULL);
+    REQUIRE(p);
+    memset(p->arena->data, 0x3f, p->arena_bytes);
+    CHECK_INT(tn_run(p), TN_OK);
+    const float *got = tn_output(p, 0);
+    for (int i = 0; i < ALL; i++) {
+        const int row = i / (H * 3 * D);
+        if (row < offsets[0] || row >= offsets[1]) CHECK_MSG(got[i] == 0, "element %d", i);
+    }
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(attention, cached_decoding_equals_the_whole)
 {
     enum { T_ = 140, H = 2, D = 16 };

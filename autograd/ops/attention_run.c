@@ -159,14 +159,21 @@ static void set_head(const call *c, tn__attention *a, int64_t b, int64_t head, c
     a->dlse = NULL, a->soon = NULL, a->n_soon = 0;
 }
 
-/* Zeros in the rows of a packed tensor that no segment has. */
+static void clear_rows(char *p, int64_t row, int64_t n, int64_t bytes)
+{
+    for (int64_t i = 0; i < n; i++) memset(p + i * row, 0, (size_t)bytes);
+}
+
+/* Zeros in the rows of a packed tensor that no segment has; its heads may lie apart. */
 static void clear_outside(const call *c, const tn_tensor *t, const int32_t *offsets)
 {
-    const int64_t n = t->shape.dim[0], row = t->shape.dim[1] * t->shape.dim[2] * c->size;
+    const int64_t n = t->shape.dim[0], row = t->stride[0] * c->size;
     const int64_t first = c->s.b > 0 ? offsets[0] : n, last = c->s.b > 0 ? offsets[c->s.b] : n;
-    for (int64_t i = 0; i < n; i++)
-        if (i < first || i >= last)
-            memset((char *)t->data + i * t->stride[0] * c->size, 0, (size_t)row);
+    for (int64_t head = 0; head < t->shape.dim[1]; head++) {
+        char *at = (char *)t->data + head * t->stride[1] * c->size;
+        clear_rows(at, row, first, t->shape.dim[2] * c->size);
+        clear_rows(at + last * row, row, n - last, t->shape.dim[2] * c->size);
+    }
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
@@ -334,11 +341,6 @@ static void set_grad_head(const call *c, tn__attention *a, int64_t b, int64_t he
     if (c->at.dlse >= 0) a->dlse = stat_of(c, &e->in[c->at.dlse], b, q0, head);
 }
 
-static void clear_rows(char *p, int64_t row, int64_t n, int64_t bytes)
-{
-    for (int64_t i = 0; i < n; i++) memset(p + i * row, 0, (size_t)bytes);
-}
-
 /* Number: of a task times the heads that share its key head, plus one of these. */
 static void backward_job(const call *c, int64_t number, job *j)
 {
@@ -382,7 +384,22 @@ static void backward_task(void *arg, int64_t task, int worker)
 
 enum { ADD_ROWS = 64 };
 
-/* dq = the sum of its parts, ADD_ROWS rows [h, dh] of all batch rows a task. */
+/* One row of one head of dq: the sum of its parts. They are apart by `step` elements. */
+static void add_parts(const call *c, char *to, const char *parts, int64_t step)
+{
+    memcpy(to, parts, (size_t)(c->s.dh * c->size));
+    for (int64_t part = 1; part < c->k_chunks; part++) {
+        const char *p = parts + part * step * c->size;
+        if (c->is_f32)
+            for (int64_t i = 0; i < c->s.dh; i++)
+                ((float *)(void *)to)[i] += ((const float *)(const void *)p)[i];
+        else
+            for (int64_t i = 0; i < c->s.dh; i++)
+                ((double *)(void *)to)[i] += ((const double *)(const void *)p)[i];
+    }
+}
+
+/* dq, ADD_ROWS rows [h, dh] of all batch rows a task; its heads may lie apart. */
 static void add_task(void *arg, int64_t task, int worker)
 {
     const call      *c = arg;
@@ -392,18 +409,12 @@ static void add_task(void *arg, int64_t task, int worker)
     const int64_t    end = (task + 1) * ADD_ROWS < rows ? (task + 1) * ADD_ROWS : rows;
     (void)worker;
     for (int64_t r = task * ADD_ROWS; r < end; r++) {
-        const int64_t b = c->s.is_packed ? 0 : r / c->s.tq;
-        int64_t       stride;
-        char         *to = rows_of(c, dq, b, 0, 0, &stride) + (r - b * c->s.tq) * stride * c->size;
-        memcpy(to, c->parts + r * row * c->size, (size_t)(row * c->size));
-        for (int64_t part = 1; part < c->k_chunks; part++) {
-            const char *p = c->parts + (part * n + r * row) * c->size;
-            if (c->is_f32)
-                for (int64_t i = 0; i < row; i++)
-                    ((float *)(void *)to)[i] += ((const float *)(const void *)p)[i];
-            else
-                for (int64_t i = 0; i < row; i++)
-                    ((double *)(void *)to)[i] += ((const double *)(const void *)p)[i];
+        const int64_t b = c->s.is_packed ? 0 : r / c->s.tq, i = r - b * c->s.tq;
+        for (int64_t head = 0; head < c->s.h; head++) {
+            int64_t stride;
+            char   *to = rows_of(c, dq, b, c->s.is_packed ? i : 0, head, &stride);
+            if (!c->s.is_packed) to += i * stride * c->size;
+            add_parts(c, to, c->parts + (r * row + head * c->s.dh) * c->size, n);
         }
     }
 }
