@@ -12,9 +12,10 @@ typedef struct part {
     int64_t width, total, first;
 } part;
 
-/* Uses of each buffer: items and commits that read it, and the one item that writes it. */
+/* Uses of each buffer: items and commits that read it, and the op of the one item that writes it. */
 typedef struct use {
-    int n_readers, n_writers, writer;
+    int          n_readers, n_writers;
+    const tn_op *writer;
 } use;
 
 static void count_uses(const tn__lowered *l, use *uses)
@@ -25,7 +26,7 @@ static void count_uses(const tn__lowered *l, use *uses)
         for (int k = 0; k < it->n_in; k++) uses[p->values[it->in[k]].buffer].n_readers++;
         for (int k = 0; k < it->n_out; k++) {
             use *u = &uses[p->values[it->out[k]].buffer];
-            u->n_writers++, u->writer = (int)i;
+            u->n_writers++, u->writer = it->op;
         }
     }
     for (int64_t i = 0; i < p->n_commits; i++)
@@ -60,8 +61,7 @@ static bool part_of(const tn__lowered *l, const use *uses, const tn__item *it, i
     *x = (part){ .buffer = v->buffer, .width = inner };
     if (b->kind != TN__ARENA || b->bytes != bytes || bytes == 0) return false;
     if (v->layout.offset != 0 || !tn__layout_is_contiguous(&v->layout)) return false;
-    return u->n_readers == 1 && u->n_writers == 1 &&
-        (l->items[u->writer].op->flags & TN_STRIDED_OUT);
+    return u->n_readers == 1 && u->n_writers == 1 && (u->writer->flags & TN_STRIDED_OUT);
 }
 
 /* Finds the parts of a concatenation; false if one of them has to be copied. */

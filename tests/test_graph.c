@@ -187,7 +187,41 @@ TEST(compile, parts_of_a_concatenation_are_written_in_place)
     check_nested(2, 5, (int64_t[]){ 4, 2, 2 }, true);
     check_nested(3, 7, (int64_t[]){ 2, 2, 4 }, false);
     check_nested(1, 0, (int64_t[]){ 3, 4, 4 }, false);
-    check_nested(2, 1100, (int64_t[]){ 1, 1, 1 }, false); /* dq is a sum of parts */
+    check_nested(2, 1100, (int64_t[]){ 1, 1, 1 }, false); /* dq is a sum of parts, */
+    check_nested(3, 1100, (int64_t[]){ 1, 1, 2 }, false); /* and its heads lie apart */
+}
+
+/* Three attentions, of which only the first gradients are put together; between them stand ops that
+ * cannot write rows apart, and whose results are put together too. */
+static void nested_and_not(tn_ctx *ctx, bool plain, float *out)
+{
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *soft[2], *y[4];
+    for (int i = 0; i < 3; i++) {
+        tn_node *in[4], *d[3];
+        for (int j = 0; j < 4; j++)
+            in[j] = tn_sin(tn_reshape(tn_arange(g, TN_F32, 128, i + j, .37),
+                                      TN_SHAPE(2, 4, 2, 8)));
+        tn_node *a = tn_attention(in[0], in[1], in[2], NULL, NULL);
+        if (i) soft[i - 1] = tn_softmax(tn_reshape(in[0], TN_SHAPE(16, 8)), -1);
+        REQUIRE(tn_grad(a, in[3], in, 3, d) == TN_OK);
+        for (int j = 0; j < 3; j++) d[j] = tn_reshape(d[j], TN_SHAPE(8, 16));
+        y[i] = i ? d[0] : tn_concat(d, 3, 1);
+    }
+    y[3] = tn_concat(soft, 2, 1);
+    tn_program *p = tn_compile(g, y, 4, &(tn_compile_options){ .no_fusion = plain });
+    REQUIRE(p && tn_run(p) == TN_OK);
+    memcpy(out, tn_output(p, 3), 256 * sizeof *out);
+    tn_program_free(p), tn_graph_free(g);
+}
+
+TEST(compile, a_concatenation_that_went_hides_no_other)
+{
+    tn_ctx *ctx = new_ctx();
+    float   fused[256], plain[256];
+    nested_and_not(ctx, false, fused), nested_and_not(ctx, true, plain);
+    CHECK(memcmp(fused, plain, sizeof fused) == 0);
+    tn_ctx_free(ctx);
 }
 
 TEST(program, trains_and_allocates_nothing)
