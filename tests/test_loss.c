@@ -3,6 +3,8 @@
  * and the edges of the compositions. */
 #include "check.h"
 #include "libtensor.h"
+#include "autograd/program.h"
+#include "tensor/gemm.h"
 #include "tensor/internal.h"
 
 static tn_ctx *new_ctx(int threads, tn_cpu_level cpu)
@@ -311,6 +313,32 @@ TEST(loss, linear_cross_entropy_equals_the_product_and_its_loss)
         check_linear(ctx, &cases[i], TN_F32);
     }
     tn_ctx_free(ctx);
+}
+
+/* The first chunk's dw is a product of its own, the others are added to it: there is room for both,
+ * on any number of threads. */
+TEST(loss, linear_cross_entropy_has_room_for_all_its_products)
+{
+    enum { N = 1024, D = 80, V = 128 };
+    tn_ctx   *ctx = new_ctx(64, TN_CPU_AUTO);
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(N, D)),
+        *w = tn_input(g, "w", TN_F32, TN_SHAPE(D, V)),
+        *t = tn_input(g, "t", TN_I32, TN_SHAPE(N)), *dw;
+    tn_loss_parts parts;
+    CHECK(tn_linear_cross_entropy(x, w, false, NULL, t, NULL, &parts) == TN_OK);
+    CHECK(tn_grad(parts.sum, NULL, &w, 1, &dw) == TN_OK);
+    tn_program *p = tn_compile(g, &dw, 1, NULL);
+    REQUIRE(p);
+    const tn_gemm first = { .dtype = TN_F32, .m = D, .n = V, .k = N, .alpha = 1, .a_row = 1,
+                            .a_col = D, .b_row = V, .b_col = 1, .c_row = V };
+    size_t room = 0;
+    for (int64_t i = 0; i < p->n_steps; i++)
+        if (p->steps[i].op == &tn_op_linear_cross_entropy)
+            room = p->buffers[p->steps[i].scratch].bytes;
+    const size_t needed = tn__gemm_scratch(ctx, &first);
+    CHECK_MSG(room >= needed, "expected room for %zu bytes, got %zu", needed, room);
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
 TEST(loss, linear_cross_entropy_never_has_all_logits)

@@ -144,10 +144,11 @@ static size_t lay_out(job *j, const tn_exec *e, char *scratch)
     *j = (job){ .ctx = e->ctx, .at = at, .dtype = e->in[0].dtype, .n = x->dim[0], .d = x->dim[1],
                 .v = w->dim[at->w_rows ? 0 : 1], .size = tn_dtype_size(e->in[0].dtype) };
     j->rows = rows_of_chunk(j->n, j->v, j->size);
+    /* the first chunk's dw may go another way than those that are added to it */
     const tn_gemm g[] = { logits_gemm(j, NULL, j->rows), dx_gemm(j, NULL, j->rows),
-                          dw_gemm(j, NULL, j->rows, true) };
+                          dw_gemm(j, NULL, j->rows, false), dw_gemm(j, NULL, j->rows, true) };
     size_t gemm = 0;
-    for (int i = 0; i < (at->with_grad ? 3 : 1); i++)
+    for (int i = 0; i < (at->with_grad ? 4 : 1); i++)
         gemm = larger(gemm, tn__gemm_scratch(e->ctx, &g[i]));
 #define ROOM(field, bytes)                                                                         \
     do {                                                                                           \
