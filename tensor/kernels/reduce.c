@@ -5,6 +5,16 @@
 
 #include <math.h>
 
+/* Of a loop over the end of a row: it is written out, but not on x86-64's baseline, whose code is to
+ * be small. */
+#ifndef TAIL
+#  if defined __x86_64__ && !defined __AVX2__
+#    define TAIL TN_ROLLED
+#  else
+#    define TAIL
+#  endif
+#endif
+
 #ifndef TN_REAL
 #  define TN_REAL f32
 #  include "tensor/kernels/reduce.c"
@@ -78,7 +88,7 @@ TN_INLINE T TN_R(reduce_row)(tn__reduce_kind kind, const T *x, int64_t n)
     for (int v = 0; v < VECS; v++) a[v] = v_set(neutral);
     for (; i + VECS * v_lanes <= n; i += VECS * v_lanes)
         for (int v = 0; v < VECS; v++) a[v] = TN_R(step)(kind, a[v], v_load(x + i + v * v_lanes));
-    for (int v = 0; v < VECS; v++) {
+    TAIL for (int v = 0; v < VECS; v++) {
         int64_t left = n - i - v * v_lanes;
         if (left <= 0) break;
         a[v] = TN_R(step)(kind, a[v],
