@@ -13,6 +13,7 @@
 #include "autograd/panels.h"
 #include "autograd/program.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct compiler {
@@ -272,6 +273,20 @@ static bool is_of_variable(const compiler *c, int v, int written)
     return c->p->values[v].buffer == buffer && c->p->buffers[buffer].kind == TN__VARIABLE;
 }
 
+/* Is each element of the memory at most one of these? */
+static bool is_one_to_one(const tn_layout *l)
+{
+    for (int d = 0; d < l->shape.rank; d++) {
+        int64_t reach = 0, step = llabs(l->stride[d]); /* of all dimensions with smaller steps */
+        for (int e = 0; e < l->shape.rank; e++) {
+            const int64_t other = llabs(l->stride[e]);
+            if (other < step || (other == step && e < d)) reach += (l->shape.dim[e] - 1) * other;
+        }
+        if (l->shape.dim[d] > 1 && step <= reach) return false;
+    }
+    return true;
+}
+
 static tn_status lower_kernel(compiler *c, tn__call *call)
 {
     unsigned flags = call->op->flags;
@@ -294,7 +309,8 @@ static tn_status lower_kernel(compiler *c, tn__call *call)
     memcpy(it->in, ins, (size_t)call->n_in * sizeof *ins);
     for (int k = 0; k < call->n_out; k++) {
         const tn__value *old = k == 0 && (flags & TN_UPDATES) ? &c->p->values[ins[0]] : NULL;
-        bool             in_place = old && c->p->buffers[old->buffer].kind == TN__VARIABLE;
+        bool             in_place = old && c->p->buffers[old->buffer].kind == TN__VARIABLE &&
+                         is_one_to_one(&old->layout);
         tn_layout        layout = in_place ? old->layout : tn__layout_of(&call->out[k].type.shape);
         int v = in_place ? tn__value_new(c->p, call->out[k].type, &layout, old->buffer)
                          : fresh_value(c->p, call->out[k].type, TN__ARENA);

@@ -243,6 +243,25 @@ TEST(attention, rows_of_fewer_sentences)
     tn_params_free(p), bench_free(&b);
 }
 
+/* Rows of a cache that are one and the same, by way of expand, cannot be written in place. */
+TEST(attention, rows_that_share_memory)
+{
+    bench         b = bench_new();
+    const int32_t at = 1;
+    const double  x[] = { 1, 2, 3 };
+    tn_params    *p = tn_params_new(b.ctx, TN_F64);
+    tn_node      *one = tn_buffer(p, "cache", TN_F64, TN_SHAPE(1, 4));
+    tn_node      *y = tn_write_rows(tn_expand(tn_read(b.g, one), TN_SHAPE(3, 4)),
+                                    tn_constant(b.g, TN_F64, TN_SHAPE(3, 1), x),
+                                    tn_constant(b.g, TN_I32, TN_SCALAR, &at));
+    tn_program   *program = tn_compile(b.g, &y, 1, NULL);
+    CHECK_MSG(program && tn_run(program) == TN_OK, "%s", tn_error(b.ctx));
+    const double *out = tn_output(program, 0), *data = tn_variable_data(one);
+    for (int i = 0; i < 12; i++) CHECK(out[i] == (i % 4 == 1 ? x[i / 4] : 0));
+    for (int i = 0; i < 4; i++) CHECK(data[i] == 0);
+    tn_program_free(program), tn_params_free(p), bench_free(&b);
+}
+
 /* Beams change places between positions: each row continues the cache of its parent. */
 TEST(attention, decoding_follows_parents)
 {
