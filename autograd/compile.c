@@ -434,7 +434,10 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     c->value_of = tn_alloc(c->ctx, (size_t)g->n_nodes * sizeof *c->value_of + 1);
     p->inputs = tn__program_alloc(p, (size_t)(g->n_inputs + 1) * sizeof *p->inputs);
     p->outputs = tn__program_alloc(p, (size_t)n * sizeof *p->outputs);
-    if (!c->needed || !c->canon || !c->value_of || !p->inputs || !p->outputs) return TN_ERR_MEMORY;
+    p->known = tn__program_alloc(p, (size_t)(g->n_inputs + 1) * sizeof *p->known);
+    if (!c->needed || !c->canon || !c->value_of || !p->inputs || !p->known || !p->outputs)
+        return TN_ERR_MEMORY;
+    for (; p->n_known < g->n_inputs; p->n_known++) p->known[p->n_known] = g->inputs[p->n_known];
     for (int64_t i = 0; i < g->n_calls; i++)
         for (int k = 0; k < g->calls[i]->n_out; k++)
             c->canon[g->calls[i]->out[k].id] = &g->calls[i]->out[k];

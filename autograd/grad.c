@@ -267,6 +267,17 @@ tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
         return NULL;
     }
     tn_graph *g = y->graph;
+    for (int i = 0; i < n; i++) {
+        char a[96], b[96];
+        if (!x[i] || !dx[i] || (dx[i]->type.dtype == x[i]->type.dtype &&
+                                tn_shape_equal(&dx[i]->type.shape, &x[i]->type.shape)))
+            continue;
+        tn_fail(g->ctx, TN_ERR_SHAPE, "tn_jvp: tangent %d is %s %s, x is %s %s", i,
+                tn_dtype_name(dx[i]->type.dtype),
+                tn_shape_text(&dx[i]->type.shape, a, sizeof a), tn_dtype_name(x[i]->type.dtype),
+                tn_shape_text(&x[i]->type.shape, b, sizeof b));
+        return NULL;
+    }
     tn_node  *u = tn__alias(tn_full(g, y->type.dtype, y->type.shape, 0)), *sum = NULL, *out = NULL;
     tn_node **grad = tn_alloc(g->ctx, (size_t)n * sizeof *grad);
     if (u && grad && tn_grad_or_none(y, u, x, n, grad) == TN_OK) {

@@ -76,6 +76,7 @@ static tn_status prepare(checked *k, tn_ctx *ctx, tn_build build, void *user, in
                        tn_dtype_name(y->type.dtype));
     for (int i = 0; i < n; i++)
         if (is_checked(&types[i], o, i)) k->which[k->n_grads] = i, k->grad[k->n_grads++] = k->in[i];
+    if (k->n_grads == 0) return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: there is no input to check");
     k->s = scalar_of(k, y, o, order);
     if (!k->s) return tn_ctx_status(ctx);
     tn_node *wrt[64], *outputs[65] = { k->s };
@@ -150,10 +151,13 @@ tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_
     if (o.tolerance == 0) o.tolerance = 1e-6;
     if (!build || n < 1 || n > 64 || !types || !data || o.order < 0 || o.order > 2)
         return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: 1 to 64 inputs, order 1 or 2");
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (types[i].dtype == TN_F32)
             return tn_fail(ctx, TN_ERR_DTYPE,
                            "tn_gradcheck: input %d is f32: gradients are checked in f64", i);
+        if (!data[i] && tn_shape_size(&types[i].shape) > 0)
+            return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: input %d: no data", i);
+    }
     tn_status s = TN_OK;
     for (int order = 1; s == TN_OK && order <= (o.order ? o.order : 1); order++) {
         checked *k = tn_alloc(ctx, sizeof *k);

@@ -170,11 +170,6 @@ static tn_node *read_of(tn_graph *g, tn_node *variable)
     for (int64_t i = 0; i < g->n_reads; i++)
         if (((const read_attrs *)g->reads[i]->call->attrs)->variable == variable)
             return g->reads[i];
-    tn__variable *v = (tn__variable *)variable;
-    if (v->ctx != g->ctx && v->ctx != tn__ctx_whole(g->ctx)) {
-        tn_fail(g->ctx, TN_ERR_ARG, "variable %s belongs to another context", v->name);
-        return NULL;
-    }
     if (!tn__grow(g->ctx, &g->reads, g->n_reads, &g->cap_reads, sizeof *g->reads)) return NULL;
     tn_node *r = tn_apply_in(g, &tn_op_read, NULL, 0, &(read_attrs){ variable }, NULL);
     if (r) g->reads[g->n_reads++] = r;
@@ -193,24 +188,38 @@ tn_node *tn_read(tn_graph *g, tn_node *variable)
     return tn__as_value(g, variable);
 }
 
-/* The one graph of the inputs that are not variables; fails if there is none or several. */
+enum { MAX_CALL_IN = 4096 }; /* and outputs */
+
+/* The graph of the inputs that are not variables; fails if there is none. */
 static tn_graph *graph_of(const tn_op *op, tn_node *const *in, int n)
 {
-    tn_graph *g = NULL;
-    for (int i = 0; i < n; i++) {
-        if (!in[i]->graph) continue;
-        if (g && in[i]->graph != g) {
-            tn_fail(g->ctx, TN_ERR_ARG, "%s: inputs 0 and %d are from different graphs", op->name,
-                    i);
-            return NULL;
-        }
-        g = in[i]->graph;
-    }
-    if (!g && n > 0)
+    for (int i = 0; i < n; i++)
+        if (in[i]->graph) return in[i]->graph;
+    if (n > 0)
         tn_fail(tn_node_ctx(in[0]), TN_ERR_ARG,
                 "%s: all inputs are variables, which belong to no graph: give one by tn_read(g, w)",
                 op->name);
-    return g;
+    return NULL;
+}
+
+/* Can there be a call with these inputs, and so many outputs? No error where one of them is NULL:
+ * it has been told. */
+static bool can_apply(const tn_graph *g, const tn_op *op, tn_node *const *in, int n, int n_out)
+{
+    if (n < 0 || n > MAX_CALL_IN || n_out < 1 || n_out > MAX_CALL_IN) {
+        tn_fail(g->ctx, TN_ERR_ARG, "%s: %d inputs and %d outputs: 0 to %d and 1 to %d are possible",
+                op->name, n, n_out, MAX_CALL_IN, MAX_CALL_IN);
+        return false;
+    }
+    for (int i = 0; i < n; i++)
+        if (!in[i]) return false;
+    for (int i = 0; i < n; i++)
+        if (in[i]->graph && in[i]->graph != g) {
+            tn_fail(g->ctx, TN_ERR_ARG, "%s: inputs are from different graphs: number %d is",
+                    op->name, i);
+            return false;
+        }
+    return true;
 }
 
 static void *copy_attrs(tn_graph *g, const tn_op *op, const void *attrs)
@@ -300,8 +309,6 @@ static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node 
     return outs;
 }
 
-enum { MAX_CALL_IN = 4096 };
-
 /* Attributes that are not given are zeros. */
 static int outputs_of(const tn_op *op, const void *attrs, int n_in)
 {
@@ -317,9 +324,7 @@ tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n, co
     if (!op || (n > 0 && !in)) return NULL;
     int n_out = outputs_of(op, attrs, n);
     for (int i = 0; out && i < n_out; i++) out[i] = NULL;
-    if (!g || n < 0 || n > MAX_CALL_IN || n_out < 1 || n_out > MAX_CALL_IN) return NULL;
-    for (int i = 0; i < n; i++)
-        if (!in[i]) return NULL;
+    if (!g || !can_apply(g, op, in, n, n_out)) return NULL;
 
     tn_node  *small_in[16], **ins = n <= 16 ? small_in : tn_alloc(g->ctx, (size_t)n * sizeof *ins);
     tn_type   small_type[32], *types = n + n_out <= 32

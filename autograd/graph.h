@@ -43,7 +43,8 @@ TN_API tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape
 /* Numbers known while building; data (contiguous, of the dtype) is copied. */
 TN_API tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *data);
 
-/* One number everywhere; takes no memory however large the shape is. */
+/* One number everywhere; takes no memory however large the shape is. TN_ERR_ARG if the dtype cannot
+ * hold it: i32 no 0.5, u8 no 300. */
 TN_API tn_node *tn_full(tn_graph *g, tn_dtype dtype, tn_shape shape, double value);
 
 /* The value of a variable in this graph. Only needed where all inputs of an op are variables: in
@@ -87,6 +88,7 @@ TN_API const char *tn_variable_name(const tn_node *variable);
 TN_API void       *tn_variable_data(const tn_node *variable); /* contiguous, row-major */
 TN_API size_t      tn_variable_bytes(const tn_node *variable);
 TN_API tn_status   tn_variable_set(tn_node *variable, const void *data, size_t bytes);
+/* TN_ERR_ARG if the dtype cannot hold the value */
 TN_API tn_status   tn_variable_fill(tn_node *variable, double value);
 
 /* The variable's new value, to be committed when a run that has this node among its outputs ends
@@ -106,7 +108,8 @@ TN_API tn_status tn_grad(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
 TN_API tn_status tn_grad_or_none(tn_node *y, tn_node *dy, tn_node *const *wrt, int n,
                                  tn_node **grad);
 
-/* Jacobian-vector product: the derivative of y along tangents dx of the nodes x. */
+/* Jacobian-vector product: the derivative of y along tangents dx of the nodes x, each of its node's
+ * type (TN_ERR_SHAPE); NULL is a tangent of zeros. */
 TN_API tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n);
 
 /* ---- programs ------------------------------------------------------------------------------ */
@@ -140,7 +143,8 @@ TN_API tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n,
                               const tn_compile_options *options);
 TN_API void        tn_program_free(tn_program *p); /* NULL is fine */
 
-/* Copies an input's numbers in: bytes must be those of its type. TN_ERR_ARG names the input. */
+/* Copies an input's numbers in: bytes must be those of its type. TN_ERR_ARG names the input, or says
+ * that it is none of the graph. An input of the graph that the outputs do not need is passed over. */
 TN_API tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes);
 TN_API tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes);
 
@@ -190,7 +194,9 @@ TN_API size_t     tn_panels_bytes(const tn_panels *panels);
 TN_API void       tn_panels_free(tn_panels *panels); /* after its programs; NULL is fine */
 
 /* Points the program at other variables: each of its variables whose name is that of variables[i]
- * is replaced by it. TN_ERR_SHAPE or _DTYPE if their types differ; then nothing has changed. */
+ * is replaced by it. TN_ERR_SHAPE or _DTYPE if their types differ; then nothing has changed. The
+ * variables may be of another context, so that threads with a context each share one set of weights
+ * (which must then outlive the programs, and which nobody may write while one of them runs). */
 TN_API tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n);
 
 /* Text: a line a step, with shapes, fusion (and why not), offsets. DOT: the graph for Graphviz. */

@@ -102,6 +102,11 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
 void   tn__store(tn_dtype dtype, void *data, int64_t i, double value);
 double tn__load(tn_dtype dtype, const void *data, int64_t i);
 
+/* Can an element of the dtype be this number? (An integer has it exactly.) And what to say if it
+ * can't. */
+bool      tn__holds(tn_dtype dtype, double value);
+tn_status tn__cannot_hold(tn_infer *c, tn_dtype dtype, double value);
+
 /* Equality and hash of attributes, field by field. */
 bool     tn__attrs_equal(const tn_op *op, const void *a, const void *b);
 uint64_t tn__attrs_hash(const tn_op *op, const void *attrs, uint64_t h);

@@ -244,10 +244,12 @@ TN_API tn_status tn_infer_rank(tn_infer *c, int i, int least);
 /* in [-rank, rank) */
 TN_API tn_status tn_infer_axis(tn_infer *c, int64_t axis, int rank, int *out);
 
-/* The built-in ops of the table. */
-#define TN_X(op) extern const tn_op tn_op_##op;
-#include "autograd/op_list.h"
-#undef TN_X
+/* The built-in ops of the table, within the library; a program finds them by tn_op_find. */
+#if defined TN_INSIDE
+#  define TN_X(op) extern const tn_op tn_op_##op;
+#  include "autograd/op_list.h"
+#  undef TN_X
+#endif
 
 #ifdef __cplusplus
 }

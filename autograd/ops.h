@@ -154,7 +154,7 @@ TN_API tn_node *tn_slice(tn_node *x, int axis, int64_t begin, int64_t end, int64
     /* Python's x[begin:end:step] on one axis: negative begin and end count from the end, out of
      * range is cut; step may be negative, not 0. INT64_MAX (end) and INT64_MIN: to the very end. */
 TN_API tn_node *tn_select(tn_node *x, int axis, int64_t index); /* x[.., index, ..]: without axis */
-TN_API tn_node *tn_concat(tn_node *const *x, int n, int axis);
+TN_API tn_node *tn_concat(tn_node *const *x, int n, int axis);  /* as all ops: at most 4096 */
 TN_API tn_node *tn_stack(tn_node *const *x, int n, int axis);   /* along a new axis */
 TN_API tn_status tn_split(tn_node *x, int axis, const int64_t *sizes, int n, tn_node **out);
 TN_API tn_status tn_chunk(tn_node *x, int axis, int n, tn_node **out); /* n equal parts */

@@ -98,6 +98,14 @@ void tn_program_free(tn_program *p)
     tn_free(ctx, p->commits), tn_free(ctx, p->slots), tn_free(ctx, p);
 }
 
+/* The first slot from `first` on whose variable has this name, or -1. */
+static int64_t slot_named(const tn_program *p, int64_t first, const char *name)
+{
+    for (int64_t s = first; s < p->n_slots; s++)
+        if (strcmp(tn_variable_name(p->slots[s]), name) == 0) return s;
+    return -1;
+}
+
 tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
 {
     if (!p) return TN_ERR_ARG;
@@ -117,6 +125,10 @@ tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
                                    tn_dtype_name(old->type.dtype));
                 if (!tn_shape_equal(&v->type.shape, &old->type.shape))
                     return tn_fail(p->ctx, TN_ERR_SHAPE, "tn_program_bind: the shape of %s differs",
+                                   tn_variable_name(v));
+                if (slot_named(p, s + 1, tn_variable_name(v)) >= 0)
+                    return tn_fail(p->ctx, TN_ERR_ARG,
+                                   "tn_program_bind: two variables of the program are named %s",
                                    tn_variable_name(v));
                 if (pass) p->slots[s] = v;
             }
@@ -156,7 +168,9 @@ tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t 
     for (int64_t i = 0; input && i < p->n_inputs; i++)
         if (p->inputs[i].node == input) return feed(p, &p->inputs[i], data, bytes);
     if (!input) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: the input is NULL");
-    return TN_OK; /* an input that the outputs do not need */
+    for (int64_t i = 0; i < p->n_known; i++)
+        if (p->known[i] == input) return TN_OK; /* the outputs do not need it */
+    return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: not an input of the program's graph");
 }
 
 tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes)
@@ -278,6 +292,8 @@ static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run
         }
         double t = p->profiling ? now() : 0;
         status = run_step(p, s, run, i + 1 < to && s[1].overlaps && !p->profiling);
+        if (status != TN_OK && tn_ctx_status(p->ctx) == TN_OK)
+            tn_fail(p->ctx, status, "%s failed", s->op->name);
         if (status != TN_OK && is_well) tn__fail_in(p->ctx, s->scope);
         if (p->profiling) s->seconds += now() - t, s->runs++;
     }

@@ -100,9 +100,28 @@ tn_status tn_variable_fill(tn_node *variable, double value)
 {
     tn__variable *v = variable_of(variable);
     if (!v) return TN_ERR_ARG;
+    if (!tn__holds(v->leaf.type.dtype, value))
+        return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %s cannot hold %g", v->name,
+                       tn_dtype_name(v->leaf.type.dtype), value);
     int64_t n = tn_shape_size(&v->leaf.type.shape);
     for (int64_t i = 0; i < n; i++) tn__store(v->leaf.type.dtype, v->data, i, value);
     return TN_OK;
+}
+
+bool tn__holds(tn_dtype dtype, double value)
+{
+    switch (dtype) {
+    case TN_I32: return value >= INT32_MIN && value <= INT32_MAX && value == (double)(int32_t)value;
+    case TN_I64: return value >= -0x1p53 && value <= 0x1p53 && value == (double)(int64_t)value;
+    case TN_U8: return value >= 0 && value <= UINT8_MAX && value == (double)(uint8_t)value;
+    case TN_BOOL: return value == 0 || value == 1;
+    default: return true;
+    }
+}
+
+tn_status tn__cannot_hold(tn_infer *c, tn_dtype dtype, double value)
+{
+    return tn_infer_fail(c, TN_ERR_ARG, "%s cannot hold %g", tn_dtype_name(dtype), value);
 }
 
 void tn__store(tn_dtype dtype, void *data, int64_t i, double value)

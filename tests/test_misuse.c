@@ -214,6 +214,10 @@ TEST(misuse, leaves)
     REFUSED(tn_constant(g, TN_F64, tn_shape_of(-1, NULL), &big), TN_ERR_SHAPE, "rank");
     REFUSED(tn_full(g, (tn_dtype)8, TN_SHAPE(2), 0), TN_ERR_DTYPE, "8");
     REFUSED(tn_full(g, TN_F32, TN_SHAPE(-3), 0), TN_ERR_SHAPE, "-3");
+    REFUSED(tn_full(g, TN_I32, TN_SHAPE(2), 1e300), TN_ERR_ARG, "i32 cannot hold 1e+300");
+    REFUSED(tn_full(g, TN_I64, TN_SHAPE(2), NAN), TN_ERR_ARG, "i64 cannot hold nan");
+    REFUSED(tn_full(g, TN_U8, TN_SHAPE(2), 300), TN_ERR_ARG, "u8 cannot hold 300");
+    REFUSED(tn_scalar_like(tn_cast(x, TN_I32), 0.5), TN_ERR_ARG, "i32 cannot hold 0.5");
     REFUSED(tn_arange(g, TN_F32, -1, 0, 1), TN_ERR_ARG, "-1");
     REFUSED(tn_random_normal_node(g, TN_I32, TN_SHAPE(2), 0, 1), TN_ERR_DTYPE, "i32");
     REFUSED(tn_variable_new(ctx, "v", TN_F64, TN_SHAPE(big, 1 << 23)), TN_ERR_SHAPE, "2^46");
@@ -238,6 +242,12 @@ TEST(misuse, leaves)
     tn_ctx_free(ctx);
 }
 
+static void no_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy, tn_node **dx,
+                    void *user)
+{
+    (void)g, (void)x, (void)n, (void)y, (void)dy, (void)dx, (void)user;
+}
+
 TEST(misuse, lists_that_are_not_there)
 {
     tn_ctx   *ctx = new_ctx();
@@ -245,6 +255,12 @@ TEST(misuse, lists_that_are_not_there)
     tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2, 3)), *out[2];
     REFUSED(tn_sum(x, NULL, 2, false), TN_ERR_ARG, "");
     REFUSED(tn_permute(x, NULL, 2), TN_ERR_ARG, "");
+    REFUSED(tn_custom_grad(x, NULL, 1, no_rule, NULL), TN_ERR_ARG, "a list");
+    static tn_node *lots[4097];
+    for (int i = 0; i < 4097; i++) lots[i] = x;
+    CHECK(tn_concat(lots, 4096, 0) != NULL);
+    REFUSED(tn_concat(lots, 4097, 0), TN_ERR_ARG, "concat: 4097 inputs");
+    REFUSED(tn_stack(lots, 4097, 0), TN_ERR_ARG, "concat: 4097 inputs");
     REFUSED(tn_concat(NULL, 2, 0), TN_OK, "");
     REFUSED(tn_concat(&x, 0, 0), TN_OK, "");
     REFUSED(tn_stack(NULL, 2, 0), TN_OK, "");
@@ -272,6 +288,12 @@ TEST(misuse, lists_that_are_not_there)
     tn_ctx_free(ctx);
 }
 
+static tn_node *first_of(tn_graph *g, tn_node *const *in, void *user)
+{
+    (void)g, (void)user;
+    return tn_relu(in[0]);
+}
+
 TEST(misuse, programs)
 {
     tn_ctx   *ctx = new_ctx();
@@ -279,11 +301,17 @@ TEST(misuse, programs)
     tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2)),
         *far = tn_input(other, "x", TN_F32, TN_SHAPE(2));
     tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2)),
-        *v = tn_variable_new(ctx, "w", TN_F64, TN_SHAPE(2));
+        *v = tn_variable_new(ctx, "w", TN_F64, TN_SHAPE(2)),
+        *byte = tn_variable_new(ctx, "byte", TN_U8, TN_SHAPE(2)),
+        *unused = tn_input(g, "unused", TN_F32, TN_SHAPE(2));
     tn_node  *y = tn_mul(x, w), *sum = tn_sum_all(y), *none = NULL, *dx = NULL;
     float     numbers[2] = { 1, 2 };
     REQUIRE(sum && v);
     REFUSED(tn_add(x, far), TN_ERR_ARG, "different graphs");
+    REFUSED(tn_apply_in(g, &tn_op_add, (tn_node *[]){ x, far }, 2, NULL, NULL), TN_ERR_ARG,
+            "different graphs");
+    REFUSED(tn_apply_in(other, &tn_op_add, (tn_node *[]){ x, x }, 2, NULL, NULL), TN_ERR_ARG,
+            "different graphs");
     REFUSED(tn_add(w, w), TN_ERR_ARG, "tn_read");
     REFUSED(tn_compile(g, &none, 1, NULL), TN_ERR_ARG, "");
     REFUSED(tn_compile(g, NULL, 1, NULL), TN_ERR_ARG, "");
@@ -300,6 +328,8 @@ TEST(misuse, programs)
     REFUSED(tn_grad(sum, NULL, NULL, 1, &dx) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_grad(sum, NULL, &w, 1, NULL) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_jvp(sum, NULL, NULL, 1), TN_ERR_ARG, "");
+    REFUSED(tn_jvp(sum, &x, &sum, 1), TN_ERR_SHAPE, "tangent 0 is f32 [], x is f32 [2]");
+    REFUSED(tn_variable_fill(byte, 300) == TN_OK, TN_ERR_ARG, "byte: u8 cannot hold 300");
     REFUSED(tn_eval(x, numbers, sizeof numbers) == TN_OK, TN_ERR_STATE, "input x");
     REFUSED(tn_eval(tn_full_like(x, 1), numbers, 4) == TN_OK, TN_ERR_ARG, "4");
     REFUSED(tn_eval(tn_full_like(x, 1), NULL, 8) == TN_OK, TN_ERR_ARG, "");
@@ -307,11 +337,22 @@ TEST(misuse, programs)
     REFUSED(tn_variable_set(x, numbers, 8) == TN_OK, TN_ERR_ARG, "not a variable");
     REFUSED(tn_train_step(g, sum, NULL), TN_ERR_ARG, "");
     REFUSED(tn_gradcheck(ctx, NULL, NULL, 0, NULL, NULL, NULL, NULL) == TN_OK, TN_ERR_ARG, "");
+    const tn_type type = { TN_F64, TN_SHAPE(2) };
+    const void   *no_data = NULL, *data = (double[]){ 1, 2 };
+    REFUSED(tn_gradcheck(ctx, first_of, NULL, 1, &type, &no_data, NULL, NULL) == TN_OK, TN_ERR_ARG,
+            "input 0: no data");
+    REFUSED(tn_gradcheck(ctx, first_of, NULL, 1, &type, &data,
+                         &(tn_gradcheck_options){ .no_grad = (bool[]){ true } }, NULL) == TN_OK,
+            TN_ERR_ARG, "no input");
     tn_program *p = tn_compile(g, &sum, 1, NULL);
     REQUIRE(p);
     REFUSED(tn_feed(p, x, numbers, 4) == TN_OK, TN_ERR_ARG, "input x is f32 [2], 8 bytes, not 4");
     REFUSED(tn_feed(p, x, NULL, 8) == TN_OK, TN_ERR_ARG, "no data");
     REFUSED(tn_feed(p, NULL, numbers, 8) == TN_OK, TN_ERR_ARG, "NULL");
+    REFUSED(tn_feed(p, w, numbers, 8) == TN_OK, TN_ERR_ARG, "not an input");
+    REFUSED(tn_feed(p, y, numbers, 8) == TN_OK, TN_ERR_ARG, "not an input");
+    REFUSED(tn_feed(p, far, numbers, 8) == TN_OK, TN_ERR_ARG, "not an input");
+    CHECK_INT(tn_feed(p, unused, numbers, 8), TN_OK);
     REFUSED(tn_feed_name(p, "z", numbers, 8) == TN_OK, TN_ERR_ARG, "z");
     REFUSED(!isnan(tn_item(p, sum)), TN_ERR_STATE, "not run yet");
     REFUSED(tn_program_bind(p, &v, 1) == TN_OK, TN_ERR_DTYPE, "f64");
@@ -327,10 +368,32 @@ TEST(misuse, programs)
     CHECK(!tn_output(p, 1) && !tn_output(p, -1) && !tn_input_data(p, "z") &&
           !tn_input_data(p, NULL));
     tn_program_free(p);
-    tn_variable_free(w), tn_variable_free(v);
+    tn_variable_free(w), tn_variable_free(v), tn_variable_free(byte);
     tn_graph_free(g), tn_graph_free(other);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);
+}
+
+/* A program takes its own context's variables to write to, and which of two of one name is meant
+ * cannot be told. */
+TEST(misuse, variables_of_others)
+{
+    tn_ctx   *ctx = new_ctx(), *elsewhere = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *w[3], *theirs = tn_variable_new(elsewhere, "w", TN_F32, TN_SHAPE(2));
+    for (int i = 0; i < 3; i++) w[i] = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2));
+    tn_node *sum = tn_add(tn_read(g, w[0]), w[1]);
+    REQUIRE(sum && theirs);
+    REFUSED(tn_assign(theirs, sum), TN_ERR_ARG, "w belongs to another context");
+    REFUSED(tn_read(g, theirs), TN_ERR_ARG, "w belongs to another context");
+    tn_program *p = tn_compile(g, &sum, 1, NULL);
+    REQUIRE(p);
+    REFUSED(tn_program_bind(p, &w[2], 1) == TN_OK, TN_ERR_ARG,
+            "two variables of the program are named w");
+    tn_program_free(p), tn_graph_free(g);
+    for (int i = 0; i < 3; i++) tn_variable_free(w[i]);
+    tn_variable_free(theirs);
+    tn_ctx_free(ctx), tn_ctx_free(elsewhere);
 }
 
 TEST(misuse, parameters_and_optimizers)

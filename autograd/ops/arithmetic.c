@@ -367,7 +367,15 @@ BINARY_FN(floor_divide)
 
 SPAN_MATH(logaddexp, 2, tn__logaddexp(x, y))
 REF(logaddexp, x == y ? x + log(2) : fmax(x, y) + log1p(exp(-fabs(x - y))))
-VJP2(logaddexp, tn_mul(g, tn_sigmoid(tn_sub(x, y))), tn_mul(g, tn_sigmoid(tn_sub(y, x))))
+
+/* x - y; of equal infinities 0, so that each has half of the gradient: of -inf, log 0, there are
+ * many in sums of probabilities. */
+static tn_node *apart(tn_node *x, tn_node *y)
+{
+    return tn_masked_fill(tn_sub(x, y), tn_eq(x, y), 0);
+}
+
+VJP2(logaddexp, tn_mul(g, tn_sigmoid(apart(x, y))), tn_mul(g, tn_sigmoid(apart(y, x))))
 TN_OP_DEFINE(logaddexp, .doc = "log(e^x + e^y)", ELEMENTWISE(logaddexp, 2), .vjp = logaddexp_vjp,
     TN_SAMPLES({ .in = { { 2, 3 }, { 2, 3 } } },
                { .in = { { 4, 1 }, { 3 } }, .lo = -5, .hi = 5 },

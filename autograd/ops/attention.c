@@ -73,6 +73,10 @@ static tn_status infer_heads(tn_infer *c, const tn__attention_attrs *a)
 static tn_status infer_inputs(tn_infer *c, const tn__attention_attrs *a, const tn__attention_at *at,
                               tn__attention_sizes *s)
 {
+    if (!(a->p >= 0 && a->p < 1))
+        return tn_infer_fail(c, TN_ERR_ARG, "dropout %g is not in [0, 1)", a->p);
+    if (!(a->scale - a->scale == 0))
+        return tn_infer_fail(c, TN_ERR_ARG, "the scale is %g", a->scale);
     tn_status status = infer_heads(c, a);
     if (!status) status = infer_offsets(c, at->q_offsets, "q_offsets");
     if (!status) status = infer_offsets(c, at->k_offsets, "k_offsets");
@@ -112,8 +116,6 @@ static tn_status attention_infer(tn_infer *c)
     const tn__attention_at     at = tn__attention_inputs(a);
     tn__attention_sizes        s;
     if (c->n_in != at.n) return tn_infer_fail(c, TN_ERR_ARG, "%d inputs, not %d", c->n_in, at.n);
-    if (!(a->p >= 0 && a->p < 1))
-        return tn_infer_fail(c, TN_ERR_ARG, "dropout %g is not in [0, 1)", a->p);
     tn_status status = infer_inputs(c, a, &at, &s);
     if (status) return status;
     c->out[0] = c->in[0];
@@ -131,9 +133,15 @@ static tn_status attention_grad_infer(tn_infer *c)
         return tn_infer_fail(c, TN_ERR_ARG, "%d inputs, not %d", c->n_in, at.n_grad);
     tn_status status = infer_inputs(c, a, &at, &s);
     if (status) return status;
+    if (a->wants_bias && !a->has_bias) return tn_infer_fail(c, TN_ERR_ARG, "there is no bias");
+    for (int i = at.y; i < c->n_in; i++)
+        if (c->in[i].dtype != c->in[0].dtype)
+            return tn_infer_fail(c, TN_ERR_DTYPE, "y, lse or their cotangents differ from q");
     const tn_shape lse = lse_shape(&s);
-    if (!tn_shape_equal(&c->in[at.lse].shape, &lse) ||
-        !tn_shape_equal(&c->in[at.y].shape, &c->in[at.dy].shape) ||
+    tn_shape       y = c->in[0].shape;
+    y.dim[y.rank - 1] = s.dv;
+    if (!tn_shape_equal(&c->in[at.lse].shape, &lse) || !tn_shape_equal(&c->in[at.y].shape, &y) ||
+        !tn_shape_equal(&c->in[at.dy].shape, &y) ||
         (a->has_dlse && !tn_shape_equal(&c->in[at.dlse].shape, &lse)))
         return tn_infer_fail(c, TN_ERR_SHAPE, "y, lse or their cotangents do not fit");
     for (int i = 0; i < 3; i++) c->out[i] = c->in[i];

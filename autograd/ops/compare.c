@@ -1,5 +1,6 @@
 /* Comparisons, logic and selection, elementwise. Comparisons give bools (0 or 1 in a byte),
  * which carry no gradient; with NaN all of them are false but x != y. */
+#include "autograd/internal.h"
 #include "autograd/ops/elementwise.h"
 
 /* ---- comparisons: numbers, and bools with false < true --------------------------------------- */
@@ -223,20 +224,6 @@ static const tn_span masked_fill_span = { {
     [TN_BOOL] = TN_LEVELS_OF(masked_fill, u8),
 } };
 
-/* Whether an integer dtype can hold the value (i64: of what a double says exactly). */
-static bool dtype_holds(tn_dtype d, double value)
-{
-    switch (d) {
-    case TN_F32:
-    case TN_F64: return true;
-    case TN_I32: return value >= -0x1p31 && value < 0x1p31 && value == (double)(int64_t)value;
-    case TN_I64: return value > -0x1p53 && value < 0x1p53 && value == (double)(int64_t)value;
-    case TN_U8: return value >= 0 && value < 256 && value == (double)(int64_t)value;
-    case TN_BOOL: return value == 0 || value == 1;
-    default: return false;
-    }
-}
-
 static tn_status masked_fill_infer(tn_infer *c)
 {
     const tn_type *x = &c->in[0], *m = &c->in[1];
@@ -246,8 +233,7 @@ static tn_status masked_fill_infer(tn_infer *c)
     if (x->dtype == TN_F16 || x->dtype == TN_BF16)
         return tn_infer_fail(c, TN_ERR_DTYPE, "%s is for storage: cast it first",
                              tn_dtype_name(x->dtype));
-    if (!dtype_holds(x->dtype, value))
-        return tn_infer_fail(c, TN_ERR_ARG, "%g is no %s", value, tn_dtype_name(x->dtype));
+    if (!tn__holds(x->dtype, value)) return tn__cannot_hold(c, x->dtype, value);
     if (!tn_shape_broadcast(&x->shape, &m->shape, &c->out[0].shape) ||
         !tn_shape_equal(&x->shape, &c->out[0].shape))
         return tn_infer_fail(c, TN_ERR_SHAPE, "the mask does not broadcast to x");

@@ -26,11 +26,17 @@ TYPE_FROM_ATTRS(input)
 TYPE_FROM_ATTRS(constant)
 TYPE_FROM_ATTRS(full)
 
+static tn_status full_checked(tn_infer *c)
+{
+    const full_attrs *a = c->attrs;
+    return tn__holds(a->dtype, a->value) ? full_infer(c) : tn__cannot_hold(c, a->dtype, a->value);
+}
+
 TN_OP_DEFINE(input, .doc = "a value that the host feeds", .infer = input_infer, TN_ATTRS_OF(input),
              .flags = TN_NOT_DIFFERENTIABLE);
 TN_OP_DEFINE(constant, .doc = "numbers known while building", .infer = constant_infer,
              TN_ATTRS_OF(constant), .flags = TN_NOT_DIFFERENTIABLE);
-TN_OP_DEFINE(full, .doc = "one number everywhere", .infer = full_infer, TN_ATTRS_OF(full),
+TN_OP_DEFINE(full, .doc = "one number everywhere", .infer = full_checked, TN_ATTRS_OF(full),
              .flags = TN_NOT_DIFFERENTIABLE);
 
 tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape shape)
@@ -84,11 +90,20 @@ tn_node *tn_full(tn_graph *g, tn_dtype dtype, tn_shape shape, double value)
 
 /* ---- variables ------------------------------------------------------------------------------- */
 
+/* Is it of the graph's context, or of the one that this is a part of? */
+static tn_status check_context(tn_infer *c, const tn_node *variable)
+{
+    const tn_ctx *of = ((const tn__variable *)variable)->ctx;
+    if (of == c->ctx || of == tn__ctx_whole(c->ctx)) return TN_OK;
+    return tn_infer_fail(c, TN_ERR_ARG, "variable %s belongs to another context",
+                         tn_variable_name(variable));
+}
+
 static tn_status read_infer(tn_infer *c)
 {
     const read_attrs *a = c->attrs;
     c->out[0] = ((const tn_node *)a->variable)->type;
-    return TN_OK;
+    return check_context(c, a->variable);
 }
 
 static tn_status assign_infer(tn_infer *c)
@@ -105,7 +120,7 @@ static tn_status assign_infer(tn_infer *c)
                              tn_shape_text(&v->type.shape, text, sizeof text));
     }
     c->out[0] = c->in[0];
-    return TN_OK;
+    return check_context(c, v);
 }
 
 TN_OP_DEFINE(read, .doc = "the value of a variable at the start of the run", .infer = read_infer,
@@ -171,9 +186,9 @@ tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rul
 {
     enum { MOST = 63 };
     if (!y) return NULL;
-    if (n < 0 || n > MOST || !rule) {
+    if (n < 0 || n > MOST || (n && !x) || !rule) {
         tn_fail(tn_node_ctx(y), TN_ERR_ARG, "tn_custom_grad: %s",
-                rule ? "0 to 63 inputs" : "no rule");
+                rule ? "a list of 0 to 63 inputs is needed" : "no rule");
         return NULL;
     }
     tn_node *in[MOST + 1] = { y };

@@ -180,18 +180,6 @@ tn_node *tn_stack(tn_node *const *x, int n, int axis)
     F(pad, i64, axis) F(pad, i64, begin) F(pad, i64, step) F(pad, i64, n) F(pad, f64, value)
 TN_ATTRS(pad, PAD_ATTRS)
 
-/* Can a tensor of this dtype hold the value? */
-static bool holds(tn_dtype dtype, double value)
-{
-    switch (dtype) {
-    case TN_I32: return value >= INT32_MIN && value <= INT32_MAX && value == (double)(int32_t)value;
-    case TN_I64: return value >= -0x1p53 && value <= 0x1p53 && value == (double)(int64_t)value;
-    case TN_U8: return value >= 0 && value <= UINT8_MAX && value == (double)(uint8_t)value;
-    case TN_BOOL: return value == 0 || value == 1;
-    default: return true;
-    }
-}
-
 static tn_status pad_infer(tn_infer *c)
 {
     const pad_attrs *a = c->attrs;
@@ -209,9 +197,8 @@ static tn_status pad_infer(tn_infer *c)
         return tn_infer_fail(c, TN_ERR_ARG,
                              "from %lld in steps of %lld: does not fit size %lld of axis %d",
                              (long long)a->begin, (long long)a->step, (long long)a->n, axis);
-    if (!holds(c->in[0].dtype, a->value))
-        return tn_infer_fail(c, TN_ERR_ARG, "%s cannot hold %g", tn_dtype_name(c->in[0].dtype),
-                             a->value);
+    if (!tn__holds(c->in[0].dtype, a->value))
+        return tn__cannot_hold(c, c->in[0].dtype, a->value);
     c->out[0] = c->in[0];
     c->out[0].shape.dim[axis] = a->n;
     return TN_OK;
@@ -444,7 +431,8 @@ static tn_status arange_infer(tn_infer *c)
                              tn_dtype_name(a->dtype));
     if (a->n < 0) return tn_infer_fail(c, TN_ERR_ARG, "%lld elements", (long long)a->n);
     bool is_int = tn_dtype_is_index(a->dtype);
-    if (!holds(a->dtype, a->start) || !holds(a->dtype, last) || (is_int && !holds(TN_I64, a->step)))
+    if (!tn__holds(a->dtype, a->start) || !tn__holds(a->dtype, last) ||
+        (is_int && !tn__holds(TN_I64, a->step)))
         return tn_infer_fail(c, TN_ERR_ARG, "%s cannot hold %g, %g, .. %g", tn_dtype_name(a->dtype),
                              a->start, a->start + a->step, last);
     c->out[0] = (tn_type){ a->dtype, { 1, { a->n } } };
