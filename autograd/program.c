@@ -67,6 +67,21 @@ static tn_status bind(tn_program *p)
     return TN_OK;
 }
 
+/* The whole need is known: where it is over the limit, that is what is said. */
+static tn_status check_room(const tn_program *p)
+{
+    const size_t room = tn__ctx_room(p->ctx), given = p->arena->bytes;
+    const size_t arena = p->arena_bytes > given ? p->arena_bytes : 0, back = arena ? given : 0;
+    size_t       need = arena;
+    for (int64_t i = 0; i < p->n_buffers; i++) {
+        const tn__buffer *b = &p->buffers[i];
+        if (b->kind == TN__INPUT || b->kind == TN__OUTPUT) need += b->bytes;
+    }
+    if (need <= back || need - back <= room) return TN_OK;
+    return tn_fail(p->ctx, TN_ERR_LIMIT, "tn_compile: the program needs %zu bytes, %zu of them for "
+                   "intermediates; the memory limit leaves %zu", need, arena, room + back);
+}
+
 tn_status tn__program_bind_memory(tn_program *p)
 {
     if (!p->arena) {
@@ -74,6 +89,7 @@ tn_status tn__program_bind_memory(tn_program *p)
         if (!p->arena) return tn_ctx_status(p->ctx);
         p->owns_arena = true;
     }
+    if (check_room(p) != TN_OK) return TN_ERR_LIMIT;
     for (int64_t i = 0; i < p->n_buffers; i++) {
         tn__buffer *b = &p->buffers[i];
         if (b->kind != TN__INPUT && b->kind != TN__OUTPUT) continue;

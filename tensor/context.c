@@ -215,6 +215,14 @@ static char *take_block(tn_ctx *ctx, size_t total, bool is_sparse)
     return raw;
 }
 
+size_t tn__ctx_room(tn_ctx *ctx)
+{
+    pthread_mutex_lock(&ctx->lock);
+    const size_t room = !ctx->limit ? SIZE_MAX : ctx->limit > ctx->held ? ctx->limit - ctx->held : 0;
+    pthread_mutex_unlock(&ctx->lock);
+    return room;
+}
+
 static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
 {
     if (size > SIZE_MAX - 2 * BLOCK_ALIGN) {

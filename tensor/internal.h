@@ -48,6 +48,9 @@ bool tn__matches(const char *pattern, size_t n_pattern, const char *name, size_t
 /* Was tn_cancel called? Asking clears it. */
 bool tn__ctx_cancelled(tn_ctx *ctx);
 
+/* Bytes that the memory limit leaves; SIZE_MAX without one. */
+size_t tn__ctx_room(tn_ctx *ctx);
+
 /* A context for one of several threads that work at once: programs of it run beside those of other
  * parts, with so many threads each, and may read the variables and panels of the whole, which none
  * writes meanwhile. Its memory is the whole's and counts there. Freed by tn_ctx_free, before the
