@@ -76,7 +76,8 @@ static tn_status prepare(checked *k, tn_ctx *ctx, tn_build build, void *user, in
                        tn_dtype_name(y->type.dtype));
     for (int i = 0; i < n; i++)
         if (is_checked(&types[i], o, i)) k->which[k->n_grads] = i, k->grad[k->n_grads++] = k->in[i];
-    if (k->n_grads == 0) return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: there is no input to check");
+    if (k->n_grads == 0)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_gradcheck: there is no input to check");
     k->s = scalar_of(k, y, o, order);
     if (!k->s) return tn_ctx_status(ctx);
     tn_node *wrt[64], *outputs[65] = { k->s };

@@ -207,8 +207,9 @@ static tn_graph *graph_of(const tn_op *op, tn_node *const *in, int n)
 static bool can_apply(const tn_graph *g, const tn_op *op, tn_node *const *in, int n, int n_out)
 {
     if (n < 0 || n > MAX_CALL_IN || n_out < 1 || n_out > MAX_CALL_IN) {
-        tn_fail(g->ctx, TN_ERR_ARG, "%s: %d inputs and %d outputs: 0 to %d and 1 to %d are possible",
-                op->name, n, n_out, MAX_CALL_IN, MAX_CALL_IN);
+        tn_fail(g->ctx, TN_ERR_ARG,
+                "%s: %d inputs and %d outputs: 0 to %d and 1 to %d are possible", op->name, n,
+                n_out, MAX_CALL_IN, MAX_CALL_IN);
         return false;
     }
     for (int i = 0; i < n; i++)

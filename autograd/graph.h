@@ -143,8 +143,8 @@ TN_API tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n,
                               const tn_compile_options *options);
 TN_API void        tn_program_free(tn_program *p); /* NULL is fine */
 
-/* Copies an input's numbers in: bytes must be those of its type. TN_ERR_ARG names the input, or says
- * that it is none of the graph. An input of the graph that the outputs do not need is passed over. */
+/* Copies an input's numbers in: bytes must be those of its type. TN_ERR_ARG names the input, or
+ * says that it is none of the graph. What the outputs do not need is passed over. */
 TN_API tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes);
 TN_API tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes);
 

@@ -12,7 +12,8 @@ typedef struct part {
     int64_t width, total, first;
 } part;
 
-/* Uses of each buffer: items and commits that read it, and the op of the one item that writes it. */
+/* Uses of each buffer: items and commits that read it, and the op of the one item that writes
+ * it. */
 typedef struct use {
     int          n_readers, n_writers;
     const tn_op *writer;

@@ -218,7 +218,8 @@ static char *take_block(tn_ctx *ctx, size_t total, bool is_sparse)
 size_t tn__ctx_room(tn_ctx *ctx)
 {
     pthread_mutex_lock(&ctx->lock);
-    const size_t room = !ctx->limit ? SIZE_MAX : ctx->limit > ctx->held ? ctx->limit - ctx->held : 0;
+    const size_t limit = ctx->limit ? ctx->limit : SIZE_MAX;
+    const size_t room = limit > ctx->held ? limit - ctx->held : 0;
     pthread_mutex_unlock(&ctx->lock);
     return room;
 }

@@ -449,6 +449,25 @@ static void twice_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_nod
     dx[0] = tn_scale(dy, *(double *)user);
 }
 
+/* Probabilities of 0 are common in sums of them: their gradient is a number. */
+TEST(grad, logaddexp_of_equal_infinities)
+{
+    tn_ctx      *ctx = new_ctx();
+    tn_graph    *g = tn_graph_new(ctx, TN_TRAIN);
+    const double xs[] = { -INFINITY, INFINITY, -INFINITY, NAN, 1 };
+    const double ys[] = { -INFINITY, INFINITY, 1, -INFINITY, 1 };
+    const double want[] = { 0.5, 0.5, 0, NAN, 0.5 };
+    double       got[5];
+    tn_node     *x = tn_constant(g, TN_F64, TN_SHAPE(5), xs), *dx = NULL;
+    tn_node     *y = tn_constant(g, TN_F64, TN_SHAPE(5), ys);
+    CHECK(tn_grad(tn_sum_all(tn_logaddexp(x, y)), NULL, &x, 1, &dx) == TN_OK);
+    CHECK(tn_eval(dx, got, sizeof got) == TN_OK);
+    for (int i = 0; i < 5; i++)
+        CHECK_MSG(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])), "%d: expected %g, got %g",
+                  i, want[i], got[i]);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(grad, a_composition_may_have_a_rule_of_its_own)
 {
     tn_ctx   *ctx = new_ctx();
