@@ -2,6 +2,8 @@
  * caches or caches of other sizes. Each seed is a graph of its own, with its gradients. */
 #include "check.h"
 #include "libtensor.h"
+
+#include "autograd/program.h"
 #include "tensor/internal.h"
 
 enum { SEEDS = 120, OPS = 22, MOST = 64, MOST_OUT = 12, MOST_SIZE = 1 << 15 };
@@ -153,16 +155,61 @@ static tn_node *attended(maker *m, tn_node *x)
     return tn_attention(x, x, tn_sin(x), &mask, &(tn_attention_options){ .dropout = 0.1 });
 }
 
+/* Numbers of their own, through which gradients flow back all the same. */
+static tn_node *fed_by(maker *m, tn_node *x, tn_shape s)
+{
+    return tn_mul(leaf_of(m, s), tn_tanh(tn_mean_all(x)));
+}
+
+/* q, k and v are parts of one tensor, along any axis, with many keys at times; or rows of sentences
+ * that lie end to end, of which the first and the last ones belong to nobody. */
+static tn_node *attended_parts(maker *m, tn_node *x)
+{
+    static const int64_t lengths[] = { 4, 33, 65, 600 };
+    const int64_t t = lengths[draw(m, 4)], h = 1 + draw(m, 3), d = 4 * (1 + draw(m, 2));
+    const bool    is_packed = draw(m, 3) == 0;
+    const int32_t offsets[] = { 1, (int32_t)(t / 2), (int32_t)(t - 1) };
+    const int     axis = is_packed ? 1 + (int)draw(m, 2) : 1 + (int)draw(m, 3);
+    tn_shape      s = is_packed ? TN_SHAPE(t, h, d) : TN_SHAPE(1 + draw(m, 2), t, h, d);
+    tn_node      *part[3];
+    const int64_t size = s.dim[axis];
+    s.dim[axis] *= 3;
+    if (tn_split(fed_by(m, x, s), axis, (int64_t[]){ size, size, size }, 3, part) != TN_OK)
+        return NULL;
+    tn_attention_mask mask = { .causal = draw(m, 2) };
+    if (is_packed) mask.q_offsets = tn_constant(m->g, TN_I32, TN_SHAPE(3), offsets);
+    return tn_attention(part[0], part[1], part[2], &mask,
+                        &(tn_attention_options){ .dropout = draw(m, 2) ? 0.1 : 0 });
+}
+
+static tn_node *loss_of_logits(maker *m, tn_node *x)
+{
+    static const int64_t counts[] = { 3, 65, 600 }, classes[] = { 2, 17, 130 };
+    const int64_t n = counts[draw(m, 3)], d = pick_dim(m), v = classes[draw(m, 3)];
+    const bool    by_row = draw(m, 2);
+    const tn_cross_entropy_options o = { .label_smoothing = draw(m, 2) ? 0.1 : 0,
+                                         .has_ignore = draw(m, 2), .ignore_index = 1 };
+    tn_node *at = tn_scale(tn_abs(leaf_of(m, TN_SHAPE(n))), (double)v - 0.5);
+    tn_node *w = fed_by(m, x, by_row ? TN_SHAPE(v, d) : TN_SHAPE(d, v));
+    tn_loss_parts parts;
+    if (tn_linear_cross_entropy(fed_by(m, pick(m), TN_SHAPE(n, d)), w, by_row, NULL,
+                                tn_cast(at, TN_I32), &o, &parts) != TN_OK)
+        return NULL;
+    return tn_scale(parts.sum, 1 / (double)n);
+}
+
 static tn_node *any_op(maker *m)
 {
     tn_node *x = pick(m);
-    switch (draw(m, 14)) {
+    switch (draw(m, 16)) {
     case 0: case 1: case 2: return unary(m, x);
     case 3: case 4: case 5: return binary(m, x);
     case 6: case 7: return reduction(m, x);
     case 8: case 9: return product(m, x);
     case 10: case 11: return moved(m, x);
     case 12: return indexed(m, x);
+    case 13: return attended_parts(m, x);
+    case 14: return loss_of_logits(m, x);
     default: return attended(m, x);
     }
 }
@@ -201,7 +248,8 @@ typedef struct way {
     tn_cpu_level below; /* the highest level at most; AUTO: the CPU's */
 } way;
 
-/* Two runs, with the results of both one after the other; freed by the caller. */
+/* Two runs, with the results of both one after the other; freed by the caller. No number that a run
+ * did not make is one. */
 static char *results(uint64_t seed, const way *w, tn_cpu_level level, size_t *size)
 {
     tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = w->threads, .seed = seed,
@@ -219,6 +267,7 @@ static char *results(uint64_t seed, const way *w, tn_cpu_level level, size_t *si
     *size = 0;
     CHECK_MSG(p != NULL, "seed %d, %s: %s", (int)seed, w->name, tn_error(ctx));
     for (int run = 0; p && run < 2; run++) {
+        if (p->arena->data) memset(p->arena->data, 0xff, p->arena->bytes);
         CHECK_MSG(tn_run(p) == TN_OK, "seed %d, %s: %s", (int)seed, w->name, tn_error(ctx));
         for (int k = 0; k < n; k++) {
             const tn_type t = tn_output_type(p, k);
@@ -252,6 +301,7 @@ TEST(random_graphs, compiling_changes_no_bit)
 {
     static const way ways[] = {
         { "fused", .threads = 1 },
+        { "many threads", .threads = 7 },
         { "three threads, recomputed", .threads = 3, .recompute = "again.*" },
         { "past the caches", .threads = 2, .streams = true },
 #if !defined TN_BLIS /* which products are BLIS's depends on the caches */
