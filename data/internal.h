@@ -1,8 +1,9 @@
-/* What the files of this room share: growing arrays, whole files, UTF-8. */
+/* What the files of this room share: growing arrays, whole files, what a space is. */
 #ifndef TN_DATA_INTERNAL_H
 #define TN_DATA_INTERNAL_H
 
 #include "data/text.h"
+#include "tensor/utf8.h"
 
 /* Makes room for `need` elements of `size` bytes in *block, which has room for *capacity and keeps
  * its content. False, with the error in the context and *block as it was, if there is no memory. */
@@ -21,13 +22,6 @@ tn_status tn__file_write(tn_ctx *ctx, const char *path, const void *bytes, size_
 /* Unpacks gzip (all members of it). `name` is for messages. */
 char *tn__gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
                  size_t limit, size_t *length);
-
-/* The offset of the first byte that is not part of well-formed UTF-8; length if there is none. */
-size_t tn__utf8_check(const char *bytes, size_t length);
-
-/* Decodes the code point at s, 0 < n bytes long: *size is its bytes. A byte that is not part of
- * well-formed UTF-8 gives -1 and size 1. */
-int32_t tn__utf8_next(const unsigned char *s, size_t n, size_t *size);
 
 /* Python's str.isspace of a code point: what separates words in the metrics. */
 bool tn__is_space(int32_t code);
