@@ -3,6 +3,7 @@
 
 #include "autograd/internal.h"
 #include "tensor/random.h"
+#include "tensor/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -158,6 +159,10 @@ static entry *add(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape
     if (n < 0 || n >= MAX_NAME) {
         tn_fail(p->ctx, TN_ERR_ARG, "parameter %.40s..: the name is over %d characters long", full,
                 MAX_NAME - 1);
+        return NULL;
+    }
+    if (strcmp(full, "__metadata__") == 0 || !tn__is_utf8(full)) {
+        tn_fail(p->ctx, TN_ERR_ARG, "parameter %s: no file could have it under that name", full);
         return NULL;
     }
     if (find(p, full) >= 0) {

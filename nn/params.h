@@ -23,7 +23,8 @@ TN_API void       tn_params_free(tn_params *p); /* with all its variables; NULL 
 TN_API tn_ctx    *tn_params_ctx(const tn_params *p);
 TN_API tn_dtype   tn_params_dtype(const tn_params *p);
 
-/* A trainable parameter of the set's dtype; init NULL: zeros. TN_ERR_ARG if the name is taken. */
+/* A trainable parameter of the set's dtype; init NULL: zeros. TN_ERR_ARG if the name is taken, or
+ * cannot stand in a file: it is not UTF-8, over 255 bytes long, or "__metadata__". */
 TN_API tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init *init);
 
 /* State that is saved with the parameters and never trained; zeros at first. Parts of it that

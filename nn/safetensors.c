@@ -5,6 +5,7 @@
 #include "autograd/internal.h"
 #include "nn/internal.h"
 #include "tensor/file.h"
+#include "tensor/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -484,7 +485,8 @@ static tn_status check_tensor(tn_ctx *ctx, const tn_safetensors_entry *e, int i)
     uint64_t    bytes;
     char        text[96];
     if (!e->name) return tn_fail(ctx, TN_ERR_ARG, "%s: tensor %d has no name", call, i);
-    if (strcmp(e->name, "__metadata__") == 0 || strlen(e->name) > NAME_MOST)
+    if (strcmp(e->name, "__metadata__") == 0 || strlen(e->name) > NAME_MOST ||
+        !tn__is_utf8(e->name))
         return tn_fail(ctx, TN_ERR_ARG, "%s: tensor %d: %.40s cannot be a name", call, i, e->name);
     if (tn_dtype_size(t.dtype) == 0)
         return tn_fail(ctx, TN_ERR_ARG, "%s: %s: dtype %d", call, e->name, (int)t.dtype);
@@ -496,6 +498,16 @@ static tn_status check_tensor(tn_ctx *ctx, const tn_safetensors_entry *e, int i)
         return tn_fail(ctx, TN_ERR_ARG, "%s: %s: %s is no shape", call, e->name,
                        tn_shape_text(&t.shape, text, sizeof text));
     if (bytes && !e->data) return tn_fail(ctx, TN_ERR_ARG, "%s: %s has no data", call, e->name);
+    return TN_OK;
+}
+
+static tn_status check_text(tn_ctx *ctx, const tn_metadata *m, int i)
+{
+    const char *call = "tn_safetensors_write";
+    if (!m->key || !m->value)
+        return tn_fail(ctx, TN_ERR_ARG, "%s: text %d has no key or value", call, i);
+    if (!tn__is_utf8(m->key) || !tn__is_utf8(m->value))
+        return tn_fail(ctx, TN_ERR_ARG, "%s: text %d, %.40s, is not UTF-8", call, i, m->key);
     return TN_OK;
 }
 
@@ -534,9 +546,7 @@ tn_status tn_safetensors_write(tn_ctx *ctx, const char *path, const tn_safetenso
                        n_metadata);
     tn_status s = TN_OK;
     for (int i = 0; s == TN_OK && i < n; i++) s = check_tensor(ctx, &entries[i], i);
-    for (int i = 0; s == TN_OK && i < n_metadata; i++)
-        if (!metadata[i].key || !metadata[i].value)
-            s = tn_fail(ctx, TN_ERR_ARG, "tn_safetensors_write: text %d has no key or value", i);
+    for (int i = 0; s == TN_OK && i < n_metadata; i++) s = check_text(ctx, &metadata[i], i);
     if (s == TN_OK) s = check_names(ctx, entries, n, metadata, n_metadata);
     if (s != TN_OK) return s;
     writer w = { NULL, 0 };

@@ -27,8 +27,8 @@ typedef struct tn_metadata {
     const char *key, *value;
 } tn_metadata;
 
-/* Writes path. TN_ERR_ARG (a name or a key twice), TN_ERR_IO, TN_ERR_MEMORY; then an older file is
- * as it was. */
+/* Writes path. TN_ERR_ARG (a name or a key twice; one, or a text, that is not UTF-8), TN_ERR_IO,
+ * TN_ERR_MEMORY; then an older file is as it was. */
 TN_API tn_status tn_safetensors_write(tn_ctx *ctx, const char *path,
                                       const tn_safetensors_entry *entries,
                                       int n, const tn_metadata *metadata, int n_metadata);

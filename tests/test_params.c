@@ -55,10 +55,21 @@ TEST(params, wrong_names_are_refused)
     CHECK(tn_param(p, text, TN_SHAPE(2), NULL) == NULL);
     CHECK_CONTAINS(tn_error(ctx), "characters long");
     tn_clear_error(ctx);
+    CHECK(tn_param(p, "caf\xe9", TN_SHAPE(2), NULL) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "parameter l1.caf\xe9: no file could have it under that name");
+    tn_clear_error(ctx);
+    CHECK(tn_param(p, "__metadata__", TN_SHAPE(2), NULL) != NULL); /* behind l1. */
     tn_params_push(p, "%s", text);
     CHECK_CONTAINS(tn_error(ctx), "characters long");
     tn_clear_error(ctx);
     tn_params_pop(p);
+    tn_params_restore(p, 0);
+    CHECK(tn_param(p, "__metadata__", TN_SHAPE(2), NULL) == NULL);
+    CHECK_CONTAINS(tn_error(ctx), "parameter __metadata__: no file could");
+    tn_clear_error(ctx);
+    CHECK(tn_buffer(p, "__metadata__", TN_F32, TN_SHAPE(2)) == NULL);
+    CHECK_INT(tn_ctx_status(ctx), TN_ERR_ARG);
+    tn_clear_error(ctx);
     CHECK(tn_param(p, "v", TN_SHAPE(-2), NULL) == NULL);
     CHECK_INT(tn_ctx_status(ctx), TN_ERR_SHAPE);
     tn_clear_error(ctx);

@@ -308,6 +308,7 @@ TEST(safetensors, refused_to_write)
         { { good, good }, 2, "the name x stands twice" },
         { { { NULL, good.type, x } }, 1, "tensor 0 has no name" },
         { { { "__metadata__", good.type, x } }, 1, "__metadata__" },
+        { { good, { "caf\xe9", good.type, x } }, 2, "tensor 1: caf\xe9 cannot be a name" },
         { { good, { "y", good.type, NULL } }, 2, "y has no data" },
         { { { "x", { (tn_dtype)99, good.type.shape }, x } }, 1, "x: dtype 99" },
         { { { "x", { TN_F32, { .rank = 9 } }, x } }, 1, "x: rank 9" },
@@ -331,6 +332,13 @@ TEST(safetensors, refused_to_write)
     CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, twice, 3), TN_ERR_ARG);
     CHECK_CONTAINS(tn_error(ctx), "the text a stands twice");
     tn_clear_error(ctx);
+    const tn_metadata latin[] = { { "k\xe9y", "1" }, { "key", "\xc3\xa9, not \xe9" } };
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(tn_safetensors_write(ctx, path_of(0), &good, 1, &latin[i], 1), TN_ERR_ARG);
+        CHECK_CONTAINS(tn_error(ctx), i ? "text 0, key, is not UTF-8" : "is not UTF-8");
+        CHECK(access(path_of(0), F_OK) != 0);
+        tn_clear_error(ctx);
+    }
     CHECK_INT(tn_safetensors_write(ctx, NULL, &good, 1, NULL, 0), TN_ERR_ARG);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);
