@@ -48,12 +48,21 @@ static bool can_still_win(const tn__beam *b)
     return best / penalty(b, b->limit + 1) > b->ended[b->n_best - 1].score;
 }
 
-void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p, int64_t n)
+/* Some token always follows: where nothing does, logits were infinite or NaN. */
+static bool all_go_on(const tn__beam *b, const double *p, int64_t n)
+{
+    for (int64_t j = 0; j < b->k; j++)
+        if (b->log_prob[j] > -INFINITY && !(p[j * n] > -INFINITY)) return false;
+    return true;
+}
+
+bool tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p, int64_t n)
 {
     enum { MOST = 64 };
     int64_t  next[MOST] = { 0 }, live = 0;
     int32_t *token = b->token + t * b->k, *parent = b->parent + t * b->k;
     bool     is_last = t == b->limit;
+    if (!all_go_on(b, p, n)) return false;
     for (int64_t rank = 0; live < b->k; rank++) {
         int64_t j = best_beam(b, p, n, next);
         if (j < 0) break;
@@ -63,7 +72,7 @@ void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
             if (rank < b->k || is_last)
                 end_hypothesis(b, (tn__ended){ .log_prob = sum, .step = t, .beam = j }, t + 1);
             if (b->k == 1) b->is_done = true;
-            if (b->k == 1) return;
+            if (b->k == 1) return true;
         } else {
             if (is_last) { /* no room for the token: it ends here, without eos */
                 live++;
@@ -80,13 +89,14 @@ void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
                     (tn__ended){ .log_prob = b->log_prob[j], .step = t, .beam = j, .is_cut = true },
                     t);
         b->is_done = true;
-        return;
+        return true;
     }
     for (int64_t j = 0; j < b->k; j++) {
         b->log_prob[j] = j < live ? b->room[j] : -INFINITY;
         if (j >= live) token[j] = b->eos, parent[j] = 0;
     }
     b->is_done = !can_still_win(b);
+    return true;
 }
 
 void tn__beam_trace(const tn__beam *b, const tn__ended *e, int32_t *out)

@@ -26,8 +26,8 @@ typedef struct tn__beam {
 } tn__beam;
 
 /* candidates of beam j, falling: id[j n + i] with log probability p[j n + i]; of beams that are
- * there. */
-void tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p, int64_t n);
+ * there. False, and nothing has changed: of a beam not even the first is finite. */
+bool tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p, int64_t n);
 
 /* The ids of an ended hypothesis: out[e->step]. */
 void tn__beam_trace(const tn__beam *b, const tn__ended *e, int32_t *out);

@@ -210,6 +210,12 @@ static tn_status go_on(const tn__decoder *d)
     return (tn_status)atomic_load(d->status);
 }
 
+TN_COLD static tn_status not_finite(const tn__decoder *d, int64_t source)
+{
+    return tn_fail(d->ctx, TN_ERR_ARG, "tn_translate: source %lld: the scores of its tokens are"
+                   " not finite, with these weights", (long long)source);
+}
+
 static tn_status run_steps(tn__decoder *d, tn__decode_group *g, search *s)
 {
     int64_t live = s->n;
@@ -229,7 +235,8 @@ static tn_status run_steps(tn__decoder *d, tn__decode_group *g, search *s)
         for (int64_t i = 0; i < s->rows; i++) {
             if (!live_beam(s, i)) continue;
             tn__beam *b = &s->beams[s->slot[i]];
-            tn__beam_advance(b, step, id + i * width, p + i * width, d->n_candidates);
+            if (!tn__beam_advance(b, step, id + i * width, p + i * width, d->n_candidates))
+                return not_finite(d, s->index[s->slot[i]]);
             live += !b->is_done;
         }
     }

@@ -249,7 +249,8 @@ static int32_t draw(const tn_generator *g, const double *p, int64_t i, int64_t t
     return g->candidates[n - 1].id;
 }
 
-/* Adds the next token of each continuation that goes on. Returns how many still do. */
+/* Adds the next token of each continuation that goes on. Returns how many still do; -1, with the
+ * error in the context: what was drawn has no probability, of logits that are infinite or NaN. */
 static int64_t take_tokens(tn_generator *g, const tn_program *step, int64_t limit)
 {
     const int64_t vocab = g->m->config.vocab;
@@ -259,6 +260,12 @@ static int64_t take_tokens(tn_generator *g, const tn_program *step, int64_t limi
         tn_generation *y = &g->out[i];
         if (!y->is_cut) continue; /* it has ended: until then it counts as cut */
         const int32_t id = draw(g, p + i * vocab, i, y->n);
+        if (!(p[i * vocab + id] > 0)) {
+            tn_fail(g->ctx, TN_ERR_ARG,
+                    "tn_generate: the scores of token %lld are not finite, with these weights",
+                    (long long)y->n);
+            return -1;
+        }
         g->now[i] = id;
         y->log_prob += log_p[i * vocab + id];
         y->is_cut = !(g->o.has_end && id == g->o.end);
@@ -346,6 +353,7 @@ const tn_generation *tn_generate(tn_generator *g, const int32_t *prompt, int64_t
         if (run(g, s, s->step, g->now, g->o.n, g->o.n, n - 1 + t) != TN_OK) return NULL;
         live = take_tokens(g, s->step, limit);
     }
+    if (live < 0) return NULL;
     g->calls++;
     return g->out;
 }

@@ -42,7 +42,7 @@ TN_API void          tn_generator_free(tn_generator *g); /* NULL is fine */
 /* Continues a prompt of n >= 1 ids: options.n continuations, valid until the next call. The k-th
  * continuation of the same prompt in the same call of two generators is the same, however many are
  * beside it and whatever the threads. NULL: TN_ERR_ARG (an empty or too long prompt, an id out of
- * range), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
+ * range; scores that are not finite, as of huge weights), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
 TN_API const tn_generation *tn_generate(tn_generator *g, const int32_t *prompt, int64_t n);
 
 #ifdef __cplusplus

@@ -208,6 +208,29 @@ TEST(generate, draws_from_what_options_leave)
     close_fixture(&f);
 }
 
+/* Weights whose products are infinite, or that are none. */
+TEST(generate, scores_that_are_not_finite)
+{
+    const tn_generate_options o[] = {
+        { .max_tokens = 4 }, { .max_tokens = 4, .temperature = TN_NONE },
+        { .max_tokens = 4, .top_k = 3, .n = 2 }, { .max_tokens = 4, .top_p = 0.5 },
+    };
+    static const int32_t prompt[] = { 1, 2, 3 };
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 2; k++) {
+            fixture f;
+            if (!open_fixture(&f, 1, TN_F32)) return;
+            tn_generator *g = tn_generator_new(f.m, &o[i]);
+            CHECK(tn_generate(g, prompt, 3) != NULL);
+            tn_variable_fill(f.m->embedding.w, k ? NAN : 3e38);
+            CHECK(!tn_generate(g, prompt, 3));
+            CHECK_INT(tn_ctx_status(f.ctx), TN_ERR_ARG);
+            CHECK_CONTAINS(tn_error(f.ctx), "the scores of token 0 are not finite");
+            tn_generator_free(g);
+            close_fixture(&f);
+        }
+}
+
 static bool generate_once(tn_ctx *ctx)
 {
     static const int32_t prompt[] = { 1, 2, 3 };

@@ -232,6 +232,31 @@ TEST(decoding, reads_weights_at_each_call)
     close_fixture(&f);
 }
 
+/* Numbers that a file may hold, and whose products are infinite: an error, not an empty text. */
+TEST(decoding, scores_that_are_not_finite)
+{
+    static const int32_t ids[] = { 4, 5, 3, 7, 8, 6, 3 };
+    static const int64_t at[] = { 0, 3, 7 };
+    for (int beam = 1; beam <= 4; beam += 3)
+        for (int at_once = 1; at_once <= 2; at_once++) {
+            fixture               f;
+            tn_transformer_config c = tiny();
+            if (!open_fixture(&f, &c, TN_F32)) return;
+            tn_translator *t = tn_translator_new(
+                f.model, &(tn_translate_options){ .beam = beam, .n_best = beam, .batch = 1,
+                                                  .at_once = at_once });
+            const tn_translation *y = tn_translate(t, ids, at, 2);
+            for (int i = 0; y && i < 2 * beam; i++) CHECK(isfinite(y[i].score) || !y[i].ids);
+            tn_variable_fill(f.model->target.w, 3e38);
+            CHECK(!tn_translate(t, ids, at, 2));
+            CHECK_INT(tn_ctx_status(f.ctx), TN_ERR_ARG);
+            CHECK_CONTAINS(tn_error(f.ctx), "the scores of its tokens are not finite");
+            tn_clear_error(f.ctx);
+            tn_translator_free(t);
+            close_fixture(&f);
+        }
+}
+
 TEST(decoding, wrong_options)
 {
     fixture               f;
