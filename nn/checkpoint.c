@@ -34,6 +34,14 @@ static const tn_node *kept(const tn_optimizer *opt, const tn_node *v)
     return v;
 }
 
+/* An optimizer of another set has nothing to do with p. */
+static tn_status check_set(const char *call, const tn_params *p, const tn_optimizer *opt)
+{
+    if (!opt || opt->params == p) return TN_OK;
+    return tn_fail(tn_params_ctx(p), TN_ERR_ARG, "%s: the optimizer is of another parameter set",
+                   call);
+}
+
 /* The text that says what kind of optimizer a state is of. */
 static const char kind_key[] = "libtensor.optimizer";
 
@@ -55,6 +63,7 @@ tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_opti
     int     n = count_variables(p, opt);
     if (n_metadata < 0 || (n_metadata && !metadata))
         return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save: no list of %d texts", n_metadata);
+    if (check_set("tn_checkpoint_save", p, opt) != TN_OK) return TN_ERR_ARG;
     tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
     tn_metadata          *texts = tn_alloc(ctx, ((size_t)n_metadata + 1) * sizeof *texts);
     tn_status             s = entries && texts ? TN_OK : tn_ctx_status(ctx);
@@ -99,6 +108,7 @@ static tn_status check_kind(tn_ctx *ctx, const char *path, const tn_safetensors 
 tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
 {
     if (!p) return TN_ERR_ARG;
+    if (check_set("tn_checkpoint_load", p, opt) != TN_OK) return TN_ERR_ARG;
     tn_ctx         *ctx = tn_params_ctx(p);
     tn_safetensors *f = tn_safetensors_open(ctx, path);
     if (!f) return tn_ctx_status(ctx);
@@ -129,7 +139,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
 tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
                                      const tn_metadata *metadata, int n_metadata)
 {
-    if (!p || !opt) return TN_ERR_ARG;
+    if (!p || !opt || check_set("tn_checkpoint_save_average", p, opt) != TN_OK) return TN_ERR_ARG;
     tn_ctx *ctx = tn_params_ctx(p);
     int     n = tn_params_count(p), averaged = 0;
     tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);

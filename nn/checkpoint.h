@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its state,
- * and its kind as the text "libtensor.optimizer". */
+ * and its kind as the text "libtensor.optimizer". TN_ERR_ARG here and below: opt is not of p. */
 TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                                     const tn_metadata *metadata, int n_metadata);
 

@@ -82,6 +82,28 @@ TEST(checkpoint, all_or_nothing)
     remove_files();
 }
 
+TEST(checkpoint, an_optimizer_of_other_parameters_is_refused)
+{
+    tn_ctx       *ctx = new_ctx(1);
+    tn_params    *p = tn_params_new(ctx, TN_F32), *q = tn_params_new(ctx, TN_F32);
+    tn_param(p, "w", TN_SHAPE(2), NULL), tn_param(q, "w", TN_SHAPE(2), NULL);
+    tn_optimizer *opt = tn_adam_new(q, &(tn_adam_options){ .ema_decay = 0.9 });
+    REQUIRE(opt);
+    CHECK_INT(tn_checkpoint_save(path_of(0), p, opt, NULL, 0), TN_ERR_ARG);
+    CHECK_CONTAINS(tn_error(ctx), "tn_checkpoint_save: the optimizer is of another parameter set");
+    tn_clear_error(ctx);
+    CHECK_INT(tn_checkpoint_save_average(path_of(0), p, opt, NULL, 0), TN_ERR_ARG);
+    CHECK(access(path_of(0), F_OK) != 0);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_checkpoint_save(path_of(0), q, opt, NULL, 0), TN_OK);
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, opt), TN_ERR_ARG);
+    CHECK_CONTAINS(tn_error(ctx), "tn_checkpoint_load: the optimizer is of another parameter set");
+    tn_optimizer_free(opt), tn_params_free(p), tn_params_free(q);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+    remove_files();
+}
+
 TEST(checkpoint, a_failed_save_keeps_the_old_file)
 {
     tn_ctx    *ctx = new_ctx(1);
