@@ -6,6 +6,8 @@
 #include "nn/internal.h"
 #include "nn/optimizer_internal.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* All variables of a set and of an optimizer. */
@@ -96,6 +98,60 @@ static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors
     return TN_OK;
 }
 
+tn_status tn__check_finite(tn_ctx *ctx, const char *path, const char *name, const tn_node *v,
+                           const void *numbers, double most)
+{
+    const tn_dtype dtype = tn_node_dtype(v);
+    const tn_shape s = tn_node_shape(v);
+    const int64_t  n = tn_shape_size(&s);
+    /* Of most files all is finite: seen in one pass, in integers. To an exponent of ones alone, one
+     * more is added, which reaches the sign. */
+    uint32_t any = 0;
+    for (int64_t i = 0; dtype == TN_F32 && i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, (const float *)numbers + i, sizeof bits);
+        any |= (bits & 0x7fffffff) + 0x00800000;
+    }
+    if (dtype == TN_F32 && !(any >> 31)) return TN_OK;
+    for (int64_t i = 0; i < n; i++) {
+        const double x = tn__load(dtype, numbers, i);
+        if (!(fabs(x) <= most))
+            return tn_fail(ctx, TN_ERR_FORMAT, "%s: number %lld of %s is %g", path, (long long)i,
+                           name, x);
+    }
+    return TN_OK;
+}
+
+/* The most that a number of variable i may be in a file; 0: anything, also none. Buffers are the
+ * model's own affair; what is accumulated may overflow, and be cleared; and so may the mean square
+ * of gradients, which ends the training of that parameter alone. */
+static double most_of(const tn_params *p, const tn_optimizer *opt, int i)
+{
+    const int      n = tn_params_count(p);
+    const tn_node *v = variable_at(p, opt, i);
+    if (i < n) return tn_params_is_buffer(p, i) ? 0 : DBL_MAX;
+    for (int k = 0; k < opt->n_slots; k++) {
+        if (opt->slots[k].accumulated == v) return 0;
+        if (opt->slots[k].v == v) return INFINITY;
+    }
+    return v == opt->accumulated_count ? 0 : DBL_MAX;
+}
+
+/* What variable i is in the file, to be freed; NULL with the reason in the context. */
+static void *read_variable(const char *path, tn_safetensors *f, const tn_params *p,
+                           const tn_optimizer *opt, int i)
+{
+    tn_ctx        *ctx = tn_params_ctx(p);
+    const char    *name = name_at(p, opt, i);
+    const tn_node *v = variable_at(p, opt, i);
+    const double   most = most_of(p, opt, i);
+    void *numbers = tn__safetensors_read_as(f, tn_safetensors_find(f, name), tn_node_dtype(v));
+    if (!numbers || most == 0) return numbers;
+    if (tn__check_finite(ctx, path, name, v, numbers, most) == TN_OK) return numbers;
+    tn_free(ctx, numbers);
+    return NULL;
+}
+
 static tn_status check_kind(tn_ctx *ctx, const char *path, const tn_safetensors *f,
                             const tn_optimizer *opt)
 {
@@ -119,8 +175,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
         s = check_entry(ctx, path, f, tn_safetensors_find(f, name_at(p, opt, i)),
                         name_at(p, opt, i), variable_at(p, opt, i));
     for (int i = 0; s == TN_OK && i < n; i++) {
-        values[i] = tn__safetensors_read_as(f, tn_safetensors_find(f, name_at(p, opt, i)),
-                                            tn_node_dtype(variable_at(p, opt, i)));
+        values[i] = read_variable(path, f, p, opt, i);
         if (!values[i]) s = tn_ctx_status(ctx);
     }
     for (int i = 0; s == TN_OK && i < n; i++) {

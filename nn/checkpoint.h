@@ -24,7 +24,9 @@ TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const 
  * is left alone. An optimizer's learning rate, weight decay, clipping norm and decay of averages
  * are variables too, and become those of the file: set what is to be different afterwards. Its
  * betas and eps are not, and remain those that it was made with. TN_ERR_FORMAT (also of another
- * kind of optimizer), _SHAPE or _DTYPE name the file and the variable. */
+ * kind of optimizer, and where a number is infinite or NaN, as after a training that diverged),
+ * _SHAPE or _DTYPE name the file and the variable. Buffers and accumulated gradients may be
+ * anything. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */

@@ -5,6 +5,7 @@
 #include "autograd/internal.h"
 #include "nn/internal.h"
 
+#include <float.h>
 #include <string.h>
 
 enum { STARS = 8, SOURCES = 8, NAME = 512 };
@@ -233,9 +234,13 @@ static tn_status read_all(import *m)
 {
     const int n = tn_params_count(m->p);
     for (int i = 0; i < n; i++) {
+        const tn_node *v = tn_params_at(m->p, i);
         if (!m->sources[i].rule) continue;
-        m->values[i] = read_parameter(m, tn_params_at(m->p, i), &m->sources[i]);
+        m->values[i] = read_parameter(m, v, &m->sources[i]);
         if (!m->values[i]) return tn_ctx_status(m->ctx);
+        if (!tn_params_is_buffer(m->p, i) &&
+            tn__check_finite(m->ctx, m->path, tn_variable_name(v), v, m->values[i], DBL_MAX))
+            return TN_ERR_FORMAT;
     }
     for (int i = 0; i < n; i++) {
         tn_node *v = tn_params_at(m->p, i);

@@ -40,8 +40,9 @@ typedef struct tn_import_options {
 
 /* Fills the parameters and buffers of p from a safetensors file, all or nothing; f64, f32, f16 and
  * bf16 are converted. options may be NULL. TN_ERR_ARG (a bad rule, a parameter that none names),
- * TN_ERR_FORMAT (a tensor is missing, or is left over), TN_ERR_SHAPE, TN_ERR_DTYPE, TN_ERR_IO,
- * TN_ERR_MEMORY: the message names the file and the parameter or tensor. */
+ * TN_ERR_FORMAT (a tensor is missing, or is left over; a parameter would be infinite or NaN),
+ * TN_ERR_SHAPE, TN_ERR_DTYPE, TN_ERR_IO, TN_ERR_MEMORY: the message names the file and the
+ * parameter or tensor. */
 TN_API tn_status tn_import(const char *path, tn_params *p, const tn_import_rule *rules, int n,
                            const tn_import_options *options);
 

@@ -82,6 +82,74 @@ TEST(checkpoint, all_or_nothing)
     remove_files();
 }
 
+/* What cannot be of a training that went well is refused, and nothing is changed; what may be
+ * infinite, or no number, comes back as it was. */
+TEST(checkpoint, numbers_that_are_not_finite)
+{
+    static const struct {
+        const char *name; /* of what has the number, at 1 */
+        double      x;
+        const char *message; /* none: it is loaded */
+    } cases[] = {
+        { "a", NAN, "number 1 of a is " },         { "a", -INFINITY, "number 1 of a is -inf" },
+        { "a", 3e38, "" },                         { "adam.m.a", NAN, "number 1 of adam.m.a is " },
+        { "adam.v.a", NAN, "1 of adam.v.a is " },  { "adam.v.a", INFINITY, "" },
+        { "ema.a", INFINITY, "1 of ema.a is inf" }, { "accumulated.a", NAN, "" },
+        { "mask", -INFINITY, "" },                 { "optimizer.lr", NAN, "of optimizer.lr is " },
+        { "optimizer.accumulated_count", NAN, "" },
+    };
+    const tn_adam_options o = { .ema_decay = 0.9, .accumulate = true };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int wide = 0; wide < 2; wide++) {
+            tn_ctx       *ctx = new_ctx(1);
+            tn_params    *p = tn_params_new(ctx, wide ? TN_F64 : TN_F32);
+            tn_param(p, "a", TN_SHAPE(3), NULL), tn_buffer(p, "mask", TN_F32, TN_SHAPE(3));
+            tn_optimizer *opt = tn_adam_new(p, &o);
+            tn_node      *v = tn_params_find(p, cases[i].name);
+            if (!v) v = tn_optimizer_state_find(opt, cases[i].name);
+            REQUIRE(v);
+            const bool is_scalar = tn_node_shape(v).rank == 0, is_good = !*cases[i].message;
+            void      *data = tn_variable_data(v);
+            char       was[24];
+            if (tn_node_dtype(v) == TN_F32) ((float *)data)[!is_scalar] = (float)cases[i].x;
+            else ((double *)data)[!is_scalar] = cases[i].x;
+            memcpy(was, data, tn_variable_bytes(v));
+            CHECK_INT(tn_checkpoint_save(path_of(0), p, opt, NULL, 0), TN_OK);
+            memset(data, 0, tn_variable_bytes(v));
+            CHECK_INT(tn_checkpoint_load(path_of(0), p, opt), is_good ? TN_OK : TN_ERR_FORMAT);
+            CHECK_CONTAINS(tn_error(ctx), cases[i].message);
+            if (!is_good) CHECK_CONTAINS(tn_error(ctx), path_text[0]);
+            CHECK_MSG((memcmp(was, data, tn_variable_bytes(v)) == 0) == is_good, "case %zu", i);
+            tn_optimizer_free(opt), tn_params_free(p);
+            CHECK_INT(tn_ctx_memory(ctx), 0);
+            tn_ctx_free(ctx);
+        }
+    remove_files();
+}
+
+/* A number that the parameter's dtype is too small for. */
+TEST(checkpoint, numbers_that_do_not_fit)
+{
+    static const double  wide[2] = { 1, 1e300 };
+    tn_ctx              *ctx = new_ctx(1);
+    tn_params           *p = tn_params_new(ctx, TN_F32);
+    tn_node             *w = tn_param(p, "w", TN_SHAPE(2), NULL);
+    tn_safetensors_entry e = { "w", { TN_F64, TN_SHAPE(2) }, wide };
+    CHECK_INT(tn_safetensors_write(ctx, path_of(0), &e, 1, NULL, 0), TN_OK);
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, NULL), TN_ERR_FORMAT);
+    CHECK_CONTAINS(tn_error(ctx), "0.safetensors: number 1 of w is inf");
+    CHECK_NEAR(*(float *)tn_variable_data(w), 0, 0);
+    tn_clear_error(ctx);
+    const tn_import_rule rule = { .to = "w", .from = "w" };
+    CHECK_INT(tn_import(path_of(0), p, &rule, 1, NULL), TN_ERR_FORMAT);
+    CHECK_CONTAINS(tn_error(ctx), "0.safetensors: number 1 of w is inf");
+    CHECK_NEAR(*(float *)tn_variable_data(w), 0, 0);
+    tn_params_free(p);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+    remove_files();
+}
+
 TEST(checkpoint, an_optimizer_of_other_parameters_is_refused)
 {
     tn_ctx       *ctx = new_ctx(1);

@@ -260,6 +260,15 @@ wrong "cannot save to .*: No such file or directory" $gpt --save "$dir/nowhere/g
 wrong "cannot save to .*: Is a directory" $gpt --save "$dir"
 wrong "cannot save to .*: Is a directory" $gpt --model "$dir/gpt.st" --save "$dir"
 wrong "it has no transformer\|bad.tsv" $translate --model "$dir/bad.tsv"
+# a weight that is no number: the last of a model, and the first of a training
+cp "$dir/cat/best.safetensors" "$dir/nan.safetensors"
+printf '\0\0\300\177' | dd of="$dir/nan.safetensors" bs=1 conv=notrunc 2> /dev/null \
+    seek=$(($(wc -c < "$dir/nan.safetensors") - 4))
+wrong "nan.safetensors: number .* of .* is -*nan" $translate --model "$dir/nan.safetensors"
+cp -r "$dir/cat" "$dir/nan"
+printf '\0\0\300\177' | dd of="$dir/nan/last.safetensors" bs=1 conv=notrunc 2> /dev/null \
+    seek=$(($(od -An -tu8 -N8 "$dir/nan/last.safetensors") + 8))
+wrong "last.safetensors: number 0 of .* is -*nan" $train --resume "$dir/nan" --steps 260
 head -c 3000 "$dir/cat/best.safetensors" > "$dir/cut.safetensors"
 wrong "cut.safetensors" $translate --model "$dir/cut.safetensors"
 wrong "Is a directory" $translate --model "$dir"
