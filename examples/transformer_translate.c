@@ -62,13 +62,21 @@ static void free_lines(lines *l)
     l->n = 0;
 }
 
+/* In one line and column, whatever the model says: a control character is a space. */
+static void print_text(const char *text)
+{
+    for (; *text; text++) putchar((unsigned char)*text < ' ' || *text == 0x7f ? ' ' : *text);
+    putchar('\n');
+}
+
 /* An empty line stays one: there is nothing to translate. */
 static void print_line(int64_t number, tn_text source, char *const *out, const double *scores)
 {
     for (int64_t j = 0; j < s.n_best; j++) {
         const char *text = source.length > 0 && out[j] ? out[j] : "";
-        if (s.n_best == 1) printf("%s\n", text);
-        else if (out[j]) printf("%lld\t%.4f\t%s\n", (long long)number, scores[j], text);
+        if (s.n_best > 1 && !out[j]) continue;
+        if (s.n_best > 1) printf("%lld\t%.4f\t", (long long)number, scores[j]);
+        print_text(text);
     }
 }
 

@@ -133,6 +133,8 @@ static char *decode_text(const translation *t, const tn_translation *y)
     int64_t length = tn_tokenizer_decode(t->tokenizer, y->ids, y->n, NULL, 0);
     char   *text = length >= 0 ? tn_alloc(t->ctx, (size_t)length + 1) : NULL;
     if (text) tn_tokenizer_decode(t->tokenizer, y->ids, y->n, text, (size_t)length + 1);
+    for (int64_t i = 0; text && i < length; i++)
+        if (!text[i]) text[i] = ' '; /* a NUL would end it */
     return text;
 }
 

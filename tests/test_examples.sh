@@ -173,6 +173,14 @@ printf 'le chat\n' |
 [ "$(wc -l < "$dir/out.txt")" = 2 ] || fail "two translations"
 contains "$dir/out.txt" "^1.*the cat$"
 
+# One line comes out for each that went in, whatever the model says: here a carriage return.
+printf 'un\tone\rtwo\n' > "$dir/cr.tsv"
+$train --train "$dir/cr.tsv" --size micro --vocab 270 --max-length 20 --tokens 64 --steps 60 \
+    --lr 0.01 --warmup 5 --dropout 0 --save "$dir/cr" > "$dir/cr.txt" 2>&1 ||
+    fail "a training on a carriage return"
+echo un | $translate --model "$dir/cr/best.safetensors" > "$dir/out.txt" 2>&1
+echo "one two" | cmp - "$dir/out.txt" || { fail "a carriage return"; cat "$dir/out.txt"; }
+
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
