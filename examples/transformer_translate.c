@@ -1,15 +1,14 @@
 /* Translates lines with a model that transformer_train has saved.
  *
  *     echo "Je suis étudiant" | transformer_translate --model run/best.safetensors --beam 5 */
+#include "lines.h"
 #include "options.h"
 #include "output.h"
 #include "translation.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct {
     const char *model;
@@ -27,40 +26,6 @@ static const cli_option options[] = {
     { CLI_COUNT, "batch", &s.batch, "N", "lines that are translated together" },
     OPTION_THREADS(&s.threads),
 };
-
-/* Lines of stdin, without their ends. */
-typedef struct lines {
-    char   *line[1024];
-    tn_text text[1024];
-    int64_t n;
-} lines;
-
-/* The next lines, most at a time. False, with the reason in the context: there may be more. */
-static bool read_lines(tn_ctx *ctx, lines *l, int64_t most)
-{
-    for (l->n = 0; l->n < most; l->n++) {
-        char   *line = NULL;
-        size_t  room = 0;
-        ssize_t n = getline(&line, &room, stdin);
-        if (n < 0) {
-            int why = errno;
-            free(line);
-            if (feof(stdin)) return true;
-            return tn_fail(ctx, TN_ERR_IO, "the standard input cannot be read: %s",
-                           strerror(why)) == TN_OK;
-        }
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
-        l->line[l->n] = line;
-        l->text[l->n] = (tn_text){ line, (size_t)n };
-    }
-    return true;
-}
-
-static void free_lines(lines *l)
-{
-    for (int64_t i = 0; i < l->n; i++) free(l->line[i]);
-    l->n = 0;
-}
 
 /* In one line and column, whatever the model says: a control character is a space. */
 static void print_text(const char *text)
@@ -80,10 +45,17 @@ static void print_line(int64_t number, tn_text source, char *const *out, const d
     }
 }
 
+static bool read_lines(const translation *t, lines *l)
+{
+    if (lines_next(l, 0)) return true;
+    return tn_fail(t->ctx, TN_ERR_IO, "the standard input cannot be read: %s",
+                   strerror(errno)) == TN_OK;
+}
+
 static bool translate_all(const translation *t)
 {
     static lines l;
-    int64_t most = isatty(0) ? 1 : 1024, number = 0, room = most * s.n_best;
+    int64_t number = 0, room = LINES_MOST * s.n_best;
     tn_translator *translator = tn_translator_new(
         t->model, &(tn_translate_options){ .beam = s.beam,
                                            .n_best = s.n_best,
@@ -93,15 +65,14 @@ static bool translate_all(const translation *t)
     char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
     double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
     bool    ok = translator && out && scores;
-    while (ok && !ferror(stdout) && (ok = read_lines(t->ctx, &l, most)) && l.n > 0) {
+    while (ok && !ferror(stdout) && (ok = read_lines(t, &l)) && l.n > 0) {
         ok = translate_texts(t, translator, s.n_best, l.text, l.n, out, scores) == TN_OK;
         for (int64_t i = 0; ok && i < l.n; i++)
             print_line(++number, l.text[i], out + i * s.n_best, scores + i * s.n_best);
         free_texts(t->ctx, out, l.n * s.n_best);
-        free_lines(&l);
         fflush(stdout);
     }
-    free_lines(&l);
+    lines_free(&l);
     tn_free(t->ctx, out), tn_free(t->ctx, scores);
     tn_translator_free(translator);
     return ok;
@@ -110,7 +81,8 @@ static bool translate_all(const translation *t)
 int main(int argc, char **argv)
 {
     translation t = { 0 };
-    const char *about = "Translates each line of the standard input.";
+    const char *about =
+        "Translates the lines of the standard input; none waits for the next.";
     cli_result  given = cli_parse(argc, argv, about, options, sizeof options / sizeof *options);
     if (given != CLI_GO_ON) return output_end("transformer_translate", given == CLI_HELP ? 0 : 2);
     if (!s.model) return fprintf(stderr, "transformer_translate: which --model?\n"), 2;

@@ -181,6 +181,27 @@ $train --train "$dir/cr.tsv" --size micro --vocab 270 --max-length 20 --tokens 6
 echo un | $translate --model "$dir/cr/best.safetensors" > "$dir/out.txt" 2>&1
 echo "one two" | cmp - "$dir/out.txt" || { fail "a carriage return"; cat "$dir/out.txt"; }
 
+# An answer does not wait for the next line, and is the same as in company.
+best="$translate --model $dir/cat/best.safetensors --beam 3 --n-best 3"
+mkfifo "$dir/lines"
+$best < "$dir/lines" > "$dir/answers.txt" 2>&1 &
+pid=$!
+exec 3> "$dir/lines"
+n=0
+for line in "le chat" "un chien" "" "chien le chat"; do
+    echo "$line" >&3
+    n=$((n + 1)) tries=100
+    while [ $tries -gt 0 ] && [ "$(grep -c "^$n" "$dir/answers.txt")" != 3 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    [ $tries -gt 0 ] || fail "no answer to line $n after 10 s"
+done
+exec 3>&-
+wait $pid || fail "line by line: ended with $?"
+printf 'le chat\nun chien\n\nchien le chat\n' | $best > "$dir/out.txt" 2>&1
+cmp "$dir/out.txt" "$dir/answers.txt" || fail "an answer depends on when its line came"
+
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
