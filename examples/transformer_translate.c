@@ -27,6 +27,21 @@ static const cli_option options[] = {
     OPTION_THREADS(&s.threads),
 };
 
+enum { TOLD = 5 }; /* lines that are cut, each with its number; then only how many they are */
+
+/* Is the line longer than what the model reads? n_told: that were so before. */
+static bool tell_cut(const translation *t, int64_t number, tn_text line, int64_t n_told)
+{
+    const int64_t most = translation_reads(t);
+    if ((int64_t)line.length <= most) return false; /* nor has it more tokens */
+    const int64_t n = tn_tokenizer_encode(t->tokenizer, line.bytes, line.length, NULL, 0);
+    if (n > most && n_told < TOLD)
+        fprintf(stderr,
+                "transformer_translate: line %lld is cut: it has %lld tokens, the model reads"
+                " %lld\n", (long long)number, (long long)n, (long long)most);
+    return n > most;
+}
+
 /* In one line and column, whatever the model says: a control character is a space. */
 static void print_text(const char *text)
 {
@@ -45,17 +60,21 @@ static void print_line(int64_t number, tn_text source, char *const *out, const d
     }
 }
 
-static bool read_lines(const translation *t, lines *l)
+/* The next lines, after so many; adds those that are too long to *n_cut. */
+static bool read_lines(const translation *t, lines *l, int64_t number, int64_t *n_cut)
 {
-    if (lines_next(l, 0)) return true;
-    return tn_fail(t->ctx, TN_ERR_IO, "the standard input cannot be read: %s",
-                   strerror(errno)) == TN_OK;
+    if (!lines_next(l, 0))
+        return tn_fail(t->ctx, TN_ERR_IO, "the standard input cannot be read: %s",
+                       strerror(errno)) == TN_OK;
+    for (int64_t i = 0; i < l->n; i++)
+        *n_cut += tell_cut(t, number + i + 1, l->text[i], *n_cut);
+    return true;
 }
 
 static bool translate_all(const translation *t)
 {
     static lines l;
-    int64_t number = 0, room = LINES_MOST * s.n_best;
+    int64_t number = 0, n_cut = 0, room = LINES_MOST * s.n_best;
     tn_translator *translator = tn_translator_new(
         t->model, &(tn_translate_options){ .beam = s.beam,
                                            .n_best = s.n_best,
@@ -65,13 +84,15 @@ static bool translate_all(const translation *t)
     char  **out = tn_alloc(t->ctx, (size_t)room * sizeof *out);
     double *scores = tn_alloc(t->ctx, (size_t)room * sizeof *scores);
     bool    ok = translator && out && scores;
-    while (ok && !ferror(stdout) && (ok = read_lines(t, &l)) && l.n > 0) {
+    while (ok && !ferror(stdout) && (ok = read_lines(t, &l, number, &n_cut)) && l.n > 0) {
         ok = translate_texts(t, translator, s.n_best, l.text, l.n, out, scores) == TN_OK;
         for (int64_t i = 0; ok && i < l.n; i++)
             print_line(++number, l.text[i], out + i * s.n_best, scores + i * s.n_best);
         free_texts(t->ctx, out, l.n * s.n_best);
         fflush(stdout);
     }
+    if (n_cut > TOLD)
+        fprintf(stderr, "transformer_translate: %lld lines are cut\n", (long long)n_cut);
     lines_free(&l);
     tn_free(t->ctx, out), tn_free(t->ctx, scores);
     tn_translator_free(translator);
@@ -82,7 +103,8 @@ int main(int argc, char **argv)
 {
     translation t = { 0 };
     const char *about =
-        "Translates the lines of the standard input; none waits for the next.";
+        "Translates the lines of the standard input; none waits for the next. One of more tokens\n"
+        "than the model reads is cut, which is said on stderr.";
     cli_result  given = cli_parse(argc, argv, about, options, sizeof options / sizeof *options);
     if (given != CLI_GO_ON) return output_end("transformer_translate", given == CLI_HELP ? 0 : 2);
     if (!s.model) return fprintf(stderr, "transformer_translate: which --model?\n"), 2;

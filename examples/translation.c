@@ -105,11 +105,13 @@ char *translation_remembered(tn_ctx *ctx, const char *path)
 
 /* ---- at work --------------------------------------------------------------------------------- */
 
+int64_t translation_reads(const translation *t) { return t->model->config.max_length - 1; }
+
 /* Ids of all texts, each with eos. *ids and *at are to be freed. */
 static tn_status encode_texts(const translation *t, const tn_text *texts, int64_t n, int32_t **ids,
                               int64_t **at)
 {
-    int64_t most = t->model->config.max_length - 1, total = 0;
+    int64_t most = translation_reads(t), total = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t length = (int64_t)texts[i].length;
         total += (length < most ? length : most) + 1;

@@ -28,8 +28,12 @@ tn_status translation_load(tn_ctx *ctx, const char *path, translation *t);
  * context. */
 char *translation_remembered(tn_ctx *ctx, const char *path);
 
+/* The most tokens of a text that the model reads. */
+int64_t translation_reads(const translation *t);
+
 /* Translates n texts: out[i n_best + j] is translation j of text i (tn_free(ctx, ..) frees it), or
- * NULL if there are fewer. scores likewise, or NULL. Texts longer than the model are cut. */
+ * NULL if there are fewer. scores likewise, or NULL. Of a longer text it is that of
+ * what the model reads. */
 tn_status translate_texts(const translation *t, tn_translator *translator, int64_t n_best,
                           const tn_text *texts, int64_t n, char **out, double *scores);
 void      free_texts(tn_ctx *ctx, char **texts, int64_t n);

@@ -202,6 +202,14 @@ wait $pid || fail "line by line: ended with $?"
 printf 'le chat\nun chien\n\nchien le chat\n' | $best > "$dir/out.txt" 2>&1
 cmp "$dir/out.txt" "$dir/answers.txt" || fail "an answer depends on when its line came"
 
+# Lines that are too long are told, each of a few and how many.
+for i in 1 2 3 4 5 6 7; do echo "jamais vu: zyxwvutsrqponmlkji"; echo "le chat"; done |
+    $translate --model "$dir/cat/best.safetensors" > "$dir/out.txt" 2> "$dir/told.txt"
+[ "$(wc -l < "$dir/out.txt")" = 14 ] || fail "14 lines"
+[ "$(wc -l < "$dir/told.txt")" = 6 ] || { fail "six words on seven lines"; cat "$dir/told.txt"; }
+contains "$dir/told.txt" "line 3 is cut: it has [0-9]* tokens, the model reads 21$"
+contains "$dir/told.txt" "7 lines are cut$"
+
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
