@@ -10,6 +10,7 @@
 #endif
 
 enum { LONGEST = 4096, MOST_LINKS = 40 }; /* as Linux has them */
+enum { MOST_TRIES = 1000 };
 
 static tn_status fail(tn__new_file *f)
 {
@@ -68,20 +69,34 @@ static tn_status find_target(tn_ctx *ctx, const char *path, char at[LONGEST])
     return TN_OK;
 }
 
+/* Makes a file that nobody has: of two writers at once each has its own, so that what is renamed
+ * into place is complete. One that a process of the same number left behind is passed by. */
+static FILE *make_temporary(const char *at, char *path, size_t room)
+{
+    long process = 0;
+    FILE *file = NULL;
+#if !defined _WIN32
+    process = getpid();
+#endif
+    for (int i = 0; !file && i < MOST_TRIES && (i == 0 || errno == EEXIST); i++) {
+        snprintf(path, room, "%s.%ld-%d.tmp", at, process, i);
+        file = fopen(path, "wbx");
+    }
+    return file;
+}
+
 tn_status tn__new_file_open(tn_ctx *ctx, const char *path, tn__new_file *f)
 {
     char at[LONGEST];
     *f = (tn__new_file){ .ctx = ctx };
     tn_status s = find_target(ctx, path, at);
     if (s != TN_OK) return s;
-    size_t n = strlen(at);
-    char  *room = tn_alloc(ctx, 2 * n + 1 + sizeof ".tmp");
+    size_t n = strlen(at) + 1, longer = n + 40; /* two numbers and .tmp */
+    char  *room = tn_alloc(ctx, n + longer);
     if (!room) return tn_ctx_status(ctx);
-    f->path = memcpy(room, at, n + 1);
-    f->temporary = room + n + 1;
-    memcpy(f->temporary, at, n);
-    memcpy(f->temporary + n, ".tmp", sizeof ".tmp");
-    f->file = fopen(f->temporary, "wb");
+    f->path = memcpy(room, at, n);
+    f->temporary = room + n;
+    f->file = make_temporary(at, f->temporary, longer);
     if (!f->file) {
         s = fail(f);
         tn_free(ctx, room);

@@ -1,6 +1,7 @@
 /* Files that are either what they were or complete, at any moment: written beside their place,
  * synced, then renamed onto it. Their place is where the path's symbolic links end, and their mode
- * that of the file they replace. */
+ * that of the file they replace. Several may be written for one place at once, also by several
+ * processes: that of the last who ends is there. */
 #ifndef TN_TENSOR_FILE_H
 #define TN_TENSOR_FILE_H
 
@@ -15,8 +16,9 @@ typedef struct tn__new_file {
     bool    failed;
 } tn__new_file;
 
-/* Opens path.tmp for writing. TN_ERR_IO names the path and the system's reason, or says that what
- * is there is a folder, a device, a pipe: only regular files are replaced. */
+/* Makes a file of its own for writing, path.<process>-<n>.tmp. TN_ERR_IO names the path and the
+ * system's reason, or says that what is there is a folder, a device, a pipe: only regular files are
+ * replaced. */
 tn_status tn__new_file_open(tn_ctx *ctx, const char *path, tn__new_file *f);
 
 /* Writes; a failure is remembered and told by the end. */
