@@ -6,6 +6,7 @@
  */
 #include "libtensor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +49,9 @@ static void next_batch(uint64_t stream, uint64_t i, float *images, int32_t *labe
 int main(int argc, char **argv)
 {
     char *end = NULL;
+    errno = 0; /* a number that is too large is told by this alone */
     long  steps = argc > 1 ? strtol(argv[1], &end, 10) : 500;
-    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0))) {
+    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0 || errno))) {
         fprintf(stderr, "usage: mlp [steps]\n");
         return 2;
     }

@@ -6,6 +6,7 @@
  */
 #include <libtensor.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,8 +83,9 @@ static tn_status check_gradient(tn_ctx *ctx)
 int main(int argc, char **argv)
 {
     char *end = NULL;
+    errno = 0; /* a number that is too large is told by this alone */
     long  steps = argc > 1 ? strtol(argv[1], &end, 10) : 3000;
-    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0))) {
+    if (argc > 2 || (end && (end == argv[1] || *end || steps < 0 || errno))) {
         fprintf(stderr, "usage: recurrent [steps]\n");
         return 2;
     }

@@ -322,6 +322,7 @@ length=$(printf '%s' "$header" | wc -c)
 } > "$dir/huge.safetensors"
 wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
     $translate --model "$dir/huge.safetensors"
+wrong "usage: ./quickstart" "$(dirname "$0")/../quickstart" test x
 wrong "--threads wants N from 0 to 1024, not 4294967297" $translate --threads 4294967297
 wrong "--beam wants N from 1 to 32, not 33" $translate --beam 33
 # input that cannot be read, output that cannot be written
