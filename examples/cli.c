@@ -136,26 +136,37 @@ static int digits(double x)
     return strtod(text, NULL) == x ? 15 : 17;
 }
 
-void cli_write(const cli_option *options, int n, char *text, size_t size)
+static void write_value(FILE *to, const cli_option *o)
 {
-    size_t used = 0;
-    text[0] = 0;
+    if (o->kind == CLI_FLAG) fprintf(to, "%s=%d\n", o->name, *(bool *)o->value);
+    if (is_int(o)) fprintf(to, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
+    if (is_real(o))
+        fprintf(to, "%s=%.*g\n", o->name, digits(*(double *)o->value), *(double *)o->value);
+    if (o->kind == CLI_TEXT && *(const char **)o->value)
+        fprintf(to, "%s=%s\n", o->name, *(const char **)o->value);
+}
+
+char *cli_write(const char *before, const cli_option *options, int n)
+{
+    char  *text = NULL;
+    size_t size = 0;
+    FILE  *to = open_memstream(&text, &size);
+    if (to) fputs(before, to);
+    for (int i = 0; to && i < n; i++) write_value(to, &options[i]);
+    if (to && fclose(to) == 0) return text;
+    return free(text), NULL;
+}
+
+bool cli_can_write(const char *program, const cli_option *options, int n)
+{
     for (int i = 0; i < n; i++) {
         const cli_option *o = &options[i];
-        char             *to = text + used;
-        size_t            room = size - used;
-        int               wrote = 0;
-        if (o->kind == CLI_FLAG) wrote = snprintf(to, room, "%s=%d\n", o->name, *(bool *)o->value);
-        if (is_int(o))
-            wrote = snprintf(to, room, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
-        if (is_real(o))
-            wrote = snprintf(to, room, "%s=%.*g\n", o->name, digits(*(double *)o->value),
-                             *(double *)o->value);
-        if (o->kind == CLI_TEXT && *(const char **)o->value)
-            wrote = snprintf(to, room, "%s=%s\n", o->name, *(const char **)o->value);
-        used += wrote < (int)room ? (size_t)wrote : 0;
-        text[used] = 0;
+        const char       *text = o->kind == CLI_TEXT ? *(const char **)o->value : NULL;
+        if (!text || !strchr(text, '\n')) continue;
+        fprintf(stderr, "%s: --%s: a name with a line break cannot be saved\n", program, o->name);
+        return false;
     }
+    return true;
 }
 
 bool cli_read(char *text, const cli_option *options, int n)
@@ -173,33 +184,40 @@ bool cli_read(char *text, const cli_option *options, int n)
 }
 
 /* The lines of the options that `names` has. */
-static void write_named(const cli_option *options, int n, const char *names, char *text,
-                        size_t size)
+static char *write_named(const cli_option *options, int n, const char *names)
 {
-    text[0] = 0;
-    for (size_t length; *names; names += length + (names[length] == '|')) {
+    char  *text = NULL;
+    size_t size = 0, length;
+    FILE  *to = open_memstream(&text, &size);
+    for (; to && *names; names += length + (names[length] == '|')) {
         length = strcspn(names, "|");
         const cli_option *o = find(options, n, names, length);
-        size_t            used = strlen(text);
-        if (o) cli_write(o, 1, text + used, size - used);
+        if (o) write_value(to, o);
     }
+    if (to && fclose(to) == 0) return text;
+    return free(text), NULL;
 }
 
 cli_result cli_parse_over(int argc, char **argv, const cli_option *options, int n,
                           const char *fixed, const char *file)
 {
-    char   was[8192], is[8192];
-    size_t line = 0, at = 0;
-    write_named(options, n, fixed, was, sizeof was);
+    size_t     line = 0, at = 0;
+    char      *was = write_named(options, n, fixed);
     cli_result r = cli_parse(argc, argv, "", options, n);
-    write_named(options, n, fixed, is, sizeof is);
-    if (r != CLI_GO_ON || strcmp(was, is) == 0) return r;
-    for (; was[at] == is[at]; at++)
-        if (was[at] == '\n') line = at + 1;
-    fprintf(stderr, "%s: --%.*s cannot change any more: %s has %.*s\n", name_of(argv),
-            (int)strcspn(was + line, "="), was + line, file, (int)strcspn(was + line, "\n"),
-            was + line);
-    return CLI_WRONG;
+    char      *is = write_named(options, n, fixed);
+    if (!was || !is) {
+        fprintf(stderr, "%s: no memory\n", name_of(argv));
+        r = CLI_WRONG;
+    } else if (r == CLI_GO_ON && strcmp(was, is) != 0) {
+        for (; was[at] == is[at]; at++)
+            if (was[at] == '\n') line = at + 1;
+        fprintf(stderr, "%s: --%.*s cannot change any more: %s has %.*s\n", name_of(argv),
+                (int)strcspn(was + line, "="), was + line, file, (int)strcspn(was + line, "\n"),
+                was + line);
+        r = CLI_WRONG;
+    }
+    free(was), free(is);
+    return r;
 }
 
 /* ---- choices --------------------------------------------------------------------------------- */

@@ -36,10 +36,13 @@ typedef enum cli_result { CLI_GO_ON, CLI_HELP, CLI_WRONG } cli_result;
  * out of range too. */
 cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n);
 
-/* All values as lines "name=value", cut to size; and values from such lines, whose texts stay where
- * they are: text must live on. False: a line is wrong. */
-void cli_write(const cli_option *options, int n, char *text, size_t size);
-bool cli_read(char *text, const cli_option *options, int n);
+/* A text, and behind it all values as lines "name=value"; to be freed (NULL: no memory). And values
+ * from such lines, whose texts stay where they are: text must live on. False: a line is wrong. */
+char *cli_write(const char *before, const cli_option *options, int n);
+bool  cli_read(char *text, const cli_option *options, int n);
+
+/* Do all values fit in a line each? Says on stderr which does not. */
+bool cli_can_write(const char *program, const cli_option *options, int n);
 
 /* What is given, over what was read of a file: it counts more. But what made the file's model is as
  * it was: the options that `fixed` names ("a|b|c") may be given with the file's value alone. */

@@ -5,19 +5,19 @@
  *     gpt --text book.txt --minutes 30 --save book.safetensors --prompt "It was"
  *     gpt --model book.safetensors --prompt "It was" --tokens 200
  *     gpt --model book.safetensors --minutes 60 --save book.safetensors       (goes on) */
+#include "blame.h"
 #include "clock.h"
 #include "grammar.h"
+#include "interrupt.h"
 #include "libtensor.h"
 #include "options.h"
 #include "output.h"
 
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
@@ -62,16 +62,6 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 
 /* Of these a model has those that it was made with. */
 static const char *const fixed = "vocab|d-model|heads|layers|length";
-
-static volatile sig_atomic_t interrupted;
-static tn_ctx *volatile      cancelled; /* what Ctrl-C ends at once: nothing while training */
-
-static void on_interrupt(int number)
-{
-    if (interrupted) _exit(128 + number);
-    interrupted = 1;
-    if (cancelled) tn_cancel(cancelled);
-}
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -121,16 +111,17 @@ typedef struct work {
 
 static tn_status keep(work *w, tn_batches_position at)
 {
-    char   settings_text[4096], position[64];
+    char   position[64];
     size_t length = 0;
     char  *tokenizer = tn_tokenizer_pack(w->tokenizer, &length);
-    cli_write(options, N_REMEMBERED, settings_text, sizeof settings_text);
+    char  *settings_text = cli_write("", options, N_REMEMBERED);
     snprintf(position, sizeof position, "%lld %lld", (long long)at.epoch, (long long)at.batch);
     const tn_metadata texts[] = { { "gpt", settings_text },
                                   { "tokenizer", tokenizer },
                                   { "position", position } };
-    if (tokenizer) tn_checkpoint_save(save, w->p, w->opt, texts, 3);
-    tn_free(w->ctx, tokenizer);
+    if (!settings_text) tn_fail(w->ctx, TN_ERR_MEMORY, "no memory for the settings to save");
+    else if (tokenizer) tn_checkpoint_save(save, w->p, w->opt, texts, 3);
+    tn_free(w->ctx, tokenizer), free(settings_text);
     return tn_ctx_status(w->ctx);
 }
 
@@ -168,8 +159,22 @@ static tn_status recall(work *w)
     return tn_ctx_status(w->ctx);
 }
 
+/* Found out before the training that it would waste. */
+static tn_status check_prompt(work *w)
+{
+    const size_t  length = strlen(prompt);
+    int32_t      *ids = tn_alloc(w->ctx, (length + 1) * sizeof *ids);
+    const int64_t n =
+        ids ? tn_tokenizer_encode(w->tokenizer, prompt, length, ids, (int64_t)length) : 0;
+    tn_free(w->ctx, ids);
+    if (n <= s.length) return tn_ctx_status(w->ctx);
+    return tn_fail(w->ctx, TN_ERR_ARG, "--prompt has %lld tokens: more than --length %lld",
+                   (long long)n, (long long)s.length);
+}
+
 static tn_status make_model(work *w)
 {
+    if (check_prompt(w) != TN_OK) return tn_ctx_status(w->ctx);
     w->p = tn_params_new(w->ctx, TN_F32);
     w->m = tn_gpt_new(w->p, &(tn_gpt_config){ .vocab = tn_tokenizer_vocab(w->tokenizer),
                                               .d_model = s.d, .n_heads = s.heads,
@@ -262,12 +267,23 @@ static void report(int64_t step, double sum, double count, double seconds, doubl
     fflush(stdout);
 }
 
+static tn_windows *windows_of(work *w, const int32_t *ids, int64_t n, bool ordered)
+{
+    char        what[512];
+    tn_windows *windows =
+        tn_windows_new(w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length,
+                                                              .ordered = ordered });
+    snprintf(what, sizeof what, "--text %.300s with --rows %lld and --length %lld",
+             s.text ? s.text : "(made up)", (long long)s.rows, (long long)s.length);
+    if (!windows && tn_ctx_status(w->ctx) == TN_ERR_ARG) blame(w->ctx, what);
+    return windows;
+}
+
 static tn_status train(work *w, const int32_t *ids, int64_t n)
 {
     const double begin = now(), limit = 60 * minutes;
     double       sum = 0, count = 0, last = begin;
-    tn_windows  *windows = tn_windows_new(
-        w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length });
+    tn_windows  *windows = windows_of(w, ids, n, false);
     tn_program *step = windows ? build(w, true) : NULL, *look = step ? build(w, false) : NULL;
     int         skipped = 0; /* in a row */
     if (look) tn_windows_seek(windows, w->position);
@@ -301,9 +317,7 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
 static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
 {
     double      sum = 0, count = 0;
-    tn_windows *windows = tn_windows_new(
-        w->ctx, ids, n, &(tn_windows_options){ .rows = s.rows, .length = s.length,
-                                               .ordered = true });
+    tn_windows *windows = windows_of(w, ids, n, true);
     tn_program *p = windows ? build(w, false) : NULL;
     for (const tn_window_batch *b = NULL; p && !(b && b->is_last);) {
         b = tn_windows_next(windows);
@@ -334,7 +348,7 @@ static tn_status learn(work *w)
         printf("%lld tokens, %lld held out; %lld parameters\n", (long long)n, (long long)rest,
                (long long)tn_params_size(w->p));
         if (train(w, ids, n) == TN_OK && rest > 1 && !interrupted) {
-            cancelled = w->ctx;
+            interrupt_cancels(w->ctx);
             validate(w, ids + n, rest, length - cut);
         }
     }
@@ -376,8 +390,11 @@ static tn_status copy(work *w)
 /* Where the model is to be kept is tried before anything is made. */
 static tn_status check_save(tn_ctx *ctx)
 {
-    if (!save || output_is_possible(save)) return TN_OK;
-    return tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", save, strerror(errno));
+    struct stat a, b;
+    const char *why = save ? output_refused(save) : NULL;
+    if (save && s.text && stat(save, &a) == 0 && stat(s.text, &b) == 0 && a.st_dev == b.st_dev &&
+        a.st_ino == b.st_ino) why = "it is the --text";
+    return why ? tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", save, why) : TN_OK;
 }
 
 static void work_through(work *w, bool trains)
@@ -385,7 +402,7 @@ static void work_through(work *w, bool trains)
     if (model && recall(w) != TN_OK) return;
     if (check_save(w->ctx) != TN_OK || (trains ? learn(w) : copy(w)) != TN_OK || interrupted)
         return;
-    cancelled = w->ctx;
+    interrupt_cancels(w->ctx);
     write_text(w);
 }
 
@@ -406,11 +423,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "gpt: --text %s is for training: --steps or --minutes say how far\n", text);
         return free(remembered), 2;
     }
-    signal(SIGINT, on_interrupt);
+    if (save && !cli_can_write("gpt", options, N_REMEMBERED)) return free(remembered), 2;
+    interrupt_catch();
     work w = { .ctx = tn_ctx_new(&(tn_ctx_options){ .threads = (int)threads,
                                                     .seed = (uint64_t)s.seed }) };
     if (w.ctx) work_through(&w, steps || minutes > 0);
-    cancelled = NULL;
+    interrupt_cancels(NULL);
     const tn_status status = w.ctx ? tn_ctx_status(w.ctx) : TN_ERR_MEMORY;
     const bool      ok = status == TN_OK || (status == TN_ERR_CANCELLED && interrupted);
     if (!ok)
@@ -419,5 +437,5 @@ int main(int argc, char **argv)
     tn_optimizer_free(w.opt), tn_gpt_free(w.m), tn_params_free(w.p);
     tn_tokenizer_free(w.tokenizer), tn_ctx_free(w.ctx);
     free(remembered);
-    return output_end("gpt", !ok ? 1 : interrupted ? 130 : 0);
+    return output_end("gpt", !ok ? 1 : interrupt_status());
 }

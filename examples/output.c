@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,17 +21,36 @@ int output_end(const char *program, int status)
     return status ? status : 1;
 }
 
-bool output_is_possible(const char *path)
+/* Where the links at a path end: what is replaced is there. A link that leads to no file yet is
+ * followed by making one. */
+static bool follow(const char *path, char at[PATH_MAX])
 {
-    char        beside[4096];
-    struct stat now;
-    if (stat(path, &now) == 0 && S_ISDIR(now.st_mode)) return errno = EISDIR, false;
-    if (snprintf(beside, sizeof beside, "%s.%ld.try", path, (long)getpid()) >= (int)sizeof beside)
-        return errno = ENAMETOOLONG, false;
-    int file = open(beside, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    struct stat st;
+    if (realpath(path, at)) return true;
+    if (errno != ENOENT) return false;
+    if (lstat(path, &st) != 0) { /* no link: the folder will tell */
+        if (strlen(path) >= PATH_MAX) return errno = ENAMETOOLONG, false;
+        return strcpy(at, path), true;
+    }
+    int file = open(path, O_WRONLY | O_CREAT, 0666);
     if (file < 0) return false;
     close(file);
-    return remove(beside) == 0;
+    return realpath(path, at) && remove(at) == 0;
+}
+
+const char *output_refused(const char *path)
+{
+    char        at[PATH_MAX], beside[PATH_MAX + 40];
+    struct stat now;
+    if (!*path) return strerror(ENOENT);
+    if (stat(path, &now) == 0 && S_ISDIR(now.st_mode)) return strerror(EISDIR);
+    if (stat(path, &now) == 0 && !S_ISREG(now.st_mode)) return "it is no regular file";
+    if (!follow(path, at)) return strerror(errno);
+    snprintf(beside, sizeof beside, "%s.%ld-try.tmp", at, (long)getpid());
+    int file = open(beside, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    if (file < 0) return strerror(errno);
+    close(file);
+    return remove(beside) == 0 ? NULL : strerror(errno);
 }
 
 /* What no shell changes stays as it is. All else goes between single quotes, which hold everything

@@ -8,9 +8,9 @@
  * stderr, where something could not be written. */
 int output_end(const char *program, int status);
 
-/* Can a file be kept at path? Found out by making one beside it, which is removed. False: errno
- * says why not. */
-bool output_is_possible(const char *path);
+/* Why no file can be kept at path, which the library's saving would replace; NULL: one can. Found
+ * out by making one beside it, which is removed. */
+const char *output_refused(const char *path);
 
 /* Prints a word of a command to copy, such as a path: in a shell's quotes where it needs them. */
 void output_word(const char *word);

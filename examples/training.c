@@ -147,7 +147,7 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
     *r = (training){ .t = t, .o = *o, .best = INFINITY };
     if (r->o.accumulate < 1) r->o.accumulate = 1;
     r->batches = batches_of(r, train, false, &r->pairs);
-    if (valid) r->valid = batches_of(r, valid, true, &r->valid_pairs);
+    if (valid && r->batches) r->valid = batches_of(r, valid, true, &r->valid_pairs);
     r->optimizer = make_optimizer(r, &r->o);
     r->programs = tn_program_cache_new(t->ctx, 64, build, r);
     if (o->ema > 0 && tn_ctx_status(t->ctx) == TN_OK) make_average(r);
@@ -235,6 +235,23 @@ tn_status training_step(training *r)
     double seconds = now() - start;
     r->step++, r->reported++, r->spent += seconds, r->seconds += seconds;
     return r->skipped_now < MOST_SKIPPED ? s : diverged(r, "no gradients are finite");
+}
+
+void training_report(training *r)
+{
+    double left = r->o.seconds > 0 ? r->o.seconds - r->spent
+                                : (double)(r->o.steps - r->step) * r->seconds / (double)r->reported;
+    left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
+    printf("step %lld", (long long)r->step);
+    if (r->o.steps) printf("/%lld", (long long)r->o.steps);
+    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,
+           exp(r->nll / r->count), r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
+    if (r->o.clip > 0) printf("  norm %.2f", tn_optimizer_grad_norm(r->optimizer));
+    if (r->skipped) printf("  skipped %lld", (long long)r->skipped);
+    printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
+    fflush(stdout);
+    r->sum = r->nll = r->count = r->tokens = r->seconds = 0;
+    r->reported = 0;
 }
 
 /* ---- going on later -------------------------------------------------------------------------- */

@@ -46,6 +46,9 @@ bool      training_is_over(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
 tn_status training_step(training *r);
 
+/* Prints what came of the steps since the last report. */
+void training_report(training *r);
+
 /* Where the training is, as lines "name=value": what weights and optimizer do not know themselves.
  * And back to there, before the first step, with weights and optimizer from a file; the options
  * that the training was begun with hold, not those in the file. An average, clipping and

@@ -4,18 +4,17 @@
  *     transformer_train
  *     transformer_train --train pairs.tsv.gz --valid valid.tsv --size small --minutes 60
  *         --save run */
+#include "blame.h"
 #include "corpora.h"
+#include "folder.h"
+#include "interrupt.h"
 #include "options.h"
 #include "output.h"
 #include "training.h"
 
-#include <errno.h>
-#include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -92,7 +91,8 @@ static const cli_option options[] = {
     OPTION_THREADS(&s.threads),
     { CLI_HEADING, "looking and keeping", NULL, NULL, NULL },
     { CLI_TEXT, "save", &s.save, "DIR",
-      "keep the last state there, and the best model: last and best.safetensors" },
+      "keep the last state there, and the best model: last and best.safetensors; they must not be "
+      "there yet" },
     { CLI_TEXT, "resume", &resume, "DIR",
       "go on where a training was, with its options; others may be given, but not of the model, "
       "the batches and the seed" },
@@ -131,25 +131,17 @@ static tn_schedule_kind schedule;
 #define DEFAULT(field, value)                                                                      \
     if (!s.field) s.field = (value)
 
-/* Settings that do not go together, also where they are a file's and what is given beside it. */
-static bool check(int *which)
+/* The numbers of what has a name. */
+static bool choose(int *which)
 {
     int kind = cli_choice("schedule", s.schedule, schedules);
     int layout = cli_choice("layout", s.layout, "packed|padded");
     *which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
-    if (*which < 0 || kind < 0 || layout < 0) return false;
     schedule = (tn_schedule_kind)kind;
-    if (!s.train && (s.valid || s.test)) {
-        fprintf(stderr, "--valid and --test want --train: the made-up corpus has its own\n");
-        return false;
-    }
-    if (s.steps == 0 && s.minutes <= 0) {
-        fprintf(stderr, "say how long to train: --steps or --minutes\n");
-        return false;
-    }
-    return true;
+    return *which >= 0 && kind >= 0 && layout >= 0;
 }
 
+/* What is not given, nor in the file of a training that goes on. */
 static bool settle(void)
 {
     bool made_up = !s.train;
@@ -157,7 +149,7 @@ static bool settle(void)
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
     if (s.steps < 0) s.steps = made_up && s.minutes <= 0 ? 1000 : 0;
-    if (!check(&which)) return false;
+    if (!choose(&which)) return false;
     DEFAULT(d, sizes[which].d);
     DEFAULT(heads, sizes[which].heads);
     DEFAULT(ff, sizes[which].ff);
@@ -181,6 +173,22 @@ static bool settle(void)
     return true;
 }
 
+/* Settings that do not go together, also where they are a file's and what is given beside it. */
+static bool check(void)
+{
+    int which;
+    if (!choose(&which)) return false;
+    if (!s.train && (s.valid || s.test)) {
+        fprintf(stderr, "--valid and --test want --train: the made-up corpus has its own\n");
+        return false;
+    }
+    if (s.steps == 0 && s.minutes <= 0) {
+        fprintf(stderr, "say how long to train: --steps or --minutes\n");
+        return false;
+    }
+    return !s.save || cli_can_write("transformer_train", options, N_OPTIONS);
+}
+
 /* ---- data ------------------------------------------------------------------------------------ */
 
 static bool load_corpora(tn_ctx *ctx, corpora *c)
@@ -199,49 +207,49 @@ static bool load_corpora(tn_ctx *ctx, corpora *c)
 
 /* ---- keeping --------------------------------------------------------------------------------- */
 
-static const char *in_folder(const char *folder, const char *file)
-{
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    return path;
-}
+static folder place; /* where it is saved */
 
-/* Is there a folder to save to, or can it be made? It is found out before the training. */
-static bool make_folder(tn_ctx *ctx)
+static const char *const kept_files[] = { "last.safetensors", "best.safetensors" };
+static const char *last_in(const char *path) { return folder_file(path, kept_files[0]); }
+
+static bool open_place(tn_ctx *ctx)
 {
-    if (!s.save) return true;
-    if ((mkdir(s.save, 0777) == 0 || errno == EEXIST) &&
-        output_is_possible(in_folder(s.save, "last.safetensors")) &&
-        output_is_possible(in_folder(s.save, "best.safetensors")))
-        return true;
-    return tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", s.save, strerror(errno)) == TN_OK;
+    const char *why = s.save ? folder_open(&place, s.save, kept_files, 2, resume != NULL) : NULL;
+    return !why || tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", s.save, why) == TN_OK;
 }
 
 static int64_t saved = -1; /* the step that last.safetensors is of */
 
-/* The state of the training, with its options behind where it is. What was saved stays if the
- * training has diverged. */
+/* Where the training is, and behind that its options; to be freed. */
+static char *state_text(const training *r)
+{
+    char        where[512];
+    const char *kept = resume;
+    training_tell(r, where, sizeof where);
+    strcat(where, "options\n");
+    resume = NULL;
+    char *text = cli_write(where, options, N_OPTIONS);
+    resume = kept;
+    if (!text) tn_fail(r->t->ctx, TN_ERR_MEMORY, "no memory for the options to save");
+    return text;
+}
+
+/* The state of the training. What was saved stays if the training has diverged. */
 static bool save_last(training *r)
 {
-    char text[16384];
     if (training_check(r) != TN_OK) return false;
     if (!s.save) return true;
-    const char *kept = resume;
-    training_tell(r, text, sizeof text);
-    strcat(text, "options\n");
-    resume = NULL;
-    cli_write(options, N_OPTIONS, text + strlen(text), sizeof text - strlen(text));
-    resume = kept;
-    if (translation_save(r->t, in_folder(s.save, "last.safetensors"), r->optimizer, text) != TN_OK)
-        return false;
-    saved = r->step;
-    return true;
+    char *text = state_text(r);
+    bool  ok = text && translation_save(r->t, last_in(s.save), r->optimizer, text) == TN_OK;
+    free(text);
+    if (ok) saved = r->step;
+    return ok;
 }
 
 static bool save_best(training *r)
 {
     if (!s.save) return true;
-    return translation_save(training_model(r), in_folder(s.save, "best.safetensors"), NULL, NULL) ==
+    return translation_save(training_model(r), folder_file(s.save, kept_files[1]), NULL, NULL) ==
            TN_OK;
 }
 
@@ -249,28 +257,30 @@ static bool save_best(training *r)
 static bool read_options(char *text, int argc, char **argv)
 {
     const char *folder = resume;
-    int         which;
-    if (!cli_read(text, options, N_OPTIONS) || !s.size || !s.schedule || !s.layout) {
+    if (!text || !cli_read(text, options, N_OPTIONS) || !settle()) {
         fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n",
-                folder);
+                last_in(folder));
         return false;
     }
     s.save = folder;
-    return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, folder) == CLI_GO_ON &&
-           check(&which);
+    return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, folder) == CLI_GO_ON && check();
 }
 
 /* What the file in the folder remembers: where it was (to be freed, and holding the options'
- * texts). In a context of its own: the seed of the real one is among the options. */
+ * texts). In a context of its own: the seed of the real one is among the options. The folder is
+ * held from here on, so that it stays what the training goes on with. */
 static char *read_resumed(int argc, char **argv)
 {
+    bool        is_busy;
+    const char *why = folder_hold(&place, resume, &is_busy);
+    if (is_busy) return fprintf(stderr, "transformer_train: %s: %s\n", resume, why), NULL;
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
-    char *text = ctx ? translation_remembered(ctx, in_folder(resume, "last.safetensors")) : NULL;
+    char *text = ctx ? translation_remembered(ctx, last_in(resume)) : NULL;
     char *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
     if (!text) fprintf(stderr, "transformer_train: %s\n", ctx ? tn_error(ctx) : "no memory");
     else tn_free(ctx, text);
     tn_ctx_free(ctx);
-    if (copy && read_options(rest ? rest + strlen("options\n") : copy, argc, argv)) return copy;
+    if (copy && read_options(rest ? rest + strlen("options\n") : NULL, argc, argv)) return copy;
     free(copy);
     return NULL;
 }
@@ -300,33 +310,6 @@ static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t interrupted;
-static tn_ctx *volatile      cancelled; /* what Ctrl-C ends at once: nothing while training */
-
-static void on_interrupt(int signal_number)
-{
-    if (interrupted) _exit(128 + signal_number);
-    interrupted = 1;
-    if (cancelled) tn_cancel(cancelled);
-}
-
-static void report(training *r)
-{
-    double left = s.minutes > 0 ? r->o.seconds - r->spent
-                                : (double)(s.steps - r->step) * r->seconds / (double)r->reported;
-    left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
-    printf("step %lld", (long long)r->step);
-    if (s.steps) printf("/%lld", (long long)s.steps);
-    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,
-           exp(r->nll / r->count), r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
-    if (s.clip > 0) printf("  norm %.2f", tn_optimizer_grad_norm(r->optimizer));
-    if (r->skipped) printf("  skipped %lld", (long long)r->skipped);
-    printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
-    fflush(stdout);
-    r->sum = r->nll = r->count = r->tokens = r->seconds = 0;
-    r->reported = 0;
-}
 
 static bool validate(training *r, const corpora *c)
 {
@@ -370,7 +353,7 @@ static bool train(training *r, const corpora *c)
     bool told = false, is_saved = false;
     while (!training_is_over(r) && !interrupted) {
         if (training_step(r) != TN_OK) return false;
-        if (r->step % s.report_every == 0 || r->step == 1) report(r);
+        if (r->step % s.report_every == 0 || r->step == 1) training_report(r);
         if (s.recompute && !told) told = true, tell_recomputed(r->last);
         bool over = training_is_over(r);
         if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
@@ -409,11 +392,23 @@ static bool finish(training *r, const corpora *c)
     return true;
 }
 
+/* What the batches could not be made of. */
+static void blame_batches(tn_ctx *ctx, const training *r, bool has_valid)
+{
+    const char *option = r->batches ? "--valid" : "--train", *file = r->batches ? s.valid : s.train;
+    char        what[512];
+    if (tn_ctx_status(ctx) != TN_ERR_ARG || (r->batches && (r->valid || !has_valid))) return;
+    snprintf(what, sizeof what, "%s %.300s with --tokens %lld and --max-length %lld",
+             s.train ? option : "the made-up", s.train ? file : "corpus", (long long)s.tokens,
+             (long long)s.max_length);
+    blame(ctx, what);
+}
+
 /* The model: a new one, or as it was. */
 static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const char *resumed)
 {
-    if (!make_folder(ctx) || !load_corpora(ctx, c)) return false;
-    const char *last = resume ? in_folder(resume, "last.safetensors") : NULL;
+    if (!open_place(ctx) || !load_corpora(ctx, c)) return false;
+    const char *last = resume ? last_in(resume) : NULL;
     if (last ? translation_load(ctx, last, t) != TN_OK : !make_model(ctx, c->train, t))
         return false;
     training_options o = { .packed = strcmp(s.layout, "packed") == 0,
@@ -433,18 +428,30 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .seed = (uint64_t)s.seed,
                            .profile = s.profile,
                            .recompute = s.recompute };
-    if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) return false;
+    if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) {
+        blame_batches(ctx, r, c->valid != NULL);
+        return false;
+    }
     if (last && training_resume(r, last, resumed) != TN_OK) return false;
     printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
            "threads, %s\n",
            (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
            (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params),
            tn_ctx_threads(ctx), tn_cpu_level_name(tn_ctx_cpu(ctx)));
+    fflush(stdout);
     if (!last) return true;
     saved = r->step;
     printf("resumed after step %lld%s\n", (long long)r->step,
            training_is_over(r) ? ", where it ends: more --steps or --minutes go on" : "");
     return true;
+}
+
+static void tell_failure(tn_ctx *ctx)
+{
+    const char *last = s.save ? last_in(s.save) : NULL;
+    fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
+    if (saved >= 0 && place.is_held && access(last, F_OK) == 0) /* nobody else saved there */
+        fprintf(stderr, "transformer_train: %s holds step %lld\n", last, (long long)saved);
 }
 
 int main(int argc, char **argv)
@@ -457,7 +464,7 @@ int main(int argc, char **argv)
     cli_result  given = cli_parse(argc, argv, about, options, N_OPTIONS);
     if (given != CLI_GO_ON) return output_end("transformer_train", given == CLI_HELP ? 0 : 2);
     char *resumed = resume ? read_resumed(argc, argv) : NULL;
-    if (resume ? !resumed : !settle()) return free(resumed), 2;
+    if (resume ? !resumed : !settle() || !check()) return free(resumed), 2;
     tn_ctx *ctx =
         tn_ctx_new(&(tn_ctx_options){ .threads = (int)s.threads, .seed = (uint64_t)s.seed,
                                       .memory_limit = memory_of_machine() });
@@ -465,24 +472,22 @@ int main(int argc, char **argv)
         fprintf(stderr, "transformer_train: no memory, or not so many --threads\n");
         return free(resumed), 1;
     }
-    signal(SIGINT, on_interrupt);
+    interrupt_catch();
     bool ok = begin(ctx, &c, &t, &r, resumed) && train(&r, &c);
-    cancelled = ctx;
+    interrupt_cancels(ctx);
     if (ok && !interrupted) ok = finish(&r, &c);
-    cancelled = NULL;
+    interrupt_cancels(NULL);
     if (!ok && interrupted && tn_ctx_status(ctx) == TN_ERR_CANCELLED) {
         printf("\nstopped while translating; the training is over%s%s\n",
                s.save ? " and saved in " : "", s.save ? s.save : "");
         ok = true;
     }
-    if (!ok) fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
-    if (!ok && saved >= 0)
-        fprintf(stderr, "transformer_train: %s holds step %lld\n",
-                in_folder(s.save, "last.safetensors"), (long long)saved);
+    if (!ok) tell_failure(ctx);
     training_end(&r);
     translation_free(&t);
     corpora_free(&c);
     tn_ctx_free(ctx);
+    folder_close(&place);
     free(resumed);
-    return output_end("transformer_train", !ok ? 1 : interrupted ? 130 : 0);
+    return output_end("transformer_train", !ok ? 1 : interrupt_status());
 }

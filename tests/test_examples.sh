@@ -9,9 +9,8 @@ trap 'rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $1"; failed=1; }
 contains() { grep -q -- "$2" "$1" || { fail "$1: expected a line with \"$2\""; cat "$1"; }; }
 
-# interrupt_at LINE FILE COMMAND..: runs it into FILE, and presses Ctrl-C once LINE is there, or
-# after 20 s without it. It may have ended by itself before. Gives its exit status.
-interrupt_at() {
+# begin_until LINE FILE COMMAND..: runs it into FILE, as $pid, until LINE is there or 20 s are over.
+begin_until() {
     line=$1 file=$2 tries=200
     shift 2
     "$@" > "$file" 2>&1 &
@@ -20,6 +19,12 @@ interrupt_at() {
         tries=$((tries - 1))
         sleep 0.1
     done
+}
+
+# interrupt_at LINE FILE COMMAND..: presses Ctrl-C then. It may have ended by itself before. Gives
+# its exit status.
+interrupt_at() {
+    begin_until "$@"
     kill -INT $pid 2> /dev/null
     wait $pid
 }
@@ -109,15 +114,37 @@ tail -1 "$dir/learnt.txt" |
     { fail "held-out sentences: expected 95 % or more"; tail -2 "$dir/learnt.txt"; }
 
 # Ctrl-C ends after the step, with all saved.
-interrupt_at "^step 1/" "$dir/stopped.txt" $train $small --steps 1000000 --save "$dir/stopped"
+interrupt_at "^step 1/" "$dir/plain.txt" $train $small --steps 1000000 --save "$dir/stopped"
 [ $? = 130 ] || fail "Ctrl-C: not 130"
-contains "$dir/stopped.txt" "to go on: transformer_train --resume"
+contains "$dir/plain.txt" "to go on: transformer_train --resume"
 [ -s "$dir/stopped/last.safetensors" ] || fail "Ctrl-C saved nothing"
+
+# So do a kill and a terminal that is gone. Both may come twice by themselves, and wait.
+for given in "TERM 143" "HUP 129"; do
+    signal=${given% *}
+    begin_until "^step 1/" "$dir/killed.txt" $train $small --steps 1000000 --save "$dir/$signal"
+    kill -$signal $pid
+    kill -$signal $pid 2> /dev/null
+    wait $pid
+    status=$?
+    [ $status = ${given#* } ] || fail "$signal: expected ${given#* }, got $status"
+    contains "$dir/killed.txt" "to go on: transformer_train --resume .*/$signal"
+    [ -s "$dir/$signal/last.safetensors" ] || fail "$signal saved nothing"
+done
+# And a reader of the output that is gone, as of a pipe.
+{
+    $train $small --steps 1000000 --report-every 1 --save "$dir/pipe" 2> "$dir/wrong.txt"
+    echo $? > "$dir/status.txt"
+} | head -1 > /dev/null
+status=$(cat "$dir/status.txt")
+[ "$status" = 141 ] || fail "a closed pipe: expected 141, got $status"
+contains "$dir/wrong.txt" "the standard output cannot be written"
+[ -s "$dir/pipe/last.safetensors" ] || fail "a closed pipe: nothing is saved"
 
 # What it says to go on with is for a shell, whatever the folder is called; a plain name stays as it
 # is.
 odd="it's a \"run\"; \$HOME \\ * ~ é"
-contains "$dir/stopped.txt" "--resume [^'\"]*/stopped$"
+contains "$dir/plain.txt" "--resume [^'\"]*/stopped$"
 interrupt_at "^step 1/" "$dir/odd.txt" $train $small --steps 1000000 --save "$dir/$odd"
 said=$(sed -n "s|.*to go on: transformer_train||p" "$dir/odd.txt")
 eval "$train $said --steps 1" > "$dir/rest.txt" 2>&1 || fail "resuming as it said:$said"
@@ -210,6 +237,39 @@ for i in 1 2 3 4 5 6 7; do echo "jamais vu: zyxwvutsrqponmlkji"; echo "le chat";
 contains "$dir/told.txt" "line 3 is cut: it has [0-9]* tokens, the model reads 21$"
 contains "$dir/told.txt" "7 lines are cut$"
 
+# A folder has one training at a time: others are refused until that has ended, however it did.
+begin_until "^step 20 " "$dir/first.txt" $train $small --steps 1000000 --save "$dir/shared"
+for given in "$small --steps 1 --save" "--steps 1 --resume"; do
+    $train $given "$dir/shared" > "$dir/wrong.txt" 2>&1 && fail "two trainings in one folder"
+    contains "$dir/wrong.txt" "shared: another training saves there"
+    grep "holds step" "$dir/wrong.txt" && fail "it tells what it does not know"
+done
+kill -KILL $pid
+wait $pid 2> /dev/null
+$train --resume "$dir/shared" --steps 1 > "$dir/rest.txt" 2>&1 || fail "resuming what was killed"
+# What is there is not lost to a new training; a folder that was made for nothing does not stay.
+cp "$dir/shared/last.safetensors" "$dir/was.safetensors"
+$train $small --steps 1 --save "$dir/shared" > "$dir/wrong.txt" 2>&1 &&
+    fail "saving over a training"
+contains "$dir/wrong.txt" "last.safetensors is there: go on with --resume .*/shared, save to"
+cmp "$dir/shared/last.safetensors" "$dir/was.safetensors" || fail "a training is written over"
+$train --train "$dir/none.tsv" --steps 1 --save "$dir/new" > "$dir/wrong.txt" 2>&1
+[ -e "$dir/new" ] && fail "an empty folder stays"
+
+# changed FOLDER CHANGE: the folder as $dir/with, its state changed by sed in as many bytes
+changed() {
+    rm -rf "$dir/with"
+    cp -r "$dir/$1" "$dir/with"
+    LC_ALL=C sed "s/$2/" "$dir/$1/last.safetensors" > "$dir/with/last.safetensors"
+    cmp -s "$dir/$1/last.safetensors" "$dir/with/last.safetensors" && fail "nothing to change: $2"
+}
+# Options that an older file does not have are those of a new training.
+for change in report-every=100/threads=00000002 save-every=20/threads=00002 \
+    valid-every=20/threads=000002 000alr=0.003/000abeam=001; do
+    changed half "$change"
+    $train --resume "$dir/with" --steps 44 > "$dir/rest.txt" 2>&1 || fail "resuming with $change"
+    grep -q "lr 0.00e" "$dir/rest.txt" && fail "a rate of 0: $change"
+done
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
@@ -243,6 +303,15 @@ for steps in 3001 3200; do # at the save behind the first step, and before one
     cmp "$dir/gpt.st" "$dir/cut.st" || fail "a bad gpt was saved"
 done
 
+# Options of any length are kept.
+long=$dir/$(printf '%2000s' '' | sed 's|  |./|g')
+for i in $(seq 300); do echo "The cat sees dog $i, and the dog sees cat $((3 * i))."; done \
+    > "$dir/text.txt"
+$gpt $micro --text "$long/text.txt" --steps 30 --save "$dir/text.st" > "$dir/out.txt" 2>&1 ||
+    fail "gpt on a text"
+$gpt --model "$dir/text.st" --save "$dir/text.st" --steps 31 --tokens 2 > "$dir/rest.txt" 2>&1 ||
+    fail "gpt going on with a text"
+grep -aq "rows=4" "$dir/text.st" || fail "options behind a long one are not kept"
 # What is wrong.
 wrong() {
     want=$1
@@ -278,8 +347,10 @@ wrong "want --train" $train --valid "$dir/pairs.tsv"
 : > "$dir/empty.tsv"
 wrong "empty.tsv: there are no pairs in it" $train --train "$dir/empty.tsv" --steps 1
 few="--train $dir/pairs.tsv --vocab 270 --size micro --steps 1"
-wrong "no pairs are left: all 4 have a sentence of more than 1 tokens" $train $few --max-length 1
-wrong "a budget of 4 tokens has no room" $train $few --tokens 4
+wrong "pairs.tsv with .*: no pairs are left: all 4 have a sentence of more than 1 tokens" \
+    $train $few --max-length 1
+wrong "--train .*pairs.tsv with --tokens 4 and .*: a budget of 4 tokens has no room" \
+    $train $few --tokens 4
 wrong "cannot save to .*pairs.tsv: Not a directory" $train --save "$dir/pairs.tsv"
 wrong "cannot save to .*: No such file or directory" $train --save "$dir/nowhere/else"
 wrong "which --model" $translate
@@ -287,10 +358,12 @@ wrong "none.st" $gpt --model "$dir/none.st"
 wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
 wrong "--lr wants X of more than 0, not -1" $gpt --lr -1
 wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
-wrong "too few for" $gpt --text "$dir/pairs.tsv" --steps 1
+wrong "--text .*pairs.tsv with --rows 16 and --length 128: windows: .* too few for" \
+    $gpt --text "$dir/pairs.tsv" --steps 1
 wrong "--text .*pairs.tsv is for training: --steps or --minutes" \
     $gpt --model "$dir/gpt.st" --text "$dir/pairs.tsv"
 wrong "--rows wants N from 1 to" $gpt --rows 0
+wrong "--rows 1073741824 and --length 128: " $gpt --rows 1073741824
 wrong "--length wants N from 1 to" $gpt --length 0
 wrong "--heads cannot change any more: .* has heads=2" $gpt --model "$dir/gpt.st" --heads 4
 wrong "cannot save to .*: No such file or directory" $gpt --save "$dir/nowhere/gpt.st"
@@ -322,9 +395,33 @@ length=$(printf '%s' "$header" | wc -c)
 } > "$dir/huge.safetensors"
 wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
     $translate --model "$dir/huge.safetensors"
-wrong "usage: ./quickstart" "$(dirname "$0")/../quickstart" test x
 wrong "--threads wants N from 0 to 1024, not 4294967297" $translate --threads 4294967297
 wrong "--beam wants N from 1 to 32, not 33" $translate --beam 33
+# what is found out before the training
+ln -s nowhere/x "$dir/link.st"
+mkfifo "$dir/fifo.st"
+mkdir "$dir/links"
+ln -s ../nowhere/x "$dir/links/last.safetensors"
+wrong "cannot save to /dev/null: it is no regular file" $gpt --save /dev/null
+wrong "cannot save to .*fifo.st: it is no regular file" $gpt --save "$dir/fifo.st"
+wrong "cannot save to .*link.st: No such file or directory" $gpt --save "$dir/link.st"
+wrong "cannot save to .*text.txt: it is the --text" \
+    $gpt --text "$dir/text.txt" --save "$dir/text.txt"
+wrong "cannot save to .*links: last.safetensors: No such file or directory" \
+    $train --save "$dir/links"
+ln -s to.st "$dir/from.st" # but a link to what is not there yet is one to be followed
+$gpt --model "$dir/gpt.st" --save "$dir/from.st" --tokens 2 > "$dir/out.txt" 2>&1 || fail "a link"
+[ -L "$dir/from.st" ] && cmp "$dir/gpt.st" "$dir/to.st" || fail "a link is not followed"
+broken="$dir/line
+steps=7"
+cp "$dir/pairs.tsv" "$broken"
+wrong "--train: a name with a line break cannot be saved" \
+    $train --train "$broken" --steps 1 --save "$dir/new"
+wrong "--save: a name with a line break cannot be saved" $train --steps 1 --save "$broken"
+wrong "--text: a name with a line break cannot be saved" $gpt --text "$broken" --save "$dir/new.st"
+wrong "--prompt has [0-9]* tokens: more than --length 32" $gpt --model "$dir/gpt.st" \
+    --prompt "$(head -c 1000 "$dir/text.txt")" --steps 4000
+wrong "usage: ./quickstart" "$(dirname "$0")/../quickstart" test x
 # input that cannot be read, output that cannot be written
 $translate --model "$dir/cat/best.safetensors" > "$dir/wrong.txt" 2>&1 < "$dir" &&
     fail "translating a folder"
