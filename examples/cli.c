@@ -21,7 +21,8 @@ static const struct {
     double least, most; /* the largest of its type: there is no most */
 } ranges[] = {
     [CLI_INT] = { 0, (double)INT64_MAX }, [CLI_COUNT] = { 1, 1 << 30 },
-    [CLI_THREADS] = { 0, 1024 },          [CLI_BEAM] = { 1, 32 },
+    [CLI_BATCHES] = { 1, 65536 },         [CLI_THREADS] = { 0, 1024 },
+    [CLI_BEAM] = { 1, 32 },
     [CLI_REAL] = { 0, DBL_MAX },          [CLI_POSITIVE] = { DBL_MIN, DBL_MAX },
     [CLI_PART] = { 0, 1 },                [CLI_DECAY] = { 0, 1 - DBL_EPSILON / 2 },
 };

@@ -14,6 +14,7 @@ typedef enum cli_kind {
     CLI_TEXT,
     CLI_INT,      /* 0 or more */
     CLI_COUNT,    /* 1 to 2^30 */
+    CLI_BATCHES,  /* 1 to 65,536 */
     CLI_THREADS,  /* 0 to 1024, the most of a context */
     CLI_BEAM,     /* 1 to 32, the most of a translator */
     CLI_REAL,     /* 0 or more */

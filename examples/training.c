@@ -196,9 +196,30 @@ double training_rate(const training *r)
     return tn_schedule_lr(&schedule, s);
 }
 
-static tn_status accumulate_and_update(training *r)
+static bool is_to_end(const training *r, double start)
 {
+    return (r->o.interrupted && *r->o.interrupted) ||
+           (r->o.seconds > 0 && r->spent + now() - start >= r->o.seconds);
+}
+
+/* Back to before an update: the same batches come again, with the same dropout. */
+static tn_status give_up(training *r, const training *was, tn_batches_position at, int64_t runs)
+{
+    tn_node *counter = tn_optimizer_state_find(r->optimizer, "optimizer.run");
+    r->sum = was->sum, r->nll = was->nll, r->count = was->count, r->tokens = was->tokens;
+    tn_optimizer_clear_accumulated(r->optimizer);
+    tn_variable_set(counter, &runs, sizeof runs);
+    return tn_batches_seek(r->batches, at);
+}
+
+static tn_status accumulate_and_update(training *r, double start, bool *is_given_up)
+{
+    const training            was = *r;
+    const tn_batches_position at = tn_batches_tell(r->batches);
+    const int64_t             runs = tn_optimizer_runs(r->optimizer);
     for (int64_t i = 0; i < r->o.accumulate; i++) {
+        if (i > 0 && is_to_end(r, start))
+            return *is_given_up = true, give_up(r, &was, at, runs);
         tn_status s = run_batch(r, ACCUMULATE, tn_batches_next(r->batches));
         if (s != TN_OK) return s;
     }
@@ -222,9 +243,11 @@ static tn_status diverged(training *r, const char *what)
 tn_status training_step(training *r)
 {
     double start = now();
+    bool   is_given_up = false;
     tn_optimizer_set_lr(r->optimizer, training_rate(r));
-    tn_status s = r->o.accumulate > 1 ? accumulate_and_update(r)
+    tn_status s = r->o.accumulate > 1 ? accumulate_and_update(r, start, &is_given_up)
                                       : run_batch(r, TRAIN, tn_batches_next(r->batches));
+    if (is_given_up) return r->spent += now() - start, s;
     bool is_skipped = s == TN_ERR_GUARD;
     if (is_skipped) { /* something is not finite: the weights are as they were */
         tn_clear_error(r->t->ctx);

@@ -4,6 +4,8 @@
 
 #include "translation.h"
 
+#include <signal.h>
+
 typedef struct training_options {
     bool    packed;
     int64_t tokens, max_length;      /* of a batch's side, of a sentence */
@@ -17,6 +19,8 @@ typedef struct training_options {
     bool     profile;                /* measure each op of the training programs */
     /* the layers' insides, for backward, instead of keeping them */
     bool     recompute;
+    /* a number that becomes 1 or more where an update is to be given up; NULL: none */
+    const volatile sig_atomic_t *interrupted;
 } training_options;
 
 typedef struct training {
@@ -44,6 +48,8 @@ void      training_end(training *r);
 
 bool      training_is_over(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
+/* An update. One of several batches may be given up between them, interrupted or for the time that
+ * is over: then r->step stays, and all is as before but the time spent. */
 tn_status training_step(training *r);
 
 /* Prints what came of the steps since the last report. */

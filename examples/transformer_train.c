@@ -72,7 +72,7 @@ static const cli_option options[] = {
     OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
     { CLI_COUNT, "tokens", &s.tokens, "N",
       "of a batch, on each side (4096; made-up corpus: 2048)" },
-    { CLI_COUNT, "accumulate", &s.accumulate, "N", "batches of an update" },
+    { CLI_BATCHES, "accumulate", &s.accumulate, "N", "batches of an update" },
     { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
     OPTION_LR(&s.lr, " (0.003; of noam a factor, 1)"),
     { CLI_TEXT, "schedule", &s.schedule, "NAME",
@@ -348,16 +348,20 @@ static void tell_stopped(int64_t step)
     else printf("nothing is saved without --save\n");
 }
 
+/* An update that was interrupted is none: r->step stays, and its batches come again. */
 static bool train(training *r, const corpora *c)
 {
-    bool told = false, is_saved = false;
-    while (!training_is_over(r) && !interrupted) {
+    bool told = false, is_saved = false, is_over = training_is_over(r);
+    while (!is_over && !interrupted) {
+        const int64_t before = r->step;
         if (training_step(r) != TN_OK) return false;
-        if (r->step % s.report_every == 0 || r->step == 1) training_report(r);
+        const bool is_new = r->step > before;
+        is_over = training_is_over(r);
+        if (is_new && (r->step % s.report_every == 0 || r->step == 1)) training_report(r);
         if (s.recompute && !told) told = true, tell_recomputed(r->last);
-        bool over = training_is_over(r);
-        if (c->valid && (r->step % s.valid_every == 0 || over) && !validate(r, c)) return false;
-        is_saved = r->step % s.save_every == 0;
+        const bool looks = is_over || (is_new && r->step % s.valid_every == 0);
+        if (c->valid && looks && !validate(r, c)) return false;
+        is_saved = is_new && r->step % s.save_every == 0;
         if (is_saved && !save_last(r)) return false;
     }
     if (!is_saved && !save_last(r)) return false;
@@ -427,7 +431,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .seconds = 60 * s.minutes,
                            .seed = (uint64_t)s.seed,
                            .profile = s.profile,
-                           .recompute = s.recompute };
+                           .recompute = s.recompute,
+                           .interrupted = &interrupted };
     if (training_begin(r, t, c->train, c->valid, &o) != TN_OK) {
         blame_batches(ctx, r, c->valid != NULL);
         return false;

@@ -141,6 +141,18 @@ status=$(cat "$dir/status.txt")
 contains "$dir/wrong.txt" "the standard output cannot be written"
 [ -s "$dir/pipe/last.safetensors" ] || fail "a closed pipe: nothing is saved"
 
+# Within an update of many batches: it has not begun, and the same batches come again.
+$train $bare --accumulate 2 --steps 4 --save "$dir/never" > /dev/null 2>&1 || fail "two batches"
+interrupt_at "pairs, 0 left out" "$dir/stopped.txt" \
+    $train $bare --accumulate 65536 --steps 4 --save "$dir/within"
+[ $? = 130 ] || fail "Ctrl-C within an update: not 130"
+contains "$dir/stopped.txt" "stopped after step 0; to go on"
+$train --resume "$dir/within" --accumulate 2 > "$dir/rest.txt" 2>&1 || fail "resuming an update"
+cmp "$dir/never/best.safetensors" "$dir/within/best.safetensors" ||
+    fail "an update that was given up has left something"
+$train $bare --accumulate 65536 --minutes 0.002 > "$dir/out.txt" 2>&1 ||
+    fail "minutes that end within an update"
+
 # What it says to go on with is for a shell, whatever the folder is called; a plain name stays as it
 # is.
 odd="it's a \"run\"; \$HOME \\ * ~ é"
@@ -421,6 +433,7 @@ wrong "--save: a name with a line break cannot be saved" $train --steps 1 --save
 wrong "--text: a name with a line break cannot be saved" $gpt --text "$broken" --save "$dir/new.st"
 wrong "--prompt has [0-9]* tokens: more than --length 32" $gpt --model "$dir/gpt.st" \
     --prompt "$(head -c 1000 "$dir/text.txt")" --steps 4000
+wrong "--accumulate wants N from 1 to 65536, not 65537" $train --accumulate 65537
 wrong "usage: ./quickstart" "$(dirname "$0")/../quickstart" test x
 # input that cannot be read, output that cannot be written
 $translate --model "$dir/cat/best.safetensors" > "$dir/wrong.txt" 2>&1 < "$dir" &&
