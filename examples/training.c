@@ -1,6 +1,7 @@
 /* Training: each shape of batch has its program; packed batches have all the same one. */
 #include "training.h"
 
+#include "blame.h"
 #include "clock.h"
 
 #include <math.h>
@@ -148,6 +149,7 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
     if (r->o.accumulate < 1) r->o.accumulate = 1;
     r->batches = batches_of(r, train, false, &r->pairs);
     if (valid && r->batches) r->valid = batches_of(r, valid, true, &r->valid_pairs);
+    if (r->valid) r->best_of = tn_batches_fingerprint(r->valid);
     r->optimizer = make_optimizer(r, &r->o);
     r->programs = tn_program_cache_new(t->ctx, 64, build, r);
     if (o->ema > 0 && tn_ctx_status(t->ctx) == TN_OK) make_average(r);
@@ -283,25 +285,57 @@ void training_tell(const training *r, char *text, size_t size)
 {
     tn_batches_position at = tn_batches_tell(r->batches);
     snprintf(text, size,
-             "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n",
+             "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n"
+             "valid=%llx\n",
              (long long)r->step, (long long)at.epoch, (long long)at.batch,
-             (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best);
+             (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best,
+             (unsigned long long)r->best_of);
 }
 
-static tn_status seek(training *r, const char *text)
-{
+typedef struct place {
     long long          step, epoch, batch;
-    unsigned long long fingerprint;
     double             spent, best;
-    if (sscanf(text, "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%lf\nbest=%lf",
-               &step, &epoch, &batch, &fingerprint, &spent, &best) != 6)
+    unsigned long long fingerprint, valid;
+} place;
+
+/* A step takes a batch or more, and they are of an epoch each at most. */
+static bool is_likely(const place *p)
+{
+    const double most_batches = 65536; /* of an update */
+    return p->step >= 0 && p->step < (long long)1 << 53 && p->epoch >= 0 && p->batch >= 0 &&
+           (double)p->epoch <= (double)p->step * most_batches && isfinite(p->spent) &&
+           p->spent >= 0 && p->best > 0;
+}
+
+/* What training_tell wrote; older files have no valid=, and the options may follow. */
+static bool read_place(const char *text, place *p)
+{
+    int n = 0;
+    *p = (place){ 0 };
+    if (sscanf(text,
+               "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%lf\nbest=%lf%n",
+               &p->step, &p->epoch, &p->batch, &p->fingerprint, &p->spent, &p->best, &n) != 6)
+        return false;
+    text += n;
+    if (sscanf(text, "\nvalid=%llx%n", &p->valid, &n) == 1) text += n;
+    return (strcmp(text, "\n") == 0 || strncmp(text, "\noptions\n", 9) == 0) && is_likely(p);
+}
+
+static tn_status seek(training *r, const char *path, const char *text)
+{
+    place p;
+    if (!read_place(text, &p))
         return tn_fail(r->t->ctx, TN_ERR_FORMAT,
-                       "resume: the file does not say where the training was");
-    if (fingerprint != tn_batches_fingerprint(r->batches))
+                       "%s: where the training was is not in it, or damaged", path);
+    if (p.fingerprint != tn_batches_fingerprint(r->batches))
         return tn_fail(r->t->ctx, TN_ERR_STATE,
-                       "resume: the corpus or the options of its batches have changed");
-    r->step = step, r->spent = spent, r->best = best;
-    return tn_batches_seek(r->batches, (tn_batches_position){ epoch, batch });
+                       "%s: the corpus or the options of its batches have changed", path);
+    r->step = p.step, r->spent = p.spent;
+    r->is_best_other = r->valid && p.valid && p.valid != r->best_of && isfinite(p.best);
+    if (!r->is_best_other) r->best = p.best;
+    if (!r->valid) r->best_of = p.valid;
+    tn_batches_seek(r->batches, (tn_batches_position){ p.epoch, p.batch });
+    return blame(r->t->ctx, path);
 }
 
 /* The options, without those whose state is not in the file: they begin now. */
@@ -349,7 +383,7 @@ tn_status training_resume(training *r, const char *path, const char *text)
     if (s == TN_OK) tn_optimizer_set_weight_decay(r->optimizer, o->weight_decay);
     if (s == TN_OK && o->clip > 0) s = tn_optimizer_set_clip_norm(r->optimizer, o->clip);
     if (s == TN_OK && o->ema > 0) s = tn_optimizer_set_ema_decay(r->optimizer, o->ema);
-    return s == TN_OK ? seek(r, text) : s;
+    return s == TN_OK ? seek(r, path, text) : s;
 }
 
 /* ---- validation ------------------------------------------------------------------------------ */

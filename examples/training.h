@@ -36,6 +36,8 @@ typedef struct training {
     int64_t           step;
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
+    uint64_t          best_of;     /* the pairs it is of, as a fingerprint; 0: not known */
+    bool              is_best_other; /* it was of other pairs than those to validate on now */
     double            sum, nll, count, tokens, seconds; /* since the last report */
     int64_t           reported;    /* steps since then */
     int64_t           skipped;     /* steps with gradients that are not finite */

@@ -448,6 +448,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
     saved = r->step;
     printf("resumed after step %lld%s\n", (long long)r->step,
            training_is_over(r) ? ", where it ends: more --steps or --minutes go on" : "");
+    if (r->is_best_other)
+        printf("other pairs to validate on: the best perplexity of before does not count\n");
     return true;
 }
 

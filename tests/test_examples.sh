@@ -282,6 +282,20 @@ for change in report-every=100/threads=00000002 save-every=20/threads=00002 \
     $train --resume "$dir/with" --steps 44 > "$dir/rest.txt" 2>&1 || fail "resuming with $change"
     grep -q "lr 0.00e" "$dir/rest.txt" && fail "a rate of 0: $change"
 done
+# Where the training was is not believed as it is.
+for change in step=4/step=- 'spent=[0-9]/spent=-' 'spent=[0-9].[0-9]/spent=nan' \
+    'best=[0-9]/best=-' 'best=\([0-9.]\{3\}\)/best=nan' 'valid=[0-9a-f]/valid=x' \
+    epoch=[0-9]/epoch=-; do
+    changed half "$change"
+    $train --resume "$dir/with" --steps 44 > "$dir/wrong.txt" 2>&1 && fail "resuming with $change"
+    contains "$dir/wrong.txt" "with/last.safetensors: where the training was is not in it, or"
+done
+# The best of other pairs does not count.
+$train --resume "$dir/cat" --steps 251 --valid "$dir/many.tsv" > "$dir/rest.txt" 2>&1 ||
+    fail "resuming with other pairs to validate on"
+contains "$dir/rest.txt" "other pairs to validate on: the best perplexity of before does not count"
+contains "$dir/rest.txt" "step 251  validation perplexity .*, the best"
+
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
