@@ -107,15 +107,17 @@ typedef struct work {
     tn_gpt       *m;
     tn_optimizer *opt;
     tn_batches_position position;
+    uint64_t      fingerprint; /* of the windows that the position is in; 0: not known */
 } work;
 
 static tn_status keep(work *w, tn_batches_position at)
 {
-    char   position[64];
+    char   position[80];
     size_t length = 0;
     char  *tokenizer = tn_tokenizer_pack(w->tokenizer, &length);
     char  *settings_text = cli_write("", options, N_REMEMBERED);
-    snprintf(position, sizeof position, "%lld %lld", (long long)at.epoch, (long long)at.batch);
+    snprintf(position, sizeof position, w->fingerprint ? "%lld %lld %llx" : "%lld %lld",
+             (long long)at.epoch, (long long)at.batch, (unsigned long long)w->fingerprint);
     const tn_metadata texts[] = { { "gpt", settings_text },
                                   { "tokenizer", tokenizer },
                                   { "position", position } };
@@ -142,19 +144,30 @@ static char *recall_settings(void)
     return kept;
 }
 
+/* Files of before have no fingerprint. */
+static bool read_position(const char *text, work *w)
+{
+    long long          epoch, batch;
+    unsigned long long fingerprint = 0;
+    int                n = 0;
+    if (sscanf(text, "%lld %lld%n", &epoch, &batch, &n) != 2) return false;
+    text += n;
+    if (sscanf(text, " %llx%n", &fingerprint, &n) == 1) text += n;
+    w->position = (tn_batches_position){ epoch, batch };
+    w->fingerprint = fingerprint;
+    return !*text && epoch >= 0 && epoch < (long long)1 << 53 && batch >= 0;
+}
+
 /* Tokenizer and position of a file. */
 static tn_status recall(work *w)
 {
     tn_safetensors *f = tn_safetensors_open(w->ctx, model);
     const char     *tokenizer = f ? tn_safetensors_metadata(f, "tokenizer") : NULL;
     const char     *position = f ? tn_safetensors_metadata(f, "position") : NULL;
-    long long       epoch, batch;
-    if (f && (!tokenizer || !position || sscanf(position, "%lld %lld", &epoch, &batch) != 2)) {
+    if (f && (!tokenizer || !position || !read_position(position, w)))
         tn_fail(w->ctx, TN_ERR_FORMAT, "%s: it has no tokenizer, or no position", model);
-    } else if (f) {
-        w->position = (tn_batches_position){ epoch, batch };
+    else if (f)
         w->tokenizer = tn_tokenizer_unpack(w->ctx, model, tokenizer, strlen(tokenizer));
-    }
     tn_safetensors_close(f);
     return tn_ctx_status(w->ctx);
 }
@@ -279,6 +292,34 @@ static tn_windows *windows_of(work *w, const int32_t *ids, int64_t n, bool order
     return windows;
 }
 
+/* Of all that the order of windows comes from (FNV-1a). Never 0. */
+static uint64_t fingerprint_of(const int32_t *ids, int64_t n)
+{
+    uint64_t      h = 0xcbf29ce484222325;
+    const int64_t from[] = { n, s.rows, s.length, s.seed };
+    for (int i = 0; i < 4; i++) h = (h ^ (uint64_t)from[i]) * 0x100000001b3;
+    for (int64_t i = 0; i < n; i++) h = (h ^ (uint32_t)ids[i]) * 0x100000001b3;
+    return h ? h : 1;
+}
+
+/* To where the file was. In other windows its number means nothing: they begin with an epoch that
+ * has not been yet. */
+static void find_position(work *w, tn_windows *windows, const int32_t *ids, int64_t n)
+{
+    const uint64_t was = w->fingerprint, is = fingerprint_of(ids, n);
+    w->fingerprint = is;
+    if (!was || was == is) {
+        if (tn_windows_seek(windows, w->position) == TN_OK) return;
+        if (was) blame(w->ctx, model);
+        else tn_clear_error(w->ctx);
+    }
+    if (tn_ctx_status(w->ctx) != TN_OK) return;
+    w->position = (tn_batches_position){ w->position.epoch + 1, 0 };
+    tn_windows_seek(windows, w->position);
+    printf("another --text, --rows or --seed than before: epoch %lld begins\n",
+           (long long)w->position.epoch);
+}
+
 static tn_status train(work *w, const int32_t *ids, int64_t n)
 {
     const double begin = now(), limit = 60 * minutes;
@@ -286,7 +327,7 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
     tn_windows  *windows = windows_of(w, ids, n, false);
     tn_program *step = windows ? build(w, true) : NULL, *look = step ? build(w, false) : NULL;
     int         skipped = 0; /* in a row */
-    if (look) tn_windows_seek(windows, w->position);
+    if (look) find_position(w, windows, ids, n);
     while (tn_ctx_status(w->ctx) == TN_OK && !interrupted) {
         const int64_t k = tn_optimizer_steps(w->opt) + 1;
         const double  spent = now() - begin;

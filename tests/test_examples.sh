@@ -329,7 +329,7 @@ for steps in 3001 3200; do # at the save behind the first step, and before one
     cmp "$dir/gpt.st" "$dir/cut.st" || fail "a bad gpt was saved"
 done
 
-# Options of any length are kept.
+# Options of any length are kept. Another text begins with a fresh epoch, wherever the first was.
 long=$dir/$(printf '%2000s' '' | sed 's|  |./|g')
 for i in $(seq 300); do echo "The cat sees dog $i, and the dog sees cat $((3 * i))."; done \
     > "$dir/text.txt"
@@ -337,7 +337,15 @@ $gpt $micro --text "$long/text.txt" --steps 30 --save "$dir/text.st" > "$dir/out
     fail "gpt on a text"
 $gpt --model "$dir/text.st" --save "$dir/text.st" --steps 31 --tokens 2 > "$dir/rest.txt" 2>&1 ||
     fail "gpt going on with a text"
+grep -q "another" "$dir/rest.txt" && fail "the same text is another"
 grep -aq "rows=4" "$dir/text.st" || fail "options behind a long one are not kept"
+head -c 6000 "$dir/text.txt" > "$dir/part.txt"
+for given in "--text $dir/part.txt" "--rows 2"; do
+    $gpt --model "$dir/text.st" --steps 32 --tokens 2 $given > "$dir/rest.txt" 2>&1 ||
+        fail "gpt going on with $given"
+    contains "$dir/rest.txt" "another --text, --rows or --seed than before: epoch 1 begins"
+done
+LC_ALL=C sed 's/"position":"0 /"position":"0x/' "$dir/text.st" > "$dir/damaged.st"
 # What is wrong.
 wrong() {
     want=$1
@@ -424,6 +432,7 @@ wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
 wrong "--threads wants N from 0 to 1024, not 4294967297" $translate --threads 4294967297
 wrong "--beam wants N from 1 to 32, not 33" $translate --beam 33
 # what is found out before the training
+wrong "damaged.st: it has no tokenizer, or no position" $gpt --model "$dir/damaged.st" --steps 40
 ln -s nowhere/x "$dir/link.st"
 mkfifo "$dir/fifo.st"
 mkdir "$dir/links"
