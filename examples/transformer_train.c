@@ -256,14 +256,14 @@ static bool save_best(training *r)
 /* The options of a training that goes on: the file's, and over them what is given. */
 static bool read_options(char *text, int argc, char **argv)
 {
-    const char *folder = resume;
+    const char *path = resume;
     if (!text || !cli_read(text, options, N_OPTIONS) || !settle()) {
         fprintf(stderr, "transformer_train: %s: the options in the file are not understood\n",
-                last_in(folder));
+                last_in(path));
         return false;
     }
-    s.save = folder;
-    return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, folder) == CLI_GO_ON && check();
+    s.save = path;
+    return cli_parse_over(argc, argv, options, N_OPTIONS, fixed, path) == CLI_GO_ON && check();
 }
 
 /* What the file in the folder remembers: where it was (to be freed, and holding the options'
