@@ -13,6 +13,7 @@ contains() { grep -q -- "$2" "$1" || { fail "$1: expected a line with \"$2\""; c
 begin_until() {
     line=$1 file=$2 tries=200
     shift 2
+    rm -f "$file" # of one before it, which may have that line
     "$@" > "$file" 2>&1 &
     pid=$!
     while [ $tries -gt 0 ] && ! grep -q "$line" "$file" 2> /dev/null; do
