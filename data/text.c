@@ -1,12 +1,18 @@
 /* Growing arrays, what a space is, and reading one text. */
 #include "data/internal.h"
 #include "tensor/internal.h"
+#include "tensor/utf8.h"
 
 #include <string.h>
 
 tn_text tn_text_of(const char *string)
 {
     return (tn_text){ string, string ? strlen(string) : 0 };
+}
+
+bool tn_text_is_utf8(tn_text text)
+{
+    return !text.length || tn__utf8_check(text.bytes, text.length) == text.length;
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */

@@ -18,6 +18,9 @@ typedef struct tn_text {
 /* The text of a string that ends with a NUL. */
 TN_API tn_text tn_text_of(const char *string);
 
+/* Is it well-formed UTF-8, as names and texts in checkpoints have to be? */
+TN_API bool tn_text_is_utf8(tn_text text);
+
 /* How a long loop tells how far it is: done of total. False cancels it (TN_ERR_CANCELLED). */
 typedef bool (*tn_progress)(void *user, int64_t done, int64_t total);
 

@@ -1,6 +1,8 @@
 /* Command lines of the examples and benches. */
 #include "cli.h"
 
+#include <libtensor.h>
+
 #include <errno.h>
 #include <float.h>
 #include <stdio.h>
@@ -163,8 +165,9 @@ bool cli_can_write(const char *program, const cli_option *options, int n)
     for (int i = 0; i < n; i++) {
         const cli_option *o = &options[i];
         const char       *text = o->kind == CLI_TEXT ? *(const char **)o->value : NULL;
-        if (!text || !strchr(text, '\n')) continue;
-        fprintf(stderr, "%s: --%s: a name with a line break cannot be saved\n", program, o->name);
+        if (!text || (!strchr(text, '\n') && tn_text_is_utf8(tn_text_of(text)))) continue;
+        fprintf(stderr, "%s: --%s: a name %s cannot be saved\n", program, o->name,
+                strchr(text, '\n') ? "with a line break" : "that is not UTF-8");
         return false;
     }
     return true;

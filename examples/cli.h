@@ -42,7 +42,7 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
 char *cli_write(const char *before, const cli_option *options, int n);
 bool  cli_read(char *text, const cli_option *options, int n);
 
-/* Do all values fit in a line each? Says on stderr which does not. */
+/* Is every value a line of UTF-8? Says on stderr which does not. */
 bool cli_can_write(const char *program, const cli_option *options, int n);
 
 /* What is given, over what was read of a file: it counts more. But what made the file's model is as

@@ -455,6 +455,9 @@ wrong "--train: a name with a line break cannot be saved" \
     $train --train "$broken" --steps 1 --save "$dir/new"
 wrong "--save: a name with a line break cannot be saved" $train --steps 1 --save "$broken"
 wrong "--text: a name with a line break cannot be saved" $gpt --text "$broken" --save "$dir/new.st"
+latin=$dir/caf$(printf '\351')
+wrong "--train: a name that is not UTF-8 cannot be saved" \
+    $train --train "$latin" --steps 1 --save "$dir/new"
 wrong "--prompt has [0-9]* tokens: more than --length 32" $gpt --model "$dir/gpt.st" \
     --prompt "$(head -c 1000 "$dir/text.txt")" --steps 4000
 wrong "--accumulate wants N from 1 to 65536, not 65537" $train --accumulate 65537

@@ -247,6 +247,12 @@ static bool note_progress(void *user, int64_t done, int64_t total)
     return done < r->stop_at;
 }
 
+TEST(tokenizer, utf8)
+{
+    CHECK(tn_text_is_utf8(tn_text_of("caf\303\251")) && tn_text_is_utf8((tn_text){ 0 }));
+    CHECK(!tn_text_is_utf8(tn_text_of("caf\351")));
+}
+
 TEST(tokenizer, progress_and_arguments)
 {
     tn_ctx              *ctx = tn_ctx_new(NULL);
