@@ -343,6 +343,26 @@ static tn_status lower_assign(compiler *c, tn__call *call)
     return TN_OK;
 }
 
+/* Rows go into a variable in the middle of a run: what else reads it keeps its turn. */
+static tn_status mark_staying(compiler *c)
+{
+    const tn_program *p = c->p;
+    bool             *is_written = tn_alloc(c->ctx, (size_t)p->n_buffers + 1);
+    if (!is_written) return TN_ERR_MEMORY;
+    for (int64_t i = 0; i < c->l.n; i++) {
+        const tn__item *it = &c->l.items[i];
+        if (!(it->op->flags & TN_UPDATES)) continue;
+        const int b = p->values[it->out[0]].buffer;
+        is_written[b] |= p->buffers[b].kind == TN__VARIABLE;
+    }
+    for (int64_t i = 0; i < c->l.n; i++) {
+        tn__item *it = &c->l.items[i];
+        for (int k = 0; k < it->n_in; k++) it->stays |= is_written[p->values[it->in[k]].buffer];
+    }
+    tn_free(c->ctx, is_written);
+    return TN_OK;
+}
+
 static tn_status lower(compiler *c)
 {
     tn_status s = TN_OK;
@@ -448,6 +468,7 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     collect(c, outputs, n, o->guard);
     if (s == TN_OK) s = lower(c);
     if (s == TN_OK) s = lower_outputs(c, outputs, n, o->guard);
+    if (s == TN_OK) s = mark_staying(c);
     if (s == TN_OK && o->recompute) s = tn__recompute(&c->l, g, o->recompute);
     if (s == TN_OK && o->panels) s = tn__use_panels(&c->l, o->panels);
     if (s == TN_OK) s = tn__pair(&c->l);

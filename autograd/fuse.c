@@ -5,7 +5,7 @@
  * matrix product whose result only a chain reads moves to it: the chain is then its epilogue. A
  * chain that ends in assigned variables, and feeds nothing else, moves to the commit phase and
  * writes the variables in place: nothing there can fail, and nobody reads the old values after
- * it. */
+ * it. What reads a variable that rows are written to (tn_write_rows) is moved by none of this. */
 #include "autograd/program.h"
 
 #include <string.h>
@@ -116,6 +116,10 @@ static void join_producers(fuser *f, int i, bool *in_set)
             if (producer < 0 || f->group_of[producer] < 0) continue;
             int g = f->group_of[producer];
             if (in_set[g]) continue;
+            if (it->stays || f->l->items[producer].stays) {
+                it->note = "rows are written";
+                continue;
+            }
             if (!same_shape(f, it->in[k], it->out[0])) {
                 it->note = "broadcast";
                 continue;
@@ -186,7 +190,7 @@ static void attach_kernels(fuser *f)
 {
     for (int i = 0; i < f->l->n && !f->l->no_fusion; i++) {
         tn__item *it = &f->l->items[i];
-        if (!(it->op->flags & TN_EPILOGUE) || it->n_out != 1) continue;
+        if (!(it->op->flags & TN_EPILOGUE) || it->n_out != 1 || it->stays) continue;
         int v = it->out[0], u = f->first_use[value(f, v)->buffer];
         if (u < 0 || buffer_of(f, v)->kind != TN__ARENA || f->is_fetched[value(f, v)->buffer])
             continue;
@@ -222,6 +226,7 @@ static bool feeds_only_commits(const fuser *f, int g)
     bool assigned = false;
     for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
         const tn__item *it = &f->l->items[m];
+        if (it->stays) return false;
         for (int k = 0; k < it->n_out; k++) {
             int v = it->out[k];
             if (f->p->guard >= 0 && value(f, f->p->guard)->buffer == value(f, v)->buffer)

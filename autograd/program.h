@@ -219,6 +219,7 @@ typedef struct tn__item {
     const char  *note; /* of the dump */
     bool         is_gradient; /* made while differentiating */
     bool         is_again;    /* runs a second time */
+    bool         stays;       /* reads a variable that rows are written to at once: in its turn */
 } tn__item;
 
 typedef struct tn__lowered {

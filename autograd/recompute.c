@@ -97,7 +97,7 @@ static void find_kept(recomputing *r)
         for (int k = 0; k < it->n_out; k++) {
             int b = p->values[it->out[k]].buffer;
             r->producer[b] = i;
-            if (!r->region[i]) r->is_kept[b] = true;
+            if (!r->region[i] || it->stays) r->is_kept[b] = true;
         }
         for (int k = 0; k < it->n_in && !it->is_gradient; k++) {
             int b = p->values[it->in[k]].buffer;

@@ -265,6 +265,18 @@ TEST(program, a_cancelled_run_changes_nothing)
     CHECK_INT(tn_run(f.p), TN_OK);
     CHECK(((const double *)tn_variable_data(f.w))[1] != 0);
     fit_free(&f);
+    /* and so of one that does nothing but change a variable */
+    tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(3));
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *next = tn_assign(w, tn_add_scalar(tn_read(g, w), 1));
+    tn_program *p = tn_compile(g, &next, 1, NULL);
+    tn_cancel(ctx);
+    CHECK_INT(tn_run(p), TN_ERR_CANCELLED);
+    CHECK_NEAR(*(const float *)tn_variable_data(w), 0, 0);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_NEAR(*(const float *)tn_variable_data(w), 1, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(w);
     tn_ctx_free(ctx);
 }
 
@@ -367,6 +379,46 @@ TEST(commit, a_false_guard_changes_nothing)
     CHECK_INT(tn_run(p), TN_OK);
     CHECK_NEAR(((float *)tn_variable_data(a))[0], 3, 0);
     tn_program_free(p), tn_graph_free(g), tn_variable_free(a);
+    tn_ctx_free(ctx);
+}
+
+/* Rows go into a variable at once. What reads it before does so whatever is fused with it, put
+ * behind a product, moved to the end or made again. */
+static void around_written_rows(tn_ctx *ctx, const tn_compile_options *o, float *out)
+{
+    tn_node *c = tn_variable_new(ctx, "c", TN_F32, TN_SHAPE(1, 4, 3));
+    tn_node *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(1, 4, 3));
+    tn_node *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(3, 3));
+    tn_variable_fill(c, 0.5), tn_variable_fill(v, 0.5), tn_variable_fill(w, 1);
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *h = NULL, *row = tn_full(g, TN_F32, TN_SHAPE(1, 1, 3), 5), *dv = NULL;
+    TN_SCOPE(g, "again") h = tn_square(tn_sin(tn_tanh(tn_mul(tn_read(g, c), v))));
+    tn_node *old = tn_matmul(c, tn_read(g, w)), *x = tn_scale(tn_read(g, c), 10);
+    tn_node *new = tn_write_rows(c, row, tn_full(g, TN_I32, TN_SCALAR, 0));
+    tn_node *y = tn_add(old, new), *z = tn_matmul(new, w);
+    tn_node *last = tn_write_rows(new, row, tn_full(g, TN_I32, TN_SCALAR, 1));
+    tn_node *sum = tn_add(tn_sum_all(h), tn_sum_all(tn_add(z, last)));
+    REQUIRE(tn_grad(sum, NULL, &v, 1, &dv) == TN_OK);
+    tn_node    *all[] = { y, sum, dv, tn_assign(v, x) };
+    tn_program *p = tn_compile(g, all, 4, o);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    memcpy(out, tn_output(p, 0), 48), out[12] = *(const float *)tn_output(p, 1);
+    memcpy(out + 13, tn_output(p, 2), 48), memcpy(out + 25, tn_variable_data(v), 48);
+    tn_program_free(p), tn_graph_free(g);
+    tn_variable_free(c), tn_variable_free(v), tn_variable_free(w);
+}
+
+TEST(commit, what_reads_written_rows_keeps_its_turn)
+{
+    tn_ctx *ctx = new_ctx();
+    float   plain[37], fused[37], again[37];
+    around_written_rows(ctx, &(tn_compile_options){ .no_fusion = true }, plain);
+    around_written_rows(ctx, NULL, fused);
+    around_written_rows(ctx, &(tn_compile_options){ .recompute = "again" }, again);
+    CHECK_NEAR(plain[0], 1.5 + 5, 1e-6);
+    CHECK_NEAR(plain[3], 1.5 + 0.5, 1e-6);
+    CHECK_NEAR(plain[25], 5, 1e-6);
+    CHECK(memcmp(plain, fused, sizeof plain) == 0 && memcmp(plain, again, sizeof plain) == 0);
     tn_ctx_free(ctx);
 }
 
