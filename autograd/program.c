@@ -349,6 +349,8 @@ tn_status tn_run(tn_program *p)
     tn_status s = check_fed(p);
     if (s == TN_OK) s = bind(p);
     if (s == TN_OK) s = run_steps(p, 0, p->n_compute, run, true);
+    if (s == TN_OK && tn__ctx_cancelled(p->ctx))
+        s = tn_fail(p->ctx, TN_ERR_CANCELLED, "cancelled before anything was changed");
     if (s == TN_OK && p->guard >= 0 && !*(const uint8_t *)value_data(p, p->guard))
         s = tn_fail(p->ctx, TN_ERR_GUARD,
                     "tn_run: the commit condition is false; nothing was changed");
