@@ -25,6 +25,21 @@ static void end_hypothesis(tn__beam *b, tn__ended e, int64_t length)
     b->ended[i] = e;
 }
 
+/* Where there is room behind those that ended, what is left in step t fills it: it has not paid for
+ * its end, so its score is compared with theirs by nobody. */
+static void cut_hypotheses(tn__beam *b, int64_t t)
+{
+    const int64_t n = b->n_ended;
+    for (int64_t j = 0; j < b->k && b->n_ended < b->n_best; j++) {
+        bool is_left = b->log_prob[j] > -INFINITY; /* and has not ended just now */
+        for (int64_t i = 0; i < n; i++) is_left &= b->ended[i].step != t || b->ended[i].beam != j;
+        if (!is_left) continue;
+        b->ended[b->n_ended++] = (tn__ended){ .log_prob = b->log_prob[j], .step = t, .beam = j,
+                                              .score = b->log_prob[j] / penalty(b, t),
+                                              .is_cut = true };
+    }
+}
+
 /* The best candidate that was not taken yet; those of beam j begin at next[j]. A beam that is not
  * there may have none. */
 static int64_t best_beam(const tn__beam *b, const double *p, int64_t n, const int64_t *next)
@@ -82,12 +97,7 @@ bool tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
         }
     }
     if (is_last) {
-        for (int64_t j = 0; j < b->k && b->n_ended < b->n_best; j++)
-            if (b->log_prob[j] > -INFINITY)
-                end_hypothesis(
-                    b,
-                    (tn__ended){ .log_prob = b->log_prob[j], .step = t, .beam = j, .is_cut = true },
-                    t);
+        cut_hypotheses(b, t);
         b->is_done = true;
         return true;
     }

@@ -49,8 +49,8 @@ TN_API tn_translator *tn_translator_new(const tn_transformer *m,
 TN_API void           tn_translator_free(tn_translator *t); /* NULL is fine */
 
 /* Translates n sources: source i is ids[at[i]] .. ids[at[i + 1] - 1], ending in eos if the model
- * was trained so. Translation j (of n_best, best first) of source i is at [i n_best + j] and valid
- * until the next call. What comes of a source does not depend on those beside it. NULL: TN_ERR_ARG
+ * was trained so. Translation j (of n_best, best first, those that are cut behind those that ended)
+ * of source i is at [i n_best + j] and valid until the next call. What comes of a source does not depend on those beside it. NULL: TN_ERR_ARG
  * (a source too long; scores that are not finite, as of huge weights), TN_ERR_MEMORY,
  * TN_ERR_CANCELLED. */
 TN_API const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at,

@@ -257,6 +257,41 @@ TEST(decoding, scores_that_are_not_finite)
         }
 }
 
+static bool same_ids(const tn_translation *x, const tn_translation *y)
+{
+    return x->n == y->n && memcmp(x->ids, y->ids, (size_t)x->n * sizeof *x->ids) == 0;
+}
+
+/* Asking for more translations changes not the first, and gives none twice; what was cut, and has
+ * not paid for its end, stands behind what ended. */
+TEST(decoding, more_translations_of_the_same)
+{
+    static const int32_t ids[] = { 4, 5, 3, 5, 3, 7, 6, 6, 3 };
+    static const int64_t at[] = { 0, 3, 5, 9 };
+    for (int extra = 1; extra < 5; extra++) {
+        fixture               f;
+        tn_transformer_config c = tiny();
+        if (!open_fixture(&f, &c, TN_F64)) return;
+        tn_translate_options o = { .beam = 4, .n_best = 1, .max_ratio = TN_NONE,
+                                   .max_extra = extra };
+        tn_translator *one = tn_translator_new(f.model, &o);
+        o.n_best = 4;
+        tn_translator        *more = tn_translator_new(f.model, &o);
+        const tn_translation *x = tn_translate(one, ids, at, 3);
+        const tn_translation *y = tn_translate(more, ids, at, 3);
+        for (int i = 0; x && y && i < 3; i++)
+            for (int j = 0; j < 4 && y[4 * i + j].ids; j++) {
+                const tn_translation *got = &y[4 * i + j];
+                if (j == 0) CHECK(same_ids(&x[i], got) && x[i].is_cut == got->is_cut);
+                CHECK(j == 0 || got->is_cut >= got[-1].is_cut);
+                for (int k = 0; k < j; k++) CHECK(!same_ids(&y[4 * i + k], got));
+            }
+        CHECK_MSG(x && y, "%s", tn_error(f.ctx));
+        tn_translator_free(one), tn_translator_free(more);
+        close_fixture(&f);
+    }
+}
+
 TEST(decoding, wrong_options)
 {
     fixture               f;
@@ -270,6 +305,11 @@ TEST(decoding, wrong_options)
     CHECK_CONTAINS(tn_error(f.ctx), "n_best 3 is not in [1, 2]");
     tn_clear_error(f.ctx);
     tn_translator *t = tn_translator_new(f.model, NULL);
+    for (int i = 0; i < 2; i++) { /* the second time no program has to be built */
+        CHECK(tn_translate(t, ids, (const int64_t[]){ 0, 1 }, 1) != NULL);
+        tn_fail(f.ctx, TN_ERR_GUARD, "of before");
+    }
+    tn_clear_error(f.ctx);
     CHECK(!tn_translate(t, ids, (const int64_t[]){ 0, 17 }, 1));
     CHECK_CONTAINS(tn_error(f.ctx), "source 0 has 17 tokens; the model has 16 positions");
     tn_clear_error(f.ctx);
