@@ -122,7 +122,8 @@ static tn_node *update(building *b, int slot, tn_node *dw)
         tn__momentum_update(opt->momentum, opt->nesterov, w, m, dw, b->scale, rate, decay, out);
     else
         out[0] = tn__sgd_update(w, dw, b->scale, rate, decay);
-    if (s->average && b->knows_trained && !s->is_trained) /* until now w was its own average */
+    const bool is_known = b->knows_trained || tn_optimizer_steps(opt) == 0;
+    if (s->average && is_known && !s->is_trained) /* until now w was its own average */
         tn_variable_set(s->average, tn_variable_data(s->param), tn_variable_bytes(s->param));
     opt->slots[slot].is_trained = true;
     b->out[b->n_out++] = tn_assign(s->param, out[0]);

@@ -266,6 +266,29 @@ TEST(optimizer, adam_is_the_textbooks)
                               .count = 1, .lr_scale = ONES, .decay_scale = ONES }, false);
 }
 
+/* Weights that are loaded after the optimizer was made are what their averages begin with,
+ * whichever of two programs runs first. */
+TEST(optimizer, averages_begin_with_the_weights)
+{
+    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    tn_params    *p = tn_params_new(ctx, TN_F64);
+    tn_node      *w[2] = { tn_param(p, "a", TN_SHAPE(1), NULL),
+                           tn_param(p, "b", TN_SHAPE(1), NULL) };
+    tn_optimizer *opt = tn_sgd_new(p, &(tn_sgd_options){ .lr = 0.1, .ema_decay = 0.9 });
+    tn_program   *step[2];
+    for (int i = 0; i < 2; i++) tn_variable_fill(w[i], 5);
+    for (int i = 0; i < 2; i++) {
+        tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+        step[i] = tn_train_step(g, tn_sum_all(tn_square(tn_read(g, w[i]))), opt);
+        tn_graph_free(g);
+    }
+    for (int i = 1; i >= 0; i--) CHECK_INT(tn_run(step[i]), TN_OK);
+    CHECK_NEAR(numbers(w[0])[0], 4, 1e-15);
+    CHECK_NEAR(numbers(tn_optimizer_state_find(opt, "ema.a"))[0], 0.9 * 5 + 0.1 * 4, 1e-15);
+    for (int i = 0; i < 2; i++) tn_program_free(step[i]);
+    tn_optimizer_free(opt), tn_params_free(p), tn_ctx_free(ctx);
+}
+
 TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
 {
     toy           t = toy_new(1);
