@@ -280,6 +280,11 @@ static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type
         tn_infer_fail(&c, TN_ERR_ARG, "%d inputs, not %d", n_in, op->arity);
         return false;
     }
+    if (op->span && (n_in < 1 || n_in > TN_SPAN_MAX_IN || n_out > TN_SPAN_MAX_OUT)) {
+        tn_infer_fail(&c, TN_ERR_ARG, "%d inputs and %d outputs of a span: 1 to %d and %d at most",
+                      n_in, n_out, TN_SPAN_MAX_IN, TN_SPAN_MAX_OUT);
+        return false;
+    }
     if (!op->infer || op->infer(&c) != TN_OK) {
         if (tn_ctx_status(g->ctx) == TN_OK) tn_infer_fail(&c, TN_ERR_SHAPE, "refused");
         return false;

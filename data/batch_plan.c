@@ -30,7 +30,7 @@ static bool fill_defaults(tn_ctx *ctx, tn_batches_options *o)
     if (o->seed == 0) o->seed = tn_ctx_seed(ctx);
     if (o->layout == TN_BATCH_PACKED) o->tokens = o->tokens / o->round_length * o->round_length;
     if (o->layout == TN_BATCH_PACKED && o->fixed_shapes && o->max_rows == 0)
-        o->max_rows = round_up(o->tokens / PACKED_ROW + 1, o->round_rows);
+        o->max_rows = round_up(larger(o->tokens / PACKED_ROW, 1) + 1, o->round_rows);
     if (o->max_rows) { /* more rows than tokens are never needed */
         int64_t enough = round_up(o->tokens + 1, o->round_rows);
         o->max_rows = o->max_rows > enough ? enough : o->max_rows / o->round_rows * o->round_rows;

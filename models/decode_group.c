@@ -51,7 +51,12 @@ static tn_status search_new(const tn__decoder *d, search *s)
     s->lengths = tn_alloc(d->ctx, rows * sizeof *s->lengths);
     if (k > 1) s->keep = tn_alloc(d->ctx, rows * k * length * k);
     s->keep_room = tn_alloc(d->ctx, k * length * k);
-    return tn_ctx_status(d->ctx);
+    const void *all[] = { s->beams, s->index, s->slot, s->source, s->log_prob, s->room, s->ended,
+                          s->token, s->parent, s->ids, s->places, s->cached, s->lengths,
+                          k > 1 ? s->keep : s->keep_room, s->keep_room };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!all[i]) return tn_ctx_status(d->ctx);
+    return TN_OK; /* an older error may stand */
 }
 
 /* Tokens that a translation of `source` tokens may have, eos not counted. */
@@ -205,9 +210,10 @@ static void close_ranks(const tn__decoder *d, const tn__decode_group *g, search 
 /* Not TN_OK where another of those that work at once has failed, or all are to be cancelled. */
 static tn_status go_on(const tn__decoder *d)
 {
-    if (!d->status) return TN_OK;
-    if (tn__ctx_cancelled(d->m->ctx)) tn_cancel(d->ctx); /* which the next run finds */
-    return (tn_status)atomic_load(d->status);
+    const tn_status status = d->status ? (tn_status)atomic_load(d->status) : TN_OK;
+    if (status == TN_OK && d->status && tn__ctx_cancelled(d->m->ctx))
+        tn_cancel(d->ctx); /* which the next run, and there is one, finds */
+    return status;
 }
 
 TN_COLD static tn_status not_finite(const tn__decoder *d, int64_t source)

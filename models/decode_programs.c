@@ -99,7 +99,8 @@ static tn_node *forbid(tn_ctx *ctx, const tn_transformer *m, tn_graph *g, tn_dty
     float   *bias = tn_alloc(ctx, (size_t)v * sizeof *bias);
     tn_node *x = NULL;
     if (bias) {
-        bias[m->config.pad_id] = bias[m->config.bos_id] = -INFINITY;
+        bias[m->config.pad_id] = -INFINITY;
+        if (m->config.bos_id != m->config.eos_id) bias[m->config.bos_id] = -INFINITY;
         x = tn_constant(g, TN_F32, TN_SHAPE(v), bias);
     }
     tn_free(ctx, bias);

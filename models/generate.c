@@ -288,7 +288,8 @@ static tn_status complete(tn_ctx *ctx, const tn_gpt *m, tn_generate_options *o)
     if (o->n < 1 || o->n > MOST_ROWS || o->max_tokens < 1)
         return tn_fail(ctx, TN_ERR_ARG, "tn_generator_new: %lld continuations of %lld tokens",
                        (long long)o->n, (long long)o->max_tokens);
-    if (!(o->temperature > 0 && o->temperature < INFINITY) && o->temperature != TN_NONE)
+    const bool is_scale = o->temperature > 0 && o->temperature < INFINITY;
+    if (!(is_scale && 1 / o->temperature < INFINITY) && o->temperature != TN_NONE)
         return tn_fail(ctx, TN_ERR_ARG, "tn_generator_new: the temperature is %g", o->temperature);
     if (o->top_k < 0 || !(o->top_p > 0 && o->top_p <= 1))
         return tn_fail(ctx, TN_ERR_ARG, "tn_generator_new: top_k is %lld, top_p %g",

@@ -41,6 +41,9 @@ static tn_status check_ids(tn_ctx *ctx, const tn_transformer_config *c)
         if (ids[i].value < 0 || ids[i].value >= most)
             return tn_fail(ctx, TN_ERR_ARG, "transformer: %s %lld is not in [0, %lld)", ids[i].name,
                            (long long)ids[i].value, (long long)most);
+    if (c->pad_id == c->eos_id)
+        return tn_fail(ctx, TN_ERR_ARG, "transformer: pad_id and eos_id are both %lld: no sentence "
+                       "would learn to end", (long long)c->pad_id);
     if (!c->separate_source && c->src_vocab != c->tgt_vocab)
         return tn_fail(ctx, TN_ERR_ARG,
                        "transformer: src_vocab %lld and tgt_vocab %lld differ: one embedding for "

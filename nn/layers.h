@@ -37,7 +37,7 @@ TN_API tn_node  *tn_linear_apply(const tn_linear *l, tn_node *x); /* x [.., in] 
 typedef struct tn_embedding_layer {
     const char *name;
     tn_node    *w;           /* [vocabulary, d] */
-    int64_t     padding_idx; /* this row is zeros and stays so; -1: none */
+    int64_t     padding_idx; /* this row begins as zeros, and no index changes it; -1: none */
     double      scale;       /* of the output */
 } tn_embedding_layer;
 

@@ -79,7 +79,8 @@ const char *tn_params_text(tn_params *p, const char *chars)
 void tn_params_push(tn_params *p, const char *format, ...)
 {
     if (!p) return;
-    if (p->depth == MAX_DEPTH) {
+    if (p->depth >= MAX_DEPTH) { /* its pop is still to come */
+        p->depth++;
         tn_fail(p->ctx, TN_ERR_LIMIT, "tn_params_push: over %d prefixes deep", MAX_DEPTH);
         return;
     }
@@ -104,7 +105,7 @@ void tn_params_restore(tn_params *p, int depth)
 {
     if (!p || depth < 0 || depth >= p->depth) return;
     p->depth = depth;
-    p->prefix[p->length[depth]] = 0;
+    if (depth < MAX_DEPTH) p->prefix[p->length[depth]] = 0;
 }
 
 void tn_params_pop(tn_params *p) { tn_params_restore(p, tn_params_depth(p) - 1); }
@@ -179,13 +180,24 @@ static entry *add(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape
     return &p->entries[p->n++];
 }
 
+/* What was added last goes again: nothing in the table stands behind it. */
+static void take_back(tn_params *p)
+{
+    uint64_t mask = (uint64_t)(2 * p->capacity - 1), at = p->entries[p->n - 1].hash & mask;
+    while (p->table[at] != p->n) at = (at + 1) & mask;
+    p->table[at] = 0;
+    tn_variable_free(p->entries[--p->n].variable);
+}
+
 tn_node *tn_param(tn_params *p, const char *name, tn_shape shape, const tn_init *init)
 {
     entry *e = p ? add(p, name, p->dtype, shape, false) : NULL;
     if (!e) return NULL;
     void *data = tn_variable_data(e->variable);
-    if (init && tn_init_fill(p->ctx, init, p->dtype, shape, e->hash, data) != TN_OK) return NULL;
-    return e->variable;
+    if (!init || tn_init_fill(p->ctx, init, p->dtype, shape, e->hash, data) == TN_OK)
+        return e->variable;
+    take_back(p);
+    return NULL;
 }
 
 tn_node *tn_buffer(tn_params *p, const char *name, tn_dtype dtype, tn_shape shape)

@@ -18,6 +18,7 @@ struct tn_program_cache {
     entry           *entries;
     int              n, capacity;
     int64_t          clock, misses;
+    bool             is_building;
 };
 
 tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_program_build build,
@@ -71,13 +72,18 @@ tn_program *tn_program_cache_get(tn_program_cache *c, const int64_t *key, int n)
         }
         if (e->used < c->entries[oldest].used) oldest = i;
     }
+    if (c->is_building) {
+        tn_fail(c->ctx, TN_ERR_BUSY, "tn_program_cache_get: the cache is building a program");
+        return NULL;
+    }
     /* the old one goes first: the new one may need its memory */
     if (c->n == c->capacity) {
         tn_program_free(c->entries[oldest].program);
         c->entries[oldest] = c->entries[--c->n];
     }
-    c->misses++;
+    c->misses++, c->is_building = true;
     tn_program *p = c->build(c->user, key, n, c->arena);
+    c->is_building = false;
     if (!p) {
         if (tn_ctx_status(c->ctx) == TN_OK)
             tn_fail(c->ctx, TN_ERR_ARG, "tn_program_cache_get: the build function gave NULL");

@@ -24,7 +24,8 @@ TN_API tn_program_cache *tn_program_cache_new(tn_ctx *ctx, int capacity, tn_prog
 TN_API void tn_program_cache_free(tn_program_cache *cache); /* and its programs; NULL is fine */
 
 /* The program of the key (n <= 8 numbers), which the cache owns: it lives until `capacity` other
- * keys were asked for since. NULL if it could not be built. */
+ * keys were asked for since. NULL if it could not be built; TN_ERR_BUSY if a build function asks
+ * its own cache for one that is not there. */
 TN_API tn_program *tn_program_cache_get(tn_program_cache *cache, const int64_t *key, int n);
 
 TN_API int       tn_program_cache_count(const tn_program_cache *cache);

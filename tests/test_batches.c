@@ -200,6 +200,8 @@ TEST(batches, edges)
         { 500, 30, { .tokens = 100000 } }, /* one batch */
         { 500, 30, { .tokens = 100000, .fixed_shapes = true } },
         { 500, 30, { .tokens = 31, .round_length = 1 } }, /* one row */
+        { 50, 1, { .tokens = 6, .layout = TN_BATCH_PACKED, .round_length = 2,
+                   .fixed_shapes = true } }, /* and the padding */
     };
     tn_ctx *ctx = tn_ctx_new(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -248,6 +248,14 @@ static void no_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *
     (void)g, (void)x, (void)n, (void)y, (void)dy, (void)dx, (void)user;
 }
 
+static tn_status no_types(tn_infer *c)
+{
+    for (int i = 0; i < c->n_out; i++) c->out[i] = c->in[0];
+    return TN_OK;
+}
+
+static const tn_span spans = { 0 };
+
 TEST(misuse, lists_that_are_not_there)
 {
     tn_ctx   *ctx = new_ctx();
@@ -273,6 +281,10 @@ TEST(misuse, lists_that_are_not_there)
                           : TN_SHAPE(2, 2, 2, 2, 2, 2, 2, 2), 1);
     REFUSED(tn_einsum("abcdef,ghijkl,abcdghij->efkl", many, 3), TN_ERR_UNSUPPORTED,
             "more than 8 labels");
+    REFUSED(tn_einsum("abcdef,ghijkl", many, 2), TN_ERR_ARG, "more than 8 letters");
+    const tn_op wide = { .name = "wide", .arity = 1, .n_out = 5, .infer = no_types,
+                         .span = &spans };
+    REFUSED(tn_apply(&wide, &x, 1, NULL), TN_ERR_ARG, "wide: [2,3]: 1 inputs and 5 outputs");
     REFUSED(tn_split(x, 0, NULL, 2, out) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_split(x, 0, (const int64_t[]){ 1, 1 }, 2, NULL) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_chunk(x, 1, 2, out) == TN_OK, TN_ERR_SHAPE, "3");
@@ -394,6 +406,22 @@ TEST(misuse, variables_of_others)
     for (int i = 0; i < 3; i++) tn_variable_free(w[i]);
     tn_variable_free(theirs);
     tn_ctx_free(ctx), tn_ctx_free(elsewhere);
+}
+
+static tn_program *build_of_two(void *user, const int64_t *key, int n, tn_arena *arena)
+{
+    const int64_t next = *key + 1;
+    (void)n, (void)arena;
+    return tn_program_cache_get(*(tn_program_cache **)user, &next, 1);
+}
+
+TEST(misuse, a_cache_that_asks_itself)
+{
+    tn_ctx           *ctx = new_ctx();
+    tn_program_cache *cache = NULL;
+    cache = tn_program_cache_new(ctx, 2, build_of_two, &cache);
+    REFUSED(tn_program_cache_get(cache, &(int64_t){ 1 }, 1), TN_ERR_BUSY, "is building");
+    tn_program_cache_free(cache), tn_ctx_free(ctx);
 }
 
 TEST(misuse, parameters_and_optimizers)

@@ -59,6 +59,15 @@ TEST(params, wrong_names_are_refused)
     CHECK_CONTAINS(tn_error(ctx), "parameter l1.caf\xe9: no file could have it under that name");
     tn_clear_error(ctx);
     CHECK(tn_param(p, "__metadata__", TN_SHAPE(2), NULL) != NULL); /* behind l1. */
+    const tn_init none = tn_init_normal(0, NAN);
+    CHECK(tn_param(p, "x", TN_SHAPE(2), &none) == NULL);
+    tn_clear_error(ctx);
+    CHECK(tn_param(p, "x", TN_SHAPE(2), NULL) != NULL); /* its name was not taken */
+    for (int i = 0; i < 40; i++) tn_params_push(p, "d");
+    CHECK_INT(tn_ctx_status(ctx), TN_ERR_LIMIT);
+    tn_clear_error(ctx);
+    for (int i = 0; i < 40; i++) tn_params_pop(p);
+    CHECK_STR(tn_variable_name(tn_param(p, "y", TN_SHAPE(2), NULL)), "l1.y");
     tn_params_push(p, "%s", text);
     CHECK_CONTAINS(tn_error(ctx), "characters long");
     tn_clear_error(ctx);

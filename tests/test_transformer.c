@@ -366,6 +366,8 @@ TEST(config, refused)
     check_refused(c, "dropout 1 is not in [0, 1)");
     c = tiny(), c.eos_id = 9;
     check_refused(c, "eos_id 9 is not in [0, 9)");
+    c = tiny(), c.pad_id = c.eos_id = 3;
+    check_refused(c, "pad_id and eos_id are both");
     c = tiny(), c.n_encoder = -1;
     check_refused(c, "n_encoder -1");
     c = tiny(), c.activation = (tn_activation)9;

@@ -271,7 +271,9 @@ static tn_status parse_equation(tn_ctx *ctx, const char *equation, tn_node *cons
         int times = 0;
         for (int i = 0; i < n; i++)
             for (const char *q = t->labels[i]; *q; q++) times += *q == c;
-        if (times == 1 && is_letter(c) && at < TN_MAX_RANK) out[at++] = c;
+        if (times != 1 || !is_letter(c)) continue;
+        if (at == TN_MAX_RANK) return einsum_fail(ctx, equation, "more than 8 letters in a term");
+        out[at++] = c;
     }
     out[at] = 0;
     return TN_OK;
