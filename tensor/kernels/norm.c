@@ -152,18 +152,19 @@ TN_INLINE void TN_R(norm_grad_row)(const TN_R(grad_row) *a, int64_t n, T mean, b
 {
     vec     sum[2] = { v_set(0), v_set(0) };
     int64_t i = 0;
-    for (; i + v_lanes <= n; i += v_lanes) {
+    for (; !tn__small && i + v_lanes <= n; i += v_lanes) {
         tn__queue_run(&far->queue, 1);
         TN_R(grad_sums)(a, i, v_lanes, mean, sum, has_gamma);
     }
-    if (i < n) TN_R(grad_sums)(a, i, n - i, mean, sum, has_gamma);
+    for (; i < n; i += v_lanes) TN_R(grad_sums)(a, i, n - i, mean, sum, has_gamma);
     const vec c1 = v_set(rms ? 0 : v_sum(sum[0]) / (T)n), c2 = v_set(-(v_sum(sum[1]) / (T)n));
     for (int64_t at = 0, part; at < n; at += part) {
         T *to = TN_R(part_begin)(far, a->dx + at);
         part = TN_R(part_of)(far, n - at);
-        for (i = 0; i + v_lanes <= part; i += v_lanes)
+        for (i = 0; !tn__small && i + v_lanes <= part; i += v_lanes)
             TN_R(grad_block)(a, at + i, v_lanes, to + i, c1, c2, has_gamma);
-        if (i < part) TN_R(grad_block)(a, at + i, part - i, to + i, c1, c2, has_gamma);
+        for (; i < part; i += v_lanes)
+            TN_R(grad_block)(a, at + i, part - i, to + i, c1, c2, has_gamma);
         TN_R(part_end)(far, a->dx + at, part, a->x + at, a->dy + at, n);
     }
 }

@@ -37,6 +37,14 @@ enum { tn__fused = 1 };
 enum { tn__fused = 0 };
 #endif
 
+/* x86-64's baseline is for machines without AVX2: its code is to be small. Blocks that are whole and
+ * what is left of a row are one loop there. */
+#if defined __x86_64__ && !defined __AVX2__
+enum { tn__small = 1 };
+#else
+enum { tn__small = 0 };
+#endif
+
 #define TN_KR(name) TN_CAT(TN_CAT(tn__##name, TN_REAL), TN_LEVEL) /* tn__softmax_f32_avx2 */
 #define TN_R(name)  TN_CAT(name, TN_REAL)                         /* a static helper: row_max_f32 */
 
