@@ -4,6 +4,7 @@
 
 #include "tensor/base.h"
 #include "tensor/context.h"
+#include "tensor/half.h"
 #include "tensor/random.h"
 #include "autograd/graph.h"
 #include "autograd/op.h"

@@ -87,7 +87,7 @@ static int fresh_value(tn_program *p, tn_type type, tn__buffer_kind kind)
     return tn__value_new(p, type, &layout, tn__buffer_new(p, kind, type_bytes(&type)));
 }
 
-int tn__slot_of(tn_program *p, tn_node *variable)
+static int slot_of(tn_program *p, tn_node *variable)
 {
     for (int64_t i = 0; i < p->n_slots; i++)
         if (p->slots[i] == variable) return (int)i;
@@ -210,7 +210,7 @@ static tn_status lower_leaf(compiler *c, tn__call *call)
         p->n_inputs++;
     } else if (call->op == &tn_op_read) {
         const read_attrs *a = call->attrs;
-        int               slot = tn__slot_of(p, a->variable);
+        int               slot = slot_of(p, a->variable);
         v = slot < 0 ? -1 : fresh_value(p, x->type, TN__VARIABLE);
         if (v >= 0) p->buffers[p->values[v].buffer].slot = slot;
     } else {
@@ -324,7 +324,7 @@ static tn_status lower_assign(compiler *c, tn__call *call)
 {
     tn_program *p = c->p;
     tn_node    *variable = ((const assign_attrs *)call->attrs)->variable;
-    int         slot = tn__slot_of(p, variable);
+    int         slot = slot_of(p, variable);
     if (slot < 0) return TN_ERR_MEMORY;
     for (int64_t i = 0; i < p->n_commits; i++)
         if (p->commits[i].slot == slot)
@@ -411,7 +411,7 @@ static tn_status lower_outputs(compiler *c, tn_node *const *outputs, int n, tn_n
         tn__program_output *o = &p->outputs[i];
         *o = (tn__program_output){ .node = outputs[i], .type = x->type, .value = -1, .slot = -1 };
         if (x->call->op == &tn_op_assign)
-            o->slot = tn__slot_of(p, ((const assign_attrs *)x->call->attrs)->variable);
+            o->slot = slot_of(p, ((const assign_attrs *)x->call->attrs)->variable);
         else if ((o->value = make_output(c, c->value_of[x->id])) < 0) return TN_ERR_MEMORY;
         p->n_outputs++;
     }
@@ -510,7 +510,11 @@ tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n,
         else tn_program_free(p), p = NULL;
         tn_program_free(plain);
     }
-    if (p && tn__program_bind_memory(p) == TN_OK) return p;
-    tn_program_free(p);
-    return NULL;
+    if (!p || tn__program_bind_memory(p) != TN_OK) {
+        tn_program_free(p);
+        return NULL;
+    }
+    tn__note(p->ctx, TN_LOG_INFO, "compiled: %lld calls in %lld steps, %zu bytes of intermediates",
+             (long long)p->n_calls, (long long)p->n_steps, p->arena_bytes);
+    return p;
 }

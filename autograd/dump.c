@@ -48,6 +48,15 @@ void tn_graph_dump(const tn_graph *g, FILE *out)
     }
 }
 
+/* Within quotes: a name may have anything in it. */
+static void print_quoted(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', out);
+        fputc((unsigned char)*text < ' ' ? ' ' : *text, out);
+    }
+}
+
 void tn_graph_dot(const tn_graph *g, FILE *out)
 {
     if (!g || !out) return;
@@ -55,8 +64,9 @@ void tn_graph_dot(const tn_graph *g, FILE *out)
     for (int64_t i = 0; i < g->n_calls; i++) {
         const tn__call *c = g->calls[i];
         const char     *label = call_label(c);
-        fprintf(out, "  c%lld [label=\"%s%s%s\\n", (long long)i, c->op->name, label ? " " : "",
-                label ? label : "");
+        fprintf(out, "  c%lld [label=\"%s%s", (long long)i, c->op->name, label ? " " : "");
+        print_quoted(out, label ? label : "");
+        fputs("\\n", out);
         for (int k = 0; k < c->n_out; k++) {
             if (k) fputs("\\n", out);
             print_type(out, &c->out[k].type);
@@ -169,6 +179,9 @@ static void row_name(const tn__step *s, char *name, size_t size)
                                  s->chain->instr[i].op->name);
 }
 
+/* Of what did not run, as commits that a guard kept from it, there is no time. */
+static double ratio(double x, double y) { return y > 0 ? x / y : 0; }
+
 void tn_program_profile_dump(const tn_program *p, FILE *out)
 {
     if (!p || !out) return;
@@ -192,8 +205,9 @@ void tn_program_profile_dump(const tn_program *p, FILE *out)
     fprintf(out, "%9s %6s %8s %8s %6s  op\n", "ms/run", "share", "GFLOP/s", "GB/s", "steps");
     for (int64_t k = 0; k < n && runs; k++)
         fprintf(out, "%9.3f %5.1f%% %8.1f %8.1f %6lld  %s\n", 1e3 * rows[k].seconds / (double)runs,
-                100 * rows[k].seconds / total, rows[k].flops / rows[k].seconds * 1e-9,
-                rows[k].bytes / rows[k].seconds * 1e-9, (long long)rows[k].steps, rows[k].name);
+                ratio(100 * rows[k].seconds, total), ratio(rows[k].flops * 1e-9, rows[k].seconds),
+                ratio(rows[k].bytes * 1e-9, rows[k].seconds), (long long)rows[k].steps,
+                rows[k].name);
     fprintf(out, "%9.3f ms a run, %lld runs\n", runs ? 1e3 * total / (double)runs : 0,
             (long long)runs);
     tn_free(p->ctx, rows);

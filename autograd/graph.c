@@ -3,6 +3,7 @@
 
 #include "tensor/random.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 enum { BLOCK_SIZE = 64 * 1024 };

@@ -44,7 +44,7 @@ TN_API tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape
 TN_API tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *data);
 
 /* One number everywhere; takes no memory however large the shape is. TN_ERR_ARG if the dtype cannot
- * hold it: i32 no 0.5, u8 no 300. */
+ * hold it: i32 no 0.5, u8 no 300. Floats round, also to infinity. */
 TN_API tn_node *tn_full(tn_graph *g, tn_dtype dtype, tn_shape shape, double value);
 
 /* The value of a variable in this graph. Only needed where all inputs of an op are variables: in
@@ -88,7 +88,7 @@ TN_API const char *tn_variable_name(const tn_node *variable);
 TN_API void       *tn_variable_data(const tn_node *variable); /* contiguous, row-major */
 TN_API size_t      tn_variable_bytes(const tn_node *variable);
 TN_API tn_status   tn_variable_set(tn_node *variable, const void *data, size_t bytes);
-/* TN_ERR_ARG if the dtype cannot hold the value */
+/* TN_ERR_ARG if the dtype cannot hold the value, as tn_full has it */
 TN_API tn_status   tn_variable_fill(tn_node *variable, double value);
 
 /* The variable's new value, to be committed when a run that has this node among its outputs ends

@@ -165,9 +165,9 @@ typedef enum tn_op_flags {
     TN_PREFIX_STRIDED     = 1 << 6, /* run takes any strides as long as the last one is 1 */
     TN_STOPS_GRADIENT     = 1 << 7, /* its output counts as a constant */
     TN_MATRIX_STRIDED     = 1 << 9, /* run takes any strides as long as one of the last two is 1 */
+    /* out[0] is in[0] with some rows written: in place, and at once, where in[0] is a variable
+     * (decoding caches) */
     TN_UPDATES            = 1 << 10,
-        /* out[0] is in[0] with some rows written: in place, and at once,
-                                        where in[0] is a variable (decoding caches) */
     TN_EPILOGUE           = 1 << 8, /* the library's own: run applies e->epilogue to its output, */
     TN_LEAVES             = 1 << 11 /* and may leave its last loop to the workers if e->leaves */
 } tn_op_flags;
@@ -213,8 +213,12 @@ struct tn_op {
     .samples = (const tn_sample[]){ __VA_ARGS__ },                                                 \
     .n_samples = (int)(sizeof((const tn_sample[]){ __VA_ARGS__ }) / sizeof(tn_sample))
 
-/* TN_OP_DEFINE(tanh, .doc = .., ..): the descriptor tn_op_tanh. */
-#define TN_OP_DEFINE(op, ...) const tn_op tn_op_##op = { .name = #op, __VA_ARGS__ }
+/* TN_OP_DEFINE(tanh, .doc = .., ..): the descriptor tn_op_tanh, in a program of its file alone. */
+#if defined TN_INSIDE
+#  define TN_OP_DEFINE(op, ...) const tn_op tn_op_##op = { .name = #op, __VA_ARGS__ }
+#else
+#  define TN_OP_DEFINE(op, ...) static const tn_op tn_op_##op = { .name = #op, __VA_ARGS__ }
+#endif
 
 /* ---- calling --------------------------------------------------------------------------------- */
 
@@ -228,7 +232,7 @@ TN_API tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const
 TN_API tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n,
                             const void *attrs, tn_node **out);
 
-/* The built-in ops, in the order of autograd/op_list.h. */
+/* The built-in ops, in the order of docs/ops.md. */
 TN_API int          tn_op_count(void);
 TN_API const tn_op *tn_op_at(int i);
 TN_API const tn_op *tn_op_find(const char *name); /* NULL if there is none */

@@ -30,9 +30,9 @@ TN_API tn_node *tn_minimum(tn_node *x, tn_node *y);       /* # likewise */
 TN_API tn_node *tn_logaddexp(tn_node *x, tn_node *y);     /* log(e^x + e^y) */
 TN_API tn_node *tn_copysign(tn_node *x, tn_node *y);      /* |x| with the sign of y */
 TN_API tn_node *tn_lerp(tn_node *x, tn_node *y, tn_node *t); /* x + t (y - x) */
-TN_API tn_node *tn_affine(tn_node *x, double a, double b);   /* a x + b */
-TN_API tn_node *tn_add_scalar(tn_node *x, double c);         /* x + c: affine(x, 1, c) */
-TN_API tn_node *tn_scale(tn_node *x, double c);              /* c x: affine(x, c, 0) */
+TN_API tn_node *tn_affine(tn_node *x, double a, double b);   /* # a x + b; i32, i64: a, b whole */
+TN_API tn_node *tn_add_scalar(tn_node *x, double c);         /* # x + c: affine(x, 1, c) */
+TN_API tn_node *tn_scale(tn_node *x, double c);              /* # c x: affine(x, c, 0) */
 TN_API tn_node *tn_pow_scalar(tn_node *x, double c);         /* x^c */
 
 /* One value of x's dtype and graph, of rank 0: to be broadcast against x. */
@@ -119,7 +119,9 @@ TN_API tn_node *tn_where(tn_node *condition, tn_node *x, tn_node *y); /* bool ? 
 TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* where mask is true */
 
 /* ---- reductions (ops/reduce.c) ------------------------------------------------------------------
- * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1. */
+ * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1.
+ * sum, sum_square, prod, cumsum, argmax, argmin: f32, f64, i32, i64; max and min u8, too; any and
+ * all: bool; the others f32 and f64. */
 
 TN_API tn_node *tn_sum(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_sum_square(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* of x^2 */
@@ -141,7 +143,7 @@ TN_API tn_node *tn_mean_all(tn_node *x);
 /* Sums x down to a shape that broadcasts to x's: the transpose of broadcasting. */
 TN_API tn_node *tn_sum_to(tn_node *x, tn_shape shape);
 
-/* ---- shapes (ops/shape.c, slice.c, join.c): views where the memory allows it ----------------- */
+/* ---- shapes (ops/shape.c, slice.c, join.c): views where the memory allows it; any dtype ------ */
 
 TN_API tn_node *tn_reshape(tn_node *x, tn_shape shape);      /* one dimension may be -1 */
 TN_API tn_node *tn_permute(tn_node *x, const int *axes, int n); /* out dim i is x's dim axes[i] */
@@ -161,14 +163,14 @@ TN_API tn_status tn_chunk(tn_node *x, int axis, int n, tn_node **out); /* n equa
 TN_API tn_node *tn_flip(tn_node *x, int axis);
 TN_API tn_node *tn_roll(tn_node *x, int axis, int64_t shift);
 TN_API tn_node *tn_pad(tn_node *x, int axis, int64_t before, int64_t after, double value);
-TN_API tn_node *tn_tril(tn_node *x, int64_t diagonal); /* of the last two dims; 0 elsewhere */
+TN_API tn_node *tn_tril(tn_node *x, int64_t diagonal); /* of the last two dims; not of f16, bf16 */
 TN_API tn_node *tn_triu(tn_node *x, int64_t diagonal);
 TN_API tn_node *tn_unfold(tn_node *x, int axis, int64_t size, int64_t step);
     /* sliding windows, a view: [.., n, ..] -> [.., (n - size) / step + 1, .., size] */
 TN_API tn_node *tn_contiguous(tn_node *x);
 TN_API tn_node *tn_arange(tn_graph *g, tn_dtype dtype, int64_t n, double start, double step);
 
-/* ---- products (ops/matmul.c) ----------------------------------------------------------------- */
+/* ---- products (ops/matmul.c): f32 and f64 ---------------------------------------------------- */
 
 TN_API tn_node *tn_matmul(tn_node *a, tn_node *b);
     /* [.., m, k] x [.., k, n] -> [.., m, n]; the earlier dims broadcast; rank 1 as in NumPy */
@@ -176,7 +178,9 @@ TN_API tn_node *tn_einsum(const char *equation, tn_node *const *x, int n);
     /* equation: "bik,bkj->bij"; ".." allowed */
 TN_API tn_node *tn_outer(tn_node *a, tn_node *b);  /* [m], [n] -> [m, n] */
 
-/* ---- indexing (ops/index.c, ops/gather.c): i32 or i64; negative ones fail when run ----------- */
+/* ---- indexing (ops/index.c, ops/gather.c): i32 or i64; negative ones fail when run -----------
+ * What is picked: any dtype; what is added (scatter_add, index_add): f32, f64, i32, i64; what is
+ * put in order (topk, sort): these and u8. */
 
 TN_API tn_node *tn_index_select(tn_node *x, int axis, tn_node *index); /* index [n] */
 TN_API tn_node *tn_gather(tn_node *x, int axis, tn_node *index);

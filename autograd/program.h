@@ -203,7 +203,6 @@ void *tn__program_alloc(tn_program *p, size_t size);
 /* -1: memory */
 int   tn__value_new(tn_program *p, tn_type type, const tn_layout *layout, int buffer);
 int   tn__buffer_new(tn_program *p, tn__buffer_kind kind, size_t bytes);
-int   tn__slot_of(tn_program *p, tn_node *variable);
 bool  tn__layout_is_contiguous(const tn_layout *l);
 tn_layout tn__layout_of(const tn_shape *s);
 

@@ -11,8 +11,6 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "peers"))
-from model import Model, random_batch, write_safetensors
-import torch
 
 args = argparse.ArgumentParser()
 args.add_argument("--build", default="build")
@@ -22,6 +20,9 @@ args.add_argument("--threads", type=int, default=2)
 args.add_argument("--tolerance", type=float, default=1e-4)
 args.add_argument("--verbose", action="store_true", help="print every loss")
 args = args.parse_args()
+
+import torch  # behind --help, which needs none
+from model import Model, random_batch, write_safetensors
 
 torch.set_num_threads(args.threads)
 print("| size | PyTorch's first and last loss | ours | largest difference | relative |\n| --- | --- | --- | --- | --- |")

@@ -99,8 +99,9 @@ static tn_status gunzip_into(bytes *b, z_stream *z, const unsigned char *packed,
     }
 }
 
-char *tn__gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
-                 size_t limit, size_t *length)
+/* All members of it. `name` is for messages. */
+static char *gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
+                    size_t limit, size_t *length)
 {
     bytes    b = { .ctx = ctx, .name = name, .limit = limit };
     z_stream z = { .zalloc = zlib_alloc, .zfree = zlib_free, .opaque = ctx };
@@ -122,8 +123,8 @@ char *tn__gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, siz
 
 #else
 
-char *tn__gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
-                 size_t limit, size_t *length)
+static char *gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
+                    size_t limit, size_t *length)
 {
     (void)packed, (void)n_packed, (void)limit, (void)length;
     tn_fail(ctx, TN_ERR_UNSUPPORTED, "%s is gzip, and this library was built without zlib: unpack "
@@ -180,7 +181,7 @@ char *tn__file_read(tn_ctx *ctx, const char *path, size_t limit, size_t *length)
         return NULL;
     }
     if (is_gzip(&b)) {
-        char *text = tn__gunzip(ctx, path, (unsigned char *)b.at, b.length, limit, length);
+        char *text = gunzip(ctx, path, (unsigned char *)b.at, b.length, limit, length);
         tn_free(ctx, b.at);
         return text;
     }

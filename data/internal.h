@@ -15,13 +15,9 @@ void *tn__array_new(tn_ctx *ctx, int64_t n, size_t size);
 /* A file's bytes, unpacked if they are gzip, and a NUL after them. See tn_text_load. */
 char *tn__file_read(tn_ctx *ctx, const char *path, size_t limit, size_t *length);
 
-/* Writes a file so that at any moment it is either what it was or complete: into path.tmp, synced,
- * then renamed. */
+/* Writes a file so that at any moment it is either what it was or complete, as tensor/file.h
+ * has it. */
 tn_status tn__file_write(tn_ctx *ctx, const char *path, const void *bytes, size_t length);
-
-/* Unpacks gzip (all members of it). `name` is for messages. */
-char *tn__gunzip(tn_ctx *ctx, const char *name, const unsigned char *packed, size_t n_packed,
-                 size_t limit, size_t *length);
 
 /* Python's str.isspace of a code point: what separates words in the metrics. */
 bool tn__is_space(int32_t code);

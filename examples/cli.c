@@ -79,7 +79,7 @@ static void help(const char *program, const char *about, const cli_option *optio
         if (is_int(o) && *(int64_t *)o->value > 0)
             printf(" [%lld]", (long long)*(int64_t *)o->value);
         if (is_real(o) && *(double *)o->value > 0) printf(" [%g]", *(double *)o->value);
-        if (o->kind == CLI_TEXT && *(const char **)o->value)
+        if (o->kind == CLI_TEXT && *(const char **)o->value && **(const char **)o->value)
             printf(" [%s]", *(const char **)o->value);
         printf("\n");
     }

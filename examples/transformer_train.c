@@ -179,11 +179,11 @@ static bool check(void)
     int which;
     if (!choose(&which)) return false;
     if (!s.train && (s.valid || s.test)) {
-        fprintf(stderr, "--valid and --test want --train: the made-up corpus has its own\n");
+        fprintf(stderr, "transformer_train: --valid and --test want --train: the made-up corpus has its own\n");
         return false;
     }
     if (s.steps == 0 && s.minutes <= 0) {
-        fprintf(stderr, "say how long to train: --steps or --minutes\n");
+        fprintf(stderr, "transformer_train: say how long to train: --steps or --minutes\n");
         return false;
     }
     return !s.save || cli_can_write("transformer_train", options, N_OPTIONS);

@@ -210,6 +210,7 @@ static tn_status check_options(tn_ctx *ctx, tn_translate_options *o)
         return tn_fail(ctx, TN_ERR_ARG, "tn_translator_new: %lld batches at once",
                        (long long)o->at_once);
     if (!(o->max_ratio >= 0 && o->max_ratio < 1e6) || o->max_extra < TN_NONE || o->batch < 1 ||
+        o->batch > INT32_MAX ||
         !(o->length_penalty == TN_NONE || (o->length_penalty > 0 && o->length_penalty < 100)))
         return tn_fail(
             ctx, TN_ERR_ARG,

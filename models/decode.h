@@ -15,8 +15,8 @@ extern "C" {
 typedef struct tn_translate_options {
     int64_t beam;           /* hypotheses that go on at each place, at most 32; 0 or 1: greedy */
     int64_t n_best;         /* translations of each source; at most beam; 0: 1 */
-    double  length_penalty; /* alpha: the score is log p / ((5 + length) / 6)^alpha, Wu et al. 2016,
-                               eq. 14; 0: 0.6; TN_NONE: no penalty */
+    double  length_penalty; /* alpha: the score is log p / ((5 + length) / 6)^alpha, eos counted, Wu
+                               et al. 2016, eq. 14; 0: 0.6; TN_NONE: no penalty */
     /* a translation has at most max_ratio tokens for each of the source, .. */
     double  max_ratio;
     int64_t max_extra;      /* .. and this many; 0: 2 and 10; TN_NONE of these: none. Never more
@@ -50,9 +50,9 @@ TN_API void           tn_translator_free(tn_translator *t); /* NULL is fine */
 
 /* Translates n sources: source i is ids[at[i]] .. ids[at[i + 1] - 1], ending in eos if the model
  * was trained so. Translation j (of n_best, best first, those that are cut behind those that ended)
- * of source i is at [i n_best + j] and valid until the next call. What comes of a source does not depend on those beside it. NULL: TN_ERR_ARG
- * (a source too long; scores that are not finite, as of huge weights), TN_ERR_MEMORY,
- * TN_ERR_CANCELLED. */
+ * of source i is at [i n_best + j] and valid until the next call. What comes of a source does not
+ * depend on those beside it. NULL: TN_ERR_ARG (a source too long; scores that are not finite, as of
+ * huge weights), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
 TN_API const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at,
                                           int64_t n);
 

@@ -19,6 +19,7 @@ typedef struct building {
     tn_node      *root, *average_rate;
     tn_node      *guard;
     bool          knows_trained; /* before this program */
+    bool         *trains;        /* by slot: this program does */
 } building;
 
 static tn_node *number(const building *b, double value)
@@ -125,7 +126,7 @@ static tn_node *update(building *b, int slot, tn_node *dw)
     const bool is_known = b->knows_trained || tn_optimizer_steps(opt) == 0;
     if (s->average && is_known && !s->is_trained) /* until now w was its own average */
         tn_variable_set(s->average, tn_variable_data(s->param), tn_variable_bytes(s->param));
-    opt->slots[slot].is_trained = true;
+    b->trains[slot] = true;
     b->out[b->n_out++] = tn_assign(s->param, out[0]);
     if (m) b->out[b->n_out++] = tn_assign(m, out[1]);
     if (v) b->out[b->n_out++] = tn_assign(v, out[2]);
@@ -150,7 +151,8 @@ static tn_status begin(building *b, const tn_train_step_options *o)
     b->out = tn_alloc(opt->ctx, (size_t)(6 * opt->n_slots + o->n_outputs + 8) * sizeof *b->out);
     b->guard = o->guard;
     b->knows_trained = tn__optimizer_knows_trained(opt);
-    return b->grad && b->out ? TN_OK : tn_ctx_status(opt->ctx);
+    b->trains = tn_alloc(opt->ctx, (size_t)opt->n_slots);
+    return b->grad && b->out && b->trains ? TN_OK : tn_ctx_status(opt->ctx);
 }
 
 static bool is_trainable(const tn_optimizer *opt, int slot)
@@ -225,7 +227,8 @@ static tn_program *finish(building *b, tn_status s, const tn_train_step_options 
                        &(tn_compile_options){ .guard = b->guard, .run = run, .arena = o->arena,
                                               .no_fusion = o->no_fusion, .no_reuse = o->no_reuse,
                                               .recompute = o->recompute });
-    tn_free(ctx, b->grad), tn_free(ctx, b->out);
+    for (int i = 0; p && i < b->opt->n_slots; i++) b->opt->slots[i].is_trained |= b->trains[i];
+    tn_free(ctx, b->grad), tn_free(ctx, b->out), tn_free(ctx, b->trains);
     return p;
 }
 

@@ -6,6 +6,7 @@
 #include "tensor/pool.h"
 
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,7 @@ static char *take_block(tn_ctx *ctx, size_t total, bool is_sparse)
 
 size_t tn__ctx_room(tn_ctx *ctx)
 {
+    if (ctx->whole) ctx = ctx->whole;
     pthread_mutex_lock(&ctx->lock);
     const size_t limit = ctx->limit ? ctx->limit : SIZE_MAX;
     const size_t room = limit > ctx->held ? limit - ctx->held : 0;
@@ -305,6 +307,10 @@ tn_ctx *tn_ctx_new(const tn_ctx_options *options)
         tn_ctx_free(ctx);
         return NULL;
     }
+    tn__note(ctx, TN_LOG_INFO, "%d threads, %s; caches of %lld, %lld and %lld KiB",
+             tn_ctx_threads(ctx), tn_cpu_level_name(ctx->cpu),
+             (long long)ctx->caches.l1d >> 10, (long long)ctx->caches.l2 >> 10,
+             (long long)ctx->caches.l3 >> 10);
     return ctx;
 }
 
@@ -391,7 +397,7 @@ void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...)
 
 /* ---- errors ------------------------------------------------------------------------------ */
 
-tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list args)
+static tn_status vfail(tn_ctx *ctx, tn_status status, const char *format, va_list args)
 {
     if (!ctx || status == TN_OK) return status;
     if (atomic_exchange(&ctx->has_failed, true)) return status; /* an earlier error stands */
@@ -407,7 +413,7 @@ tn_status tn_fail(tn_ctx *ctx, tn_status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    tn__vfail(ctx, status, format, args);
+    vfail(ctx, status, format, args);
     va_end(args);
     return status;
 }

@@ -35,7 +35,9 @@ typedef struct tn_ctx_options {
     uint64_t     seed;         /* of initialisers and random ops */
     size_t       memory_limit; /* bytes that the context may hold at once; 0: no limit */
     tn_allocator allocator;    /* .alloc NULL: the system's */
-    void (*log)(void *user, tn_log_level level, const char *message); /* NULL: silent */
+    /* is told, by the thread that calls, what the context runs on, when it is made, and what each
+     * program comes to that is compiled; NULL: nobody */
+    void (*log)(void *user, tn_log_level level, const char *message);
     void        *log_user;
     tn_cpu_level cpu;          /* highest level to use; AUTO: what the CPU has */
 } tn_ctx_options;

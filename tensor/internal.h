@@ -5,12 +5,9 @@
 #include "tensor/context.h"
 #include "tensor/kernels/kernels.h"
 
-#include <stdarg.h>
-
 /* The kernels of the context's level. */
 const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx);
 
-tn_status tn__vfail(tn_ctx *ctx, tn_status status, const char *format, va_list args);
 void      tn__fail_in(tn_ctx *ctx, const char *scope); /* where the error at hand was: adds that */
 
 /* Like tn_alloc, but the memory is not zeroed and large blocks ask for large pages: arenas. */

@@ -27,8 +27,7 @@ TN_API void tn_random_uniform(tn_rng rng, int64_t first, int64_t n, tn_dtype dty
                               double lo, double hi); /* [lo, hi) */
 TN_API void tn_random_normal(tn_rng rng, int64_t first, int64_t n, tn_dtype dtype, void *out,
                              double mean, double std);
-/* p is rounded to a multiple of 1 / 65536. */
-/* P(1) = p */
+/* P(1) = p, rounded to a multiple of 1 / 65536 */
 TN_API void tn_random_bernoulli(tn_rng rng, int64_t first, int64_t n, uint8_t *out, double p);
 
 TN_API void     tn_random_permutation(tn_rng rng, int64_t n, int64_t *out); /* of 0 .. n-1 */

@@ -309,7 +309,7 @@ contains "$dir/gpt_cut.txt" "stopped; to go on: gpt --model"
 $(sed -n "s|.*to go on: gpt|$gpt --threads 1|p" "$dir/gpt_cut.txt") > "$dir/rest.txt" 2>&1 ||
     fail "gpt resumed as it said"
 cmp "$dir/gpt.st" "$dir/cut.st" || fail "the resumed gpt is another one"
-interrupt_at "^step 100" "$dir/odd.txt" $gpt $micro --steps 1000000 --minutes 1 \
+interrupt_at "^step 100" "$dir/odd.txt" $gpt $micro --steps 1000000 \
     --save "$dir/$odd.st"
 contains "$dir/odd.txt" "to go on: gpt --model '"
 said=$(sed -n "s|.*to go on: gpt||p" "$dir/odd.txt")

@@ -224,6 +224,20 @@ TEST(compile, a_concatenation_that_went_hides_no_other)
     tn_ctx_free(ctx);
 }
 
+TEST(graph, names_are_quoted_in_dot)
+{
+    char      text[400] = "";
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    FILE     *file = tmpfile();
+    REQUIRE(file && tn_input(g, "a\"b\\\n", TN_F32, TN_SHAPE(2)));
+    tn_graph_dot(g, file);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    CHECK_CONTAINS(text, "[label=\"input a\\\"b\\\\ \\nf32[2]\"");
+    fclose(file), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(program, trains_and_allocates_nothing)
 {
     tn_ctx *ctx = new_ctx();

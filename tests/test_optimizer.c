@@ -289,6 +289,28 @@ TEST(optimizer, averages_begin_with_the_weights)
     tn_optimizer_free(opt), tn_params_free(p), tn_ctx_free(ctx);
 }
 
+/* What a step would have trained that was not to be had is its own average still. */
+TEST(optimizer, a_step_that_fails_trains_nothing)
+{
+    tn_ctx       *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    tn_params    *p = tn_params_new(ctx, TN_F64), *q = tn_params_new(ctx, TN_F64);
+    tn_node      *w = tn_param(p, "w", TN_SHAPE(1), NULL), *v = tn_param(p, "v", TN_SHAPE(1), NULL);
+    tn_optimizer *opt = tn_sgd_new(p, &(tn_sgd_options){ .lr = 0.1, .ema_decay = 0.9 });
+    tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node      *loss = tn_sum_all(tn_square(tn_add(tn_read(g, w), v)));
+    CHECK(!tn_train_step_with(g, loss, opt, &(tn_train_step_options){ .recompute = "nothing" }));
+    tn_clear_error(ctx);
+    tn_variable_fill(w, 5);
+    tn_program *step = tn_train_step(g, tn_sum_all(tn_square(tn_read(g, v))), opt);
+    REQUIRE(step && tn_run(step) == TN_OK);
+    tn_node *copy = tn_param(q, "w", TN_SHAPE(1), NULL);
+    tn_param(q, "v", TN_SHAPE(1), NULL);
+    CHECK_INT(tn_optimizer_copy_average(opt, q), TN_OK);
+    CHECK_NEAR(numbers(copy)[0], 5, 0);
+    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt);
+    tn_params_free(p), tn_params_free(q), tn_ctx_free(ctx);
+}
+
 TEST(optimizer, what_the_host_sets_counts_from_the_next_run)
 {
     toy           t = toy_new(1);

@@ -536,6 +536,7 @@ TEST(context, log_and_entering)
     char    line[64] = "";
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .log = keep_line, .log_user = line });
     REQUIRE(ctx);
+    CHECK_CONTAINS(line, "0 1 threads, ");
     tn__note(ctx, TN_LOG_WARNING, "%d rows", 3);
     CHECK_STR(line, "1 3 rows");
     tn__note(NULL, TN_LOG_INFO, "nobody");

@@ -304,6 +304,9 @@ TEST(decoding, wrong_options)
     CHECK(!tn_translator_new(f.model, &(tn_translate_options){ .beam = 2, .n_best = 3 }));
     CHECK_CONTAINS(tn_error(f.ctx), "n_best 3 is not in [1, 2]");
     tn_clear_error(f.ctx);
+    CHECK(!tn_translator_new(f.model, &(tn_translate_options){ .batch = INT64_MAX }));
+    CHECK_CONTAINS(tn_error(f.ctx), "batch 9223372036854775807");
+    tn_clear_error(f.ctx);
     tn_translator *t = tn_translator_new(f.model, NULL);
     for (int i = 0; i < 2; i++) { /* the second time no program has to be built */
         CHECK(tn_translate(t, ids, (const int64_t[]){ 0, 1 }, 1) != NULL);

@@ -1,6 +1,8 @@
 /* What op functions share: errors in the words of an op, graphs of inputs, lists of axes. */
 #include "autograd/ops/build.h"
 
+#include <stdarg.h>
+
 tn_node *tn__refuse(const char *name, const tn_node *x, tn_status status, const char *format, ...)
 {
     if (!x) return NULL;

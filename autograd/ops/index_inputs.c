@@ -14,7 +14,7 @@ size_t tn__index_bytes(const tn_tensor *t)
     return round_up((size_t)tn_shape_size(&t->shape) * sizeof(int64_t));
 }
 
-size_t tn__plain_bytes(const tn_tensor *t)
+static size_t plain_bytes(const tn_tensor *t)
 {
     return tn_tensor_is_contiguous(t)
         ? 0 : round_up((size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype));
@@ -25,7 +25,7 @@ const void *tn__plain(tn_exec *e, int k, char **scratch)
     if (tn_tensor_is_contiguous(&e->in[k])) return e->in[k].data;
     tn_tensor copy = tn_tensor_of(*scratch, e->in[k].dtype, e->in[k].shape);
     tn__copy(e->ctx, &copy, &e->in[k]);
-    *scratch += tn__plain_bytes(&e->in[k]);
+    *scratch += plain_bytes(&e->in[k]);
     return copy.data;
 }
 
@@ -72,7 +72,7 @@ tn_status tn__indices(tn_exec *e, int k, int64_t limit, char **scratch, const in
 
 size_t tn__take_scratch(const tn_exec *e)
 {
-    return tn__index_bytes(&e->in[1]) + tn__plain_bytes(&e->in[0]);
+    return tn__index_bytes(&e->in[1]) + plain_bytes(&e->in[0]);
 }
 
 static double type_bytes(const tn_type *t)
@@ -103,5 +103,5 @@ tn_status tn__infer_addends(tn_infer *c)
 
 size_t tn__index_add_scratch(const tn_exec *e)
 {
-    return tn__index_bytes(&e->in[1]) + tn__plain_bytes(&e->in[2]);
+    return tn__index_bytes(&e->in[1]) + plain_bytes(&e->in[2]);
 }

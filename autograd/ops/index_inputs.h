@@ -11,7 +11,6 @@ size_t    tn__index_bytes(const tn_tensor *t); /* of scratch, for that */
 
 /* Input k where it lies if it is contiguous, else its copy in scratch. */
 const void *tn__plain(tn_exec *e, int k, char **scratch);
-size_t      tn__plain_bytes(const tn_tensor *t);
 
 /* Taking: (x, index) -> y. */
 size_t tn__take_scratch(const tn_exec *e);

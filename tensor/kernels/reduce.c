@@ -5,8 +5,8 @@
 
 #include <math.h>
 
-/* Of a loop over the end of a row: it is written out, but not on x86-64's baseline, whose code is to
- * be small. */
+/* Of a loop over the end of a row: it is written out, but not on x86-64's baseline, whose code is
+ * to be small. */
 #ifndef TAIL
 #  if defined __x86_64__ && !defined __AVX2__
 #    define TAIL TN_ROLLED

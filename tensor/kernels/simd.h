@@ -37,8 +37,8 @@ enum { tn__fused = 1 };
 enum { tn__fused = 0 };
 #endif
 
-/* x86-64's baseline is for machines without AVX2: its code is to be small. Blocks that are whole and
- * what is left of a row are one loop there. */
+/* x86-64's baseline is for machines without AVX2: its code is to be small. Blocks that are whole
+ * and what is left of a row are one loop there. */
 #if defined __x86_64__ && !defined __AVX2__
 enum { tn__small = 1 };
 #else
