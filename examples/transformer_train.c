@@ -179,7 +179,8 @@ static bool check(void)
     int which;
     if (!choose(&which)) return false;
     if (!s.train && (s.valid || s.test)) {
-        fprintf(stderr, "transformer_train: --valid and --test want --train: the made-up corpus has its own\n");
+        fprintf(stderr, "transformer_train: --valid and --test want --train: the made-up corpus has "
+                        "its own\n");
         return false;
     }
     if (s.steps == 0 && s.minutes <= 0) {
