@@ -1,23 +1,11 @@
 /* Losses beyond what the op table drives: reductions, smoothing and ignored targets against plain
  * loops, targets out of range, rows that do not count, the fused projection against all its logits,
  * and the edges of the compositions. */
-#include "check.h"
-#include "libtensor.h"
+#include "loops.h"
+
 #include "autograd/program.h"
 #include "tensor/gemm.h"
 #include "tensor/internal.h"
-
-static tn_ctx *new_ctx(int threads, tn_cpu_level cpu)
-{
-    return tn_ctx_new(&(tn_ctx_options){ .threads = threads, .seed = 3, .cpu = cpu });
-}
-
-static double *numbers(int64_t n, uint64_t stream, double lo, double hi)
-{
-    double *x = malloc((size_t)(n + 1) * sizeof *x);
-    tn_random_uniform((tn_rng){ 1, stream, 0 }, 0, n, TN_F64, x, lo, hi);
-    return x;
-}
 
 static int32_t *targets(int64_t n, int64_t n_classes)
 {
@@ -25,50 +13,6 @@ static int32_t *targets(int64_t n, int64_t n_classes)
     for (int64_t i = 0; i < n; i++)
         t[i] = (int32_t)(tn_random_u64((tn_rng){ 1, 99, 0 }, i) % (uint64_t)n_classes);
     return t;
-}
-
-static tn_node *constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const double *x)
-{
-    int64_t n = tn_shape_size(&shape);
-    if (dtype == TN_F64) return tn_constant(g, dtype, shape, x);
-    float *f = malloc((size_t)(n + 1) * sizeof *f);
-    for (int64_t i = 0; i < n; i++) f[i] = (float)x[i];
-    tn_node *c = tn_constant(g, dtype, shape, f);
-    free(f);
-    return c;
-}
-
-/* Runs and gives each output as doubles; they are freed by the caller. */
-static bool run_all(tn_ctx *ctx, tn_graph *g, tn_node *const *out, int n, double **y)
-{
-    tn_program *p = tn_compile(g, out, n, NULL);
-    bool        ok = p && tn_run(p) == TN_OK;
-    CHECK_MSG(ok, "%s", tn_error(ctx));
-    for (int k = 0; k < n; k++) {
-        tn_type t = ok ? tn_output_type(p, k) : (tn_type){ 0 };
-        int64_t size = ok ? tn_shape_size(&t.shape) : 0;
-        y[k] = calloc((size_t)size + 1, sizeof **y);
-        for (int64_t i = 0; i < size; i++)
-            y[k][i] = t.dtype == TN_F32 ? (double)((const float *)tn_output(p, k))[i]
-                                        : ((const double *)tn_output(p, k))[i];
-    }
-    tn_program_free(p);
-    return ok;
-}
-
-static void free_all(double **y, int n)
-{
-    for (int k = 0; k < n; k++) free(y[k]);
-}
-
-static double worst(const double *got, const double *want, int64_t n)
-{
-    double w = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double e = fabs(got[i] - want[i]) / fmax(1, fabs(want[i]));
-        if (got[i] != want[i] && !(e <= w)) w = isnan(e) ? INFINITY : e;
-    }
-    return w;
 }
 
 static const tn_reduction reductions[] = { TN_MEAN, TN_SUM, TN_NONE };
