@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ours and theirs by turns in one run: medians, spread and ratios, as the tables of docs/benchmarks.md.
 
-    bench/compare.py --build build --parts step,gemm,attention,ops,decode,padding --text pairs.tsv.gz \\
-        --write docs/benchmarks.md
+    bench/compare.py --build build --parts step,losses,affine,gemm,attention,ops,decode,padding \\
+        --text pairs.tsv.gz --write docs/benchmarks.md
 
 Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the
 file, otherwise it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is
