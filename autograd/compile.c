@@ -100,22 +100,30 @@ static int slot_of(tn_program *p, tn_node *variable)
 
 static tn_node *canonical(const compiler *c, tn_node *x) { return c->canon[x->id]; }
 
+/* What an op reads: of an assign, the value that is assigned. Only an assign that is an output is
+ * one that commits. */
+static tn_node *operand(const compiler *c, tn_node *x)
+{
+    for (x = canonical(c, x); x->call->op == &tn_op_assign;) x = canonical(c, x->call->in[0]);
+    return x;
+}
+
 static void collect(compiler *c, tn_node *const *outputs, int n, tn_node *guard)
 {
     memset(c->needed, 0, (size_t)c->g->n_calls);
     for (int i = 0; i < n; i++) c->needed[canonical(c, outputs[i])->call->id] = true;
-    if (guard) c->needed[canonical(c, guard)->call->id] = true;
+    if (guard) c->needed[operand(c, guard)->call->id] = true;
     for (int64_t i = c->g->n_calls - 1; i >= 0; i--) {
         const tn__call *call = c->g->calls[i];
         if (!c->needed[i]) continue;
-        for (int k = 0; k < call->n_in; k++) c->needed[canonical(c, call->in[k])->call->id] = true;
+        for (int k = 0; k < call->n_in; k++) c->needed[operand(c, call->in[k])->call->id] = true;
     }
 }
 
 static uint64_t call_hash(const compiler *c, const tn__call *call)
 {
     uint64_t h = tn__mix((uint64_t)(uintptr_t)call->op, (uint64_t)call->n_in);
-    for (int k = 0; k < call->n_in; k++) h = tn__mix(h, (uint64_t)canonical(c, call->in[k])->id);
+    for (int k = 0; k < call->n_in; k++) h = tn__mix(h, (uint64_t)operand(c, call->in[k])->id);
     return call->attrs ? tn__attrs_hash(call->op, call->attrs, h) : h;
 }
 
@@ -123,7 +131,7 @@ static bool call_equal(const compiler *c, const tn__call *a, const tn__call *b)
 {
     if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out) return false;
     for (int k = 0; k < a->n_in; k++)
-        if (canonical(c, a->in[k]) != canonical(c, b->in[k])) return false;
+        if (operand(c, a->in[k]) != operand(c, b->in[k])) return false;
     return tn__attrs_equal(a->op, a->attrs, b->attrs);
 }
 
@@ -138,7 +146,7 @@ static tn_status share(compiler *c)
         tn__call *call = c->g->calls[i];
         if (!c->needed[i] || call->op == &tn_op_assign) continue;
         if (call->op == &tn_op_alias || call->op == &tn_op_stop_gradient) {
-            c->canon[call->out[0].id] = canonical(c, call->in[0]);
+            c->canon[call->out[0].id] = operand(c, call->in[0]);
             continue;
         }
         uint64_t at = call_hash(c, call) & (uint64_t)(size - 1);
@@ -232,7 +240,7 @@ static tn_status lower_leaf(compiler *c, tn__call *call)
 
 static tn_status lower_view(compiler *c, tn__call *call)
 {
-    int in = c->value_of[canonical(c, call->in[0])->id];
+    int in = c->value_of[operand(c, call->in[0])->id];
     for (int k = 0; k < call->n_out; k++) {
         tn_layout out = { .shape = call->out[k].type.shape };
         tn_layout from = c->p->values[in].layout;
@@ -294,7 +302,7 @@ static tn_status lower_kernel(compiler *c, tn__call *call)
     if (call->n_in > 64 && !(ins = tn__program_alloc(c->p, (size_t)call->n_in * sizeof *ins)))
         return TN_ERR_MEMORY;
     for (int k = 0; k < call->n_in; k++) {
-        int              v = c->value_of[canonical(c, call->in[k])->id];
+        int              v = c->value_of[operand(c, call->in[k])->id];
         const tn_layout *layout = &c->p->values[v].layout;
         bool any = call->op->span || (flags & TN_STRIDED) ||
                    ((flags & TN_PREFIX_STRIDED) && last_stride_is_one(layout)) ||
@@ -333,7 +341,7 @@ static tn_status lower_assign(compiler *c, tn__call *call)
     if (!tn__grow(c->ctx, &p->commits, p->n_commits, &p->cap_commits, sizeof *p->commits))
         return TN_ERR_MEMORY;
     /* another variable's old value may change before it is copied: take a copy of it in time */
-    int v = c->value_of[canonical(c, call->in[0])->id];
+    int v = c->value_of[operand(c, call->in[0])->id];
     if (p->buffers[p->values[v].buffer].kind == TN__VARIABLE)
         v = copy_value(c, v, TN__ARENA, call->scope);
     else
@@ -403,7 +411,7 @@ static tn_status lower_outputs(compiler *c, tn_node *const *outputs, int n, tn_n
     p->guard = -1;
     c->is_gradient = false;
     if (guard) {
-        p->guard = make_output(c, c->value_of[canonical(c, guard)->id]);
+        p->guard = make_output(c, c->value_of[operand(c, guard)->id]);
         if (p->guard < 0) return TN_ERR_MEMORY;
     }
     for (int i = 0; i < n; i++) {

@@ -92,7 +92,8 @@ TN_API tn_status   tn_variable_set(tn_node *variable, const void *data, size_t b
 TN_API tn_status   tn_variable_fill(tn_node *variable, double value);
 
 /* The variable's new value, to be committed when a run that has this node among its outputs ends
- * well; every read in that run sees the old one. One assign a variable in a program.
+ * well; every read in that run sees the old one, and what is made of this node the new. One assign
+ * a variable in a program.
  *   value: the variable's shape and dtype  ->  the same, the new value */
 TN_API tn_node *tn_assign(tn_node *variable, tn_node *value);
 
@@ -156,7 +157,8 @@ TN_API void *tn_input_data(tn_program *p, const char *name);
  * variable. */
 TN_API tn_status tn_run(tn_program *p);
 
-/* Outputs of the last run, by node or by position in the list given to tn_compile. */
+/* Outputs of the last run, by node or by position in the list given to tn_compile. Of an assign:
+ * what its variable holds now. */
 TN_API const void *tn_output(const tn_program *p, int index); /* contiguous */
 TN_API tn_type     tn_output_type(const tn_program *p, int index);
 TN_API tn_status   tn_fetch(tn_program *p, const tn_node *output, void *data, size_t bytes);
