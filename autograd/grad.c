@@ -47,6 +47,9 @@ static bool is_scattered(const tn_node *x)
  * that is used several times (tied embeddings) has one dense gradient and not one for each use. */
 static tn_node *add_gradients(tn_node *a, tn_node *b)
 {
+    const tn_dtype d = a->type.dtype;
+    if (!tn_dtype_is_float(d)) /* 16-bit floats are summed in f32 */
+        return tn_cast(tn_add(tn_cast(a, TN_F32), tn_cast(b, TN_F32)), d);
     const tn_node *rows = is_scattered(b) ? b : is_scattered(a) ? a : NULL;
     if (!rows) return tn_add(a, b);
     const tn__call *c = rows->call;
@@ -61,7 +64,10 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
     if (dx->type.dtype != x->type.dtype)
         return tn_fail(w->g->ctx, TN_ERR_GRAD, "gradient of %s: the rule gave %s, not %s", op->name,
                        tn_dtype_name(dx->type.dtype), tn_dtype_name(x->type.dtype));
-    if (!tn_shape_equal(&dx->type.shape, &x->type.shape)) dx = tn_sum_to(dx, x->type.shape);
+    if (!tn_shape_equal(&dx->type.shape, &x->type.shape))
+        dx = tn_dtype_is_float(x->type.dtype)
+                 ? tn_sum_to(dx, x->type.shape)
+                 : tn_cast(tn_sum_to(tn_cast(dx, TN_F32), x->type.shape), x->type.dtype);
     if (!dx) return tn_ctx_status(w->g->ctx);
     tn_node **sum = &w->cot[x->id];
     *sum = *sum ? add_gradients(*sum, dx) : dx;
@@ -173,6 +179,7 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
 /* Does y depend on x through ops that carry gradients? A walk forward from x. */
 static bool depends_on(tn_graph *g, const tn_node *y, const tn_node *x, bool *marks)
 {
+    if (!carries_gradient(x)) return false;
     memset(marks, 0, (size_t)g->n_nodes);
     walk w = { .g = g, .n_nodes = g->n_nodes, .first_call = x->call->id, .last_call = y->call->id,
                .depends = marks };

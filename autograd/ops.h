@@ -78,7 +78,8 @@ TN_API tn_node *tn_trunc(tn_node *x);
 TN_API tn_node *tn_frac(tn_node *x);       /* x - trunc(x) */
 TN_API tn_node *tn_clamp(tn_node *x, double lo, double hi); /* gradient 1 at the bounds too */
 TN_API tn_node *tn_cast(tn_node *x, tn_dtype dtype);
-    /* any to any; gradients flow between floats, 16-bit ones too; float to int truncates */
+    /* any to any; float to int truncates. Gradients flow between floats, 16-bit ones too (but not
+     * through what picks 16-bit rows by index: cast first). */
 
 /* ---- activations, elementwise (ops/activation.c) --------------------------------------------- */
 
@@ -305,14 +306,15 @@ TN_API tn_status tn_linear_cross_entropy(tn_node *x, tn_node *w, bool w_rows, tn
 TN_API tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction);
 TN_API tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction); /* stable */
 TN_API tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction);
-    /* q (log q - log_p), 0 log 0 = 0 */
+    /* q (log q - log_p), 0 log 0 = 0; NaN of negative q */
 
 /* ---- gradients ------------------------------------------------------------------------------- */
 
 TN_API tn_node *tn_stop_gradient(tn_node *x); /* x, as a constant */
 
 /* y with a gradient rule of its own: forward is y as it was built from x[0..n); backward calls rule
- * with the cotangent dy and sets dx[i] (NULL: zero). user is kept by address. */
+ * with the cotangent dy, and it sets dx[i] (NULL: zero); y, as the rule gets it, has this rule too
+ * where its gradient is differentiated again. user is kept by address. */
 typedef void (*tn_custom_rule)(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy,
                                tn_node **dx, void *user);
 TN_API tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rule,

@@ -352,6 +352,31 @@ TEST(commit, every_read_sees_the_old_value)
     tn_ctx_free(ctx);
 }
 
+/* What is made of an assign is made of the new value, whether it is committed or not. */
+TEST(commit, an_assign_is_the_new_value)
+{
+    for (int commits = 0; commits < 2; commits++) {
+        tn_ctx   *ctx = new_ctx();
+        tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node  *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(2)),
+            *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2));
+        tn_node  *a = tn_assign(v, tn_add_scalar(tn_read(g, v), 1));
+        tn_node  *out[] = { tn_flip(a, 0), tn_mul(a, tn_read(g, v)), tn_sum_all(a),
+                            tn_assign(w, a), a };
+        const double want[] = { 11, 110, 22, 11, 11 };
+        tn_variable_fill(v, 10), tn_variable_fill(w, 0);
+        tn_program *p = tn_compile(g, out, 4 + commits, NULL);
+        CHECK_MSG(p && tn_run(p) == TN_OK, "%s", tn_error(ctx));
+        for (int k = 0; p && k < 4 + commits; k++)
+            CHECK_NEAR(((const float *)tn_output(p, k))[0], want[k], 0);
+        CHECK_NEAR(((float *)tn_variable_data(v))[1], commits ? 11 : 10, 0);
+        CHECK_NEAR(((float *)tn_variable_data(w))[1], 11, 0);
+        tn_program_free(p), tn_graph_free(g), tn_variable_free(v), tn_variable_free(w);
+        CHECK_INT(tn_ctx_memory(ctx), 0);
+        tn_ctx_free(ctx);
+    }
+}
+
 /* In one chain too, behind the op whose result goes into the variable. */
 TEST(commit, a_chain_that_writes_a_variable_still_reads_the_old_value)
 {
@@ -531,6 +556,53 @@ TEST(grad, logaddexp_of_equal_infinities)
     for (int i = 0; i < 5; i++)
         CHECK_MSG(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])), "%d: expected %g, got %g",
                   i, want[i], got[i]);
+    tn_node *ddx = NULL; /* s (1 - s), of s = sigmoid(x - y) */
+    CHECK(tn_grad(tn_sum_all(dx), NULL, &x, 1, &ddx) == TN_OK);
+    CHECK(tn_eval(ddx, got, sizeof got) == TN_OK);
+    CHECK_NEAR(got[4], 0.25, 0);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+/* Of 16-bit values that are used more than once, or repeated: summed in f32. */
+TEST(grad, of_16_bit_values)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_constant(g, TN_F32, TN_SHAPE(2), (float[]){ 1, 2 }), *dx = NULL;
+    tn_node  *h = tn_cast(x, TN_BF16), *wide = tn_expand(h, TN_SHAPE(3, 2));
+    tn_node  *mask = tn_constant(g, TN_BOOL, TN_SHAPE(2), (unsigned char[]){ 1, 0 });
+    tn_node  *y = tn_cast(tn_concat((tn_node *[]){ h, h, tn_where(mask, h, tn_flip(h, 0)) }, 3, 0),
+                          TN_F32);
+    float     got[2];
+    y = tn_add(tn_sum_all(y), tn_sum_all(tn_cast(wide, TN_F32)));
+    CHECK_MSG(tn_grad(y, NULL, &x, 1, &dx) == TN_OK, "%s", tn_error(ctx));
+    CHECK_INT(tn_eval(dx, got, sizeof got), TN_OK);
+    CHECK_NEAR(got[0], 2 + 3 + 2, 0); /* h[0] and, in the place of h[1], flipped h[1] = h[0] */
+    CHECK_NEAR(got[1], 2 + 3, 0);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+static void rounded_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy,
+                         tn_node **dx, void *user)
+{
+    (void)g, (void)x, (void)n, (void)user;
+    dx[0] = tn_mul(dy, y);
+}
+
+/* y in a rule has the rule, too: of y' = y the second derivative is y, and not that of round. */
+TEST(grad, a_rule_holds_in_second_order)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SHAPE(2), (double[]){ 1.2, 2.9 }), *dx = NULL,
+        *ddx = NULL;
+    double    v[2];
+    tn_node  *y = tn_custom_grad(tn_round(x), &x, 1, rounded_rule, NULL);
+    CHECK_INT(tn_grad(tn_sum_all(y), NULL, &x, 1, &dx), TN_OK);
+    CHECK_INT(tn_grad(tn_sum_all(dx), NULL, &x, 1, &ddx), TN_OK);
+    CHECK_INT(tn_eval(ddx, v, sizeof v), TN_OK);
+    CHECK_NEAR(v[0], 1, 0);
+    CHECK_NEAR(v[1], 3, 0);
     tn_graph_free(g), tn_ctx_free(ctx);
 }
 

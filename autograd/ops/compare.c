@@ -164,7 +164,7 @@ static void where_vjp(tn_vjp *c)
 {
     tn_node *mask = c->in[0], *g = c->dout[0];
     if (c->want[1]) c->din[1] = tn_where(mask, g, tn_scalar_like(g, 0));
-    if (c->want[2]) c->din[2] = tn_masked_fill(g, mask, 0);
+    if (c->want[2]) c->din[2] = tn_where(mask, tn_scalar_like(g, 0), g);
 }
 
 TN_OP_DEFINE(where, .doc = "x where the condition is true, else y; operands condition, x, y",

@@ -175,7 +175,7 @@ static void custom_grad_vjp(tn_vjp *c)
     const custom_grad_attrs *a = c->attrs;
     tn_custom_rule           rule;
     memcpy(&rule, &a->rule, sizeof rule); /* a function's address kept in an object pointer */
-    rule(c->graph, c->in + 1, c->n_in - 1, c->in[0], c->dout[0], c->din + 1, a->user);
+    rule(c->graph, c->in + 1, c->n_in - 1, c->out[0], c->dout[0], c->din + 1, a->user);
 }
 
 TN_OP_DEFINE(custom_grad, .doc = "y, with a gradient rule of its own", .arity = 1, .max_arity = -1,

@@ -473,7 +473,7 @@ tn_node *tn_kl_div(tn_node *log_p, tn_node *q, tn_reduction reduction)
     tn_graph *g = tn_node_graph(q) ? tn_node_graph(q) : tn__graph_of("kl_div", log_p);
     if (!g) return NULL;
     const tn_dtype dtype = tn_node_dtype(q);
-    tn_node       *zero = tn_full(g, dtype, TN_SCALAR, 0), *some = tn_gt(q, zero);
+    tn_node       *zero = tn_full(g, dtype, TN_SCALAR, 0), *some = tn_ne(q, zero);
     tn_node       *log_q = tn_log(tn_where(some, q, tn_full(g, dtype, TN_SCALAR, 1)));
     tn_node       *loss = tn_mul(q, tn_sub(log_q, tn_where(some, log_p, zero)));
     return reduce("kl_div", loss, reduction);
