@@ -94,7 +94,7 @@ static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors
                        tn_shape_text(&want.shape, b, sizeof b));
     if (in.dtype != want.dtype && !(tn__is_real(in.dtype) && tn__is_real(want.dtype)))
         return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name,
-                       tn_dtype_name(in.dtype), tn_dtype_name(want.dtype));
+                       tn__safetensors_dtype(f, at), tn_dtype_name(want.dtype));
     return TN_OK;
 }
 
@@ -194,8 +194,9 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
 tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const tn_optimizer *opt,
                                      const tn_metadata *metadata, int n_metadata)
 {
-    if (!p || !opt || check_set("tn_checkpoint_save_average", p, opt) != TN_OK) return TN_ERR_ARG;
+    if (!p || check_set("tn_checkpoint_save_average", p, opt) != TN_OK) return TN_ERR_ARG;
     tn_ctx *ctx = tn_params_ctx(p);
+    if (!opt) return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save_average: no optimizer");
     int     n = tn_params_count(p), averaged = 0;
     tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
     if (!entries) return tn_ctx_status(ctx);

@@ -69,8 +69,8 @@ tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t voca
 {
     tn_embedding_options o = options ? *options : (tn_embedding_options){ 0 };
     double               root = d > 0 ? sqrt((double)d) : 1;
-    tn_init              normal = tn_init_normal(0,
-                                                 o.std > 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1);
+    double               std = o.std != 0 ? o.std : o.scale_sqrt_d ? 1 / root : 1;
+    tn_init              normal = tn_init_normal(0, std);
     tn_embedding_layer   l = { .name = tn__open_layer(p, name), .padding_idx = -1,
                                .scale = o.scale_sqrt_d ? root : 1 };
     if (!l.name) return l;

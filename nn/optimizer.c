@@ -8,10 +8,10 @@
 
 static const char *const kind_names[] = { "sgd", "adam", "adamw" };
 
-/* 0 is the default, TN_NONE (or anything negative) is none. */
+/* 0 is the default, TN_NONE is none; other negative numbers stay, to be refused. */
 static double option(double value, double otherwise)
 {
-    return value == 0 ? otherwise : value < 0 ? 0 : value;
+    return value == 0 ? otherwise : value == TN_NONE ? 0 : value;
 }
 
 /* ---- variables ------------------------------------------------------------------------------- */
@@ -115,10 +115,15 @@ typedef struct common_options {
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
 static bool is_rate(double x) { return x >= 0 && isfinite(x); }
 
-static tn_optimizer *refuse(tn_ctx *ctx, const char *kind, const char *name, double value,
-                            const char *range)
+typedef struct named {
+    const char *name;
+    double      value;
+} named;
+
+static tn_optimizer *refuse(tn_ctx *ctx, const char *kind, const named *option, const char *range)
 {
-    tn_fail(ctx, TN_ERR_ARG, "tn_%s_new: %s is %g, not %s", kind, name, value, range);
+    tn_fail(ctx, TN_ERR_ARG, "tn_%s_new: %s is %g, not %s", kind, option->name, option->value,
+            range);
     return NULL;
 }
 
@@ -127,37 +132,38 @@ static tn_optimizer *optimizer_new(tn_params *p, tn__optimizer_kind kind, const 
 {
     tn_ctx     *ctx = tn_params_ctx(p);
     const char *name = kind_names[kind];
-    double      lr = option(o->lr, 1e-3), ema = option(o->ema_decay, 0);
+    double      lr = option(o->lr, 1e-3), ema = option(o->ema_decay, 0),
+                clip_norm = option(o->clip_norm, 0);
     if (!p) return NULL;
-    if (!is_rate(o->lr)) return refuse(ctx, name, "lr", o->lr, "0 or more, and finite");
-    if (!isfinite(o->clip_norm)) return refuse(ctx, name, "clip_norm", o->clip_norm, "finite");
-    if (!isfinite(weight_decay)) return refuse(ctx, name, "weight_decay", weight_decay, "finite");
-    if (!isfinite(adam->eps)) return refuse(ctx, name, "eps", adam->eps, "finite");
-    for (int i = 0; i < TN_PARAM_GROUPS; i++) {
-        if (!isfinite(o->group[i].lr_scale))
-            return refuse(ctx, name, "lr_scale", o->group[i].lr_scale, "finite");
-        if (!isfinite(o->group[i].decay_scale))
-            return refuse(ctx, name, "decay_scale", o->group[i].decay_scale, "finite");
+    const named rates[] = { { "lr", o->lr }, { "clip_norm", clip_norm }, { "eps", adam->eps },
+                            { "weight_decay", weight_decay } };
+    const named fractions[] = { { "ema_decay", ema }, { "momentum", momentum },
+                                { "beta1", adam->beta1 }, { "beta2", adam->beta2 } };
+    for (int i = 0; i < 4; i++) {
+        if (!is_rate(rates[i].value)) return refuse(ctx, name, &rates[i], "0 or more, and finite");
+        if (!is_fraction(fractions[i].value)) return refuse(ctx, name, &fractions[i], "in [0, 1)");
     }
-    if (!is_fraction(ema)) return refuse(ctx, name, "ema_decay", ema, "in [0, 1)");
-    if (!is_fraction(momentum)) return refuse(ctx, name, "momentum", momentum, "in [0, 1)");
-    if (!is_fraction(adam->beta1)) return refuse(ctx, name, "beta1", adam->beta1, "in [0, 1)");
-    if (!is_fraction(adam->beta2)) return refuse(ctx, name, "beta2", adam->beta2, "in [0, 1)");
+    tn_group_options group[TN_PARAM_GROUPS];
+    for (int i = 0; i < TN_PARAM_GROUPS; i++) {
+        const named scales[] = { { "lr_scale", option(o->group[i].lr_scale, 1) },
+                                 { "decay_scale", option(o->group[i].decay_scale, 1) } };
+        for (int k = 0; k < 2; k++)
+            if (!is_rate(scales[k].value))
+                return refuse(ctx, name, &scales[k], "0 or more, and finite");
+        group[i] = (tn_group_options){ scales[0].value, scales[1].value };
+    }
     tn_optimizer *opt = tn_alloc(ctx, sizeof *opt);
     if (!opt) return NULL;
     opt->ctx = ctx, opt->params = p, opt->kind = kind, opt->adam = *adam, opt->momentum = momentum;
     opt->ema_ramp = o->ema_ramp, opt->accumulate = o->accumulate, opt->decay_all = o->decay_all;
-    opt->clips = o->clip_norm > 0, opt->averages = ema > 0;
-    for (int i = 0; i < TN_PARAM_GROUPS; i++) {
-        opt->group[i].lr_scale = option(o->group[i].lr_scale, 1);
-        opt->group[i].decay_scale = option(o->group[i].decay_scale, 1);
-    }
+    opt->clips = clip_norm > 0, opt->averages = ema > 0;
+    memcpy(opt->group, group, sizeof group);
     bool ok = (opt->step = scalar(opt, "step", TN_I64, 0)) &&
               (opt->run = scalar(opt, "run", TN_I64, 0)) &&
               (opt->lr = scalar(opt, "lr", TN_F64, lr)) &&
               (opt->weight_decay = scalar(opt, "weight_decay", TN_F64, weight_decay));
     if (ok && opt->clips)
-        ok = (opt->clip_norm = scalar(opt, "clip_norm", TN_F64, o->clip_norm)) != NULL;
+        ok = (opt->clip_norm = scalar(opt, "clip_norm", TN_F64, clip_norm)) != NULL;
     if (ok && opt->averages) ok = (opt->ema_decay = scalar(opt, "ema_decay", TN_F64, ema)) != NULL;
     if (ok && opt->accumulate)
         ok = (opt->accumulated_count = scalar(opt, "accumulated_count", TN_F64, 0)) != NULL;
@@ -173,8 +179,8 @@ tn_optimizer *tn_sgd_new(tn_params *p, const tn_sgd_options *options)
 {
     tn_sgd_options o = options ? *options : (tn_sgd_options){ 0 };
     common_options common;
-    if (o.nesterov && o.momentum == 0)
-        return refuse(tn_params_ctx(p), "sgd", "momentum", 0, "what nesterov needs");
+    if (o.nesterov && option(o.momentum, 0) == 0)
+        return refuse(tn_params_ctx(p), "sgd", &(named){ "momentum", 0 }, "what nesterov needs");
     memcpy(&common, &o, sizeof common); /* the fields that the options begin with */
     tn_optimizer *opt = optimizer_new(p, TN__SGD, &common, option(o.weight_decay, 0),
                                       option(o.momentum, 0), &(tn__adam){ 0 });

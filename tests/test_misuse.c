@@ -233,6 +233,19 @@ TEST(misuse, leaves)
     REFUSED(tn_expand(x, TN_SHAPE(big, big, 2)), TN_ERR_SHAPE, "2^46");
     REFUSED(tn_sum(x, (const int[]){ 1 }, 1, false), TN_ERR_ARG, "1");
     REFUSED(tn_sum(x, (const int[]){ 0, 0 }, 2, false), TN_ERR_ARG, "0");
+    REFUSED(tn_sum(x, (const int[]){ -1, 5 }, 2, false), TN_ERR_ARG, "axis 5 is not in [-1, 1)");
+    REFUSED(tn_sum(x, (const int[]){ -1, 0 }, 2, false), TN_ERR_ARG, "axis 0 is listed twice");
+    REFUSED(tn_outer(tn_reshape(x, TN_SHAPE(1, 2)), x), TN_ERR_SHAPE, "input 0 has rank 2, not 1");
+    for (tn_mode mode = TN_TRAIN; mode <= TN_EVAL; mode++) {
+        tn_graph *h = tn_graph_new(ctx, mode);
+        tn_node  *v = tn_full(h, TN_F32, TN_SHAPE(1, 1, 1, 2), 0);
+        REFUSED(tn_attention(v, v, v, NULL, &(tn_attention_options){ .dropout = 5 }), TN_ERR_ARG,
+                "dropout 5 is not in [0, 1)");
+        tn_graph_free(h);
+    }
+    tn_node *label = tn_cast(x, TN_I32), *d = NULL;
+    REFUSED(tn_grad(tn_sum_all(tn_one_hot(label, 3, TN_F32)), NULL, &label, 1, &d) == TN_OK,
+            TN_ERR_GRAD, "");
     REFUSED(tn_permute(x, (const int[]){ 3 }, 1), TN_ERR_ARG, "3");
     REFUSED(tn_pad(x, 0, big, INT64_MAX, 0), TN_ERR_ARG, "pad");
     REFUSED(tn_dropout(x, 1.5), TN_ERR_ARG, "1.5");
@@ -442,6 +455,17 @@ TEST(misuse, parameters_and_optimizers)
     REFUSED(tn_adam_new(p, &(tn_adam_options){ .ema_decay = 1.5 }), TN_ERR_ARG, "1.5");
     REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = INFINITY }), TN_ERR_ARG,
             "clip_norm is inf");
+    REFUSED(tn_adam_new(p, &(tn_adam_options){ .eps = -1e-8 }), TN_ERR_ARG, "eps is -1e-08");
+    REFUSED(tn_adam_new(p, &(tn_adam_options){ .beta2 = -2 }), TN_ERR_ARG, "beta2 is -2");
+    REFUSED(tn_adamw_new(p, &(tn_adamw_options){ .weight_decay = -0.01 }), TN_ERR_ARG,
+            "weight_decay is -0.01");
+    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .group[1].lr_scale = -2 }), TN_ERR_ARG,
+            "lr_scale is -2");
+    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .ema_decay = -0.5 }), TN_ERR_ARG, "ema_decay is -0.5");
+    REFUSED(tn_sgd_new(p, &(tn_sgd_options){ .momentum = TN_NONE, .nesterov = true }), TN_ERR_ARG,
+            "what nesterov needs");
+    REFUSED(tn_checkpoint_save_average("no", p, NULL, NULL, 0) == TN_OK, TN_ERR_ARG,
+            "no optimizer");
     tn_optimizer *opt = tn_sgd_new(p, NULL);
     REQUIRE(opt);
     REFUSED(tn_optimizer_set_clip_norm(opt, 1) == TN_OK, TN_ERR_STATE, "clip");

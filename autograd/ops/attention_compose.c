@@ -233,9 +233,10 @@ static bool gather_arguments(arguments *r, tn_node *q, tn_node *k, tn_node *v,
     tn_node *all[] = { q, k, v, m.keep, m.bias, m.q_offsets, m.k_offsets, m.k_lengths };
     if (!q || !k || !v || !(r->graph = graph_of(all, MOST_INPUTS))) return false;
     const int64_t dh = tn_dim(q, -1);
+    const bool    none = tn_graph_mode(r->graph) == TN_EVAL && o.dropout > 0 && o.dropout < 1;
     r->attrs = (tn__attention_attrs){
         .causal = m.causal, .scale = o.scale != 0 ? o.scale : dh > 0 ? 1 / sqrt((double)dh) : 1,
-        .p = tn_graph_mode(r->graph) == TN_TRAIN ? o.dropout : 0,
+        .p = none ? 0 : o.dropout,
         .has_keep = m.keep, .has_bias = m.bias, .has_q_offsets = m.q_offsets,
         .has_k_offsets = m.k_offsets, .has_k_lengths = m.k_lengths
     };

@@ -1,4 +1,5 @@
 /* The matrix product, batched with broadcasting, and what is written by it: einsum, outer. */
+#include "autograd/ops/build.h"
 #include "autograd/program.h"
 
 #include "tensor/gemm.h"
@@ -190,6 +191,11 @@ tn_node *tn_matmul(tn_node *a, tn_node *b)
 
 tn_node *tn_outer(tn_node *a, tn_node *b)
 {
+    if (!a || !b) return NULL;
+    for (int i = 0; i < 2; i++)
+        if (tn_rank(i ? b : a) != 1)
+            return tn__refuse("outer", i ? b : a, TN_ERR_SHAPE, "input %d has rank %d, not 1", i,
+                              tn_rank(i ? b : a));
     return tn_mul(tn_unsqueeze(a, 1), tn_unsqueeze(b, 0));
 }
 

@@ -29,9 +29,12 @@ static tn_status reduce_shape(tn_infer *c, tn_dtype dtype)
         int axis;
         if (tn_infer_axis(c, a->axes.dim[i], s->rank, &axis) != TN_OK) return tn_ctx_status(c->ctx);
         if (set >> axis & 1) return tn_infer_fail(c, TN_ERR_ARG, "axis %d is listed twice", axis);
-        if (a->axes.dim[i] < 0) return tn_infer_fail(c, TN_ERR_ARG, "axis %d in attributes", axis);
         set |= 1u << axis;
     }
+    for (int i = 0; i < a->axes.rank; i++)
+        if (a->axes.dim[i] < 0)
+            return tn_infer_fail(c, TN_ERR_ARG, "axis %lld in attributes",
+                                 (long long)a->axes.dim[i]);
     tn_shape out = { 0 };
     for (int d = 0; d < s->rank; d++) {
         if (!(set >> d & 1)) out.dim[out.rank++] = s->dim[d];
