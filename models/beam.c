@@ -88,11 +88,9 @@ bool tn__beam_advance(tn__beam *b, int64_t t, const int64_t *id, const double *p
                 end_hypothesis(b, (tn__ended){ .log_prob = sum, .step = t, .beam = j }, t + 1);
             if (b->k == 1) b->is_done = true;
             if (b->k == 1) return true;
+        } else if (is_last) { /* no room for the token; greedy search asks for nothing else */
+            if (b->k == 1) break;
         } else {
-            if (is_last) { /* no room for the token: it ends here, without eos */
-                live++;
-                continue;
-            }
             b->room[live] = sum, token[live] = (int32_t)id[at], parent[live++] = (int32_t)j;
         }
     }

@@ -33,7 +33,7 @@ typedef struct tn_translate_options {
 typedef struct tn_translation {
     const int32_t *ids; /* without bos and eos; NULL: there is none */
     int64_t        n;
-    double         log_prob; /* of the ids and eos together */
+    double         log_prob; /* of the ids and eos together, among tokens but pad and bos */
     double         score;    /* log_prob over the length penalty */
     bool           is_cut;   /* it reached the most tokens and did not end */
 } tn_translation;

@@ -1,6 +1,7 @@
 /* Translating: decoding with a cache against decoding in full, and beam search against trying
  * everything. (test_decode.c has several batches at once.) */
 #include "check.h"
+#include "models/beam.h"
 #include "failing.h"
 #include "libtensor.h"
 #include "tiny_transformer.h"
@@ -136,6 +137,26 @@ TEST(decoding, beam_is_trying_everything)
 
 /* Beam search with prefixes decoded in full, as it is told in a textbook: the reference of the
  * cache. */
+/* In the last step each candidate is looked at for ends: what cannot go on takes no place. */
+TEST(decoding, ends_at_the_limit_are_found)
+{
+    static const int64_t first[] = { 5, 6, 2, 7 }, last[] = { 7, 8, 2, 9, 7, 8, 2, 9 };
+    static const double  p[] = { -0.1, -0.2, -5, -9 },
+                         q[] = { -0.1, -0.2, -1, -3, -0.1, -0.2, -1, -3 };
+    double    log_prob[2] = { 0, -INFINITY }, room[2];
+    int32_t   token[4] = { 0 }, parent[4] = { 0 }, ids[1];
+    tn__ended ended[1];
+    tn__beam  b = { .k = 2, .n_best = 1, .limit = 1, .eos = 2, .ended = ended, .token = token,
+                    .log_prob = log_prob, .room = room, .parent = parent };
+    CHECK(tn__beam_advance(&b, 0, first, p, 4) && !b.is_done);
+    CHECK(tn__beam_advance(&b, 1, last, q, 4) && b.is_done);
+    CHECK_INT(b.n_ended, 1);
+    CHECK(!ended[0].is_cut);
+    CHECK_NEAR(ended[0].log_prob, -1.1, 1e-15);
+    tn__beam_trace(&b, &ended[0], ids);
+    CHECK_INT(ids[0], 5);
+}
+
 TEST(decoding, beams_keep_their_past)
 {
     enum { K = 3, LIMIT = 6 };
