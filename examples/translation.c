@@ -51,8 +51,8 @@ static tn_status check_size(tn_ctx *ctx, const tn_safetensors *file, const char 
     if (c->learned_positions) need += 2 * (double)c->max_length * d;
     double have = 0;
     for (int i = 0; i < tn_safetensors_count(file); i++) {
-        tn_shape s = tn_safetensors_type(file, i).shape;
-        have += (double)tn_shape_size(&s);
+        tn_type t = tn_safetensors_type(file, i);
+        if (t.dtype != TN_N_DTYPES) have += (double)tn_shape_size(&t.shape);
     }
     if (need <= have) return TN_OK;
     return tn_fail(ctx, TN_ERR_FORMAT, "%s: a model of %.0f numbers or more, and %.0f are in it",

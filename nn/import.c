@@ -136,8 +136,9 @@ static tn_status check_shape(import *m, const tn_node *v, source *s)
         const tn_type in = tn_safetensors_type(m->file, s->tensor[k]);
         if (in.dtype != want.dtype && !(tn__is_real(in.dtype) && tn__is_real(want.dtype)))
             return tn_fail(m->ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s is %s", m->path,
-                           tn_safetensors_name(m->file, s->tensor[k]), tn_dtype_name(in.dtype),
-                           tn_variable_name(v), tn_dtype_name(want.dtype));
+                           tn_safetensors_name(m->file, s->tensor[k]),
+                           tn__safetensors_dtype(m->file, s->tensor[k]), tn_variable_name(v),
+                           tn_dtype_name(want.dtype));
         if (!takes(s, &in.shape, &want.shape))
             return tn_fail(m->ctx, TN_ERR_SHAPE, "%s: %s is %s there%s, %s is %s", m->path,
                            tn_safetensors_name(m->file, s->tensor[k]),

@@ -24,4 +24,7 @@ tn_status tn__check_finite(tn_ctx *ctx, const char *path, const char *name, cons
 /* Tensor i as this dtype, in memory of its own, to be freed. NULL: TN_ERR_IO, TN_ERR_MEMORY. */
 void *tn__safetensors_read_as(tn_safetensors *f, int i, tn_dtype dtype);
 
+/* The name of tensor i's dtype, also of one that libtensor does not have. */
+const char *tn__safetensors_dtype(const tn_safetensors *f, int i);
+
 #endif

@@ -21,8 +21,8 @@ static const struct {
 enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
 typedef struct file_entry {
-    char    *name;
-    tn_type  type;
+    char    *name, *dtype; /* as the file has them */
+    tn_type  type;         /* dtype TN_N_DTYPES: one that is not known */
     uint64_t begin, end;
 } file_entry;
 
@@ -139,21 +139,24 @@ static bool read_string(reader *r, char **out)
         else return bad(r, "bad escape");
     }
     if (r->at >= r->end) return bad(r, "a text without an end");
-    r->at++;
     *to = 0;
+    if (!tn__is_utf8(*out)) return bad(r, "a text that is not UTF-8");
+    r->at++;
     return true;
 }
 
 static bool read_integer(reader *r, uint64_t *out)
 {
     skip_space(r);
-    uint64_t x = 0;
-    int      digits = 0;
+    const bool is_zero = r->at < r->end && *r->at == '0';
+    uint64_t   x = 0;
+    int        digits = 0;
     for (; r->at < r->end && *r->at >= '0' && *r->at <= '9'; r->at++, digits++) {
         if (x > (UINT64_MAX >> 1) / 10) return bad(r, "a number over 2^63");
         x = 10 * x + (uint64_t)(*r->at - '0');
     }
     if (digits == 0) return bad(r, "expected a number");
+    if (is_zero && digits > 1) return bad(r, "a number that begins with 0");
     *out = x;
     return true;
 }
@@ -189,10 +192,10 @@ static bool read_shape(reader *r, tn_shape *s)
     return need(r, ']');
 }
 
-/* Bytes of a tensor; false if they are past 2^62. */
+/* Bytes of a tensor (of no known dtype: numbers); false if they are past 2^62. */
 static bool size_of_type(const tn_type *t, uint64_t *bytes)
 {
-    uint64_t n = tn_dtype_size(t->dtype);
+    uint64_t n = t->dtype == TN_N_DTYPES ? 1 : tn_dtype_size(t->dtype);
     for (int d = 0; d < t->shape.rank; d++)
         if (t->shape.dim[d] == 0) { *bytes = 0; return true; }
     for (int d = 0; d < t->shape.rank; d++) {
@@ -203,16 +206,13 @@ static bool size_of_type(const tn_type *t, uint64_t *bytes)
     return true;
 }
 
-static bool read_dtype(reader *r, tn_dtype *out)
+static bool read_dtype(reader *r, file_entry *e)
 {
-    char *text;
-    if (!read_string(r, &text)) return false;
+    if (!read_string(r, &e->dtype)) return false;
+    e->type.dtype = TN_N_DTYPES;
     for (int i = 0; i < N_DTYPES; i++)
-        if (strcmp(dtypes[i].text, text) == 0) {
-            *out = dtypes[i].dtype;
-            return true;
-        }
-    return bad(r, "a dtype that libtensor does not have");
+        if (strcmp(dtypes[i].text, e->dtype) == 0) e->type.dtype = dtypes[i].dtype;
+    return true;
 }
 
 static bool read_entry(reader *r, char *name)
@@ -229,7 +229,7 @@ static bool read_entry(reader *r, char *name)
             : !strcmp(key, "data_offsets") ? 4 : 0;
         if (!bit || (seen & bit)) return bad(r, bit ? "a key stands twice" : "an unknown key");
         seen |= bit;
-        bool ok = bit == 1   ? read_dtype(r, &e.type.dtype)
+        bool ok = bit == 1   ? read_dtype(r, &e)
                   : bit == 2 ? read_shape(r, &e.type.shape)
                              : need(r, '[') && read_integer(r, &e.begin) && need(r, ',') &&
                              read_integer(r, &e.end) && need(r, ']');
@@ -240,7 +240,8 @@ static bool read_entry(reader *r, char *name)
     if (seen != 7) return bad(r, "a tensor without dtype, shape or data_offsets");
     if (!size_of_type(&e.type, &bytes)) return bad(r, "a tensor of more than 2^62 bytes");
     if (e.begin > e.end || e.end > f->data_size) return bad(r, "data_offsets outside of the file");
-    if (e.end - e.begin != bytes) return bad(r, "data_offsets do not fit dtype and shape");
+    if (e.end - e.begin != bytes && e.type.dtype != TN_N_DTYPES)
+        return bad(r, "data_offsets do not fit dtype and shape");
     f->entries[f->n++] = e;
     return true;
 }
@@ -257,17 +258,38 @@ static int by_begin(const void *a, const void *b)
     return (x->end > y->end) - (x->end < y->end);
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool check_metadata(reader *r)
+{
+    const tn_safetensors *f = r->f;
+    const char          **key = tn_alloc(f->ctx, (size_t)(f->n_metadata + 1) * sizeof *key);
+    bool                  is_twice = false;
+    if (!key) return false;
+    for (int i = 0; i < f->n_metadata; i++) key[i] = f->metadata[i].key;
+    if (f->n_metadata) qsort(key, (size_t)f->n_metadata, sizeof *key, by_text);
+    for (int i = 1; i < f->n_metadata; i++) is_twice |= strcmp(key[i - 1], key[i]) == 0;
+    tn_free(f->ctx, key);
+    return !is_twice || bad(r, "a key of __metadata__ stands twice");
+}
+
 static bool parse_header(tn_safetensors *f, size_t length)
 {
     reader r = { f, f->header, f->header + length };
+    bool   has_metadata = false;
     if (!need(&r, '{')) return false;
     if (!take(&r, '}')) {
         do {
             char *name;
             if (!read_string(&r, &name) || !need(&r, ':')) return false;
             if (strlen(name) > NAME_MOST) return bad(&r, "a name of more than 4,096 bytes");
-            if (strcmp(name, "__metadata__") == 0 ? !read_metadata(&r) : !read_entry(&r, name))
-                return false;
+            const bool is_metadata = strcmp(name, "__metadata__") == 0;
+            if (is_metadata && has_metadata) return bad(&r, "__metadata__ stands twice");
+            if (is_metadata ? !read_metadata(&r) : !read_entry(&r, name)) return false;
+            has_metadata |= is_metadata;
         } while (take(&r, ','));
         if (!need(&r, '}')) return false;
     }
@@ -285,7 +307,7 @@ static bool parse_header(tn_safetensors *f, size_t length)
     for (int i = 1; i < f->n; i++)
         if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0)
             return bad(&r, "a name stands twice");
-    return true;
+    return check_metadata(&r);
 }
 
 static tn_status io_fail(const tn_safetensors *f, const char *what)
@@ -356,6 +378,12 @@ tn_type tn_safetensors_type(const tn_safetensors *f, int i)
     return f && i >= 0 && i < f->n ? f->entries[i].type : (tn_type){ 0 };
 }
 
+const char *tn__safetensors_dtype(const tn_safetensors *f, int i)
+{
+    const file_entry *e = &f->entries[i];
+    return e->type.dtype == TN_N_DTYPES ? e->dtype : tn_dtype_name(e->type.dtype);
+}
+
 int tn_safetensors_find(const tn_safetensors *f, const char *name)
 {
     int lo = 0, hi = f && name ? f->n : 0;
@@ -387,6 +415,9 @@ tn_status tn_safetensors_read(tn_safetensors *f, int i, void *out, size_t bytes)
     if (i < 0 || i >= f->n)
         return tn_fail(f->ctx, TN_ERR_ARG, "%s: no tensor %d of %d", f->path, i, f->n);
     const file_entry *e = &f->entries[i];
+    if (e->type.dtype == TN_N_DTYPES)
+        return tn_fail(f->ctx, TN_ERR_DTYPE, "%s: %s is %s, a dtype that libtensor does not have",
+                       f->path, e->name, e->dtype);
     if (bytes != e->end - e->begin)
         return tn_fail(f->ctx, TN_ERR_ARG, "%s: %s has %llu bytes, not %zu", f->path, e->name,
                        (unsigned long long)(e->end - e->begin), bytes);
@@ -470,11 +501,6 @@ static void put_header(writer *w, const tn_safetensors_entry *entries, int n,
     }
     put(w, "}");
     while (w->n % 8) put(w, " "); /* the numbers start aligned */
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* A tensor that a reader would take. */

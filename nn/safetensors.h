@@ -40,13 +40,14 @@ TN_API void            tn_safetensors_close(tn_safetensors *f); /* NULL is fine 
 
 TN_API int         tn_safetensors_count(const tn_safetensors *f);
 TN_API const char *tn_safetensors_name(const tn_safetensors *f, int i);
+/* dtype TN_N_DTYPES: one that libtensor does not have; such a tensor cannot be read */
 TN_API tn_type     tn_safetensors_type(const tn_safetensors *f, int i);
 TN_API int         tn_safetensors_find(const tn_safetensors *f, const char *name); /* -1: none */
 /* NULL: none */
 TN_API const char *tn_safetensors_metadata(const tn_safetensors *f, const char *key);
 TN_API const tn_metadata *tn_safetensors_all_metadata(const tn_safetensors *f, int *n);
 
-/* Reads tensor i; bytes must be its size. */
+/* Reads tensor i; bytes must be its size. TN_ERR_ARG, TN_ERR_DTYPE, TN_ERR_IO. */
 TN_API tn_status tn_safetensors_read(tn_safetensors *f, int i, void *out, size_t bytes);
 
 #ifdef __cplusplus

@@ -43,6 +43,30 @@ TEST(checkpoint, floats_are_converted)
     remove_files();
 }
 
+/* Tensors of dtypes that other programs have are left alone, and only asking for one is wrong. */
+TEST(checkpoint, dtypes_of_others_beside)
+{
+    char       file[512];
+    tn_ctx    *ctx = tn_ctx_new(NULL);
+    tn_params *p = tn_params_new(ctx, TN_F32);
+    REQUIRE(tn_param(p, "w", TN_SHAPE(2), NULL));
+    size_t n = compose(file, "{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                             "\"x\":{\"dtype\":\"I16\",\"shape\":[3],\"data_offsets\":[8,14]}}",
+                       (char[14]){ 0 }, 14);
+    CHECK_MSG(tn_checkpoint_load(file_of(0, file, n), p, NULL) == TN_OK, "%s", tn_error(ctx));
+    REQUIRE(tn_param(p, "x", TN_SHAPE(3), NULL));
+    CHECK_INT(tn_checkpoint_load(path_of(0), p, NULL), TN_ERR_DTYPE);
+    CHECK_CONTAINS(tn_error(ctx), "x is I16 there, f32 here");
+    tn_clear_error(ctx);
+    CHECK_INT(tn_checkpoint_average(ctx, (const char *[]){ path_of(0) }, 1, path_of(1)),
+              TN_ERR_DTYPE);
+    CHECK_CONTAINS(tn_error(ctx), "x is I16, a dtype that libtensor does not have");
+    tn_params_free(p);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+    remove_files();
+}
+
 TEST(checkpoint, all_or_nothing)
 {
     static const float numbers[8] = { 9, 9, 9, 9, 9, 9, 9, 9 };

@@ -57,7 +57,8 @@ static double load(tn_dtype d, const void *p, int64_t i)
 }
 
 /* A constant of any shape from doubles. */
-static tn_node *constant(trial *t, tn_dtype d, tn_shape s, const double *v)
+__attribute__((noinline)) static tn_node *constant(trial *t, tn_dtype d, tn_shape s,
+                                                   const double *v)
 {
     int64_t n = tn_shape_size(&s);
     void *data = malloc((size_t)n * 8 + 1);
