@@ -6,7 +6,8 @@
 #include "autograd/program.h"
 #include "tensor/internal.h"
 
-enum { SEEDS = 120, OPS = 22, MOST = 64, MOST_OUT = 12, MOST_SIZE = 1 << 15 };
+enum { SEEDS = 120, OPS = 24, MOST = 64, VARIABLES = 2, MOST_OUT = 11 + VARIABLES,
+       MOST_SIZE = 1 << 15 };
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
@@ -17,6 +18,7 @@ typedef struct maker {
     int64_t   draws;
     tn_node  *x[MOST]; /* so far: floats */
     int       n, n_leaves;
+    tn_node  *variable[VARIABLES], *assign[VARIABLES];
 } maker;
 
 static int64_t draw(maker *m, int64_t n)
@@ -46,12 +48,29 @@ static void keep(maker *m, tn_node *x)
     if (x && size > 0 && size <= MOST_SIZE && s.rank <= 5 && m->n < MOST) m->x[m->n++] = x;
 }
 
-static void add_leaf(maker *m)
+static tn_shape pick_shape(maker *m)
 {
     tn_shape s = { .rank = (int)draw(m, 5) };
     for (int d = 0; d < s.rank; d++) s.dim[d] = pick_dim(m);
     while (tn_shape_size(&s) > MOST_SIZE) s.dim[draw(m, s.rank)] = 1;
-    keep(m, leaf_of(m, s));
+    return s;
+}
+
+static void add_leaf(maker *m)
+{
+    keep(m, leaf_of(m, pick_shape(m)));
+    m->n_leaves = m->n;
+}
+
+static void add_variable(maker *m, int i)
+{
+    const tn_shape s = i && draw(m, 2) ? tn_node_shape(m->variable[0]) : pick_shape(m);
+    tn_node       *v = tn_variable_new(tn_graph_ctx(m->g), "v", m->dtype, s);
+    for (int64_t k = 0; k < tn_shape_size(&s); k++)
+        if (m->dtype == TN_F32) ((float *)tn_variable_data(v))[k] = (float)(k % 97) / 97;
+        else ((double *)tn_variable_data(v))[k] = (double)(k % 97) / 97;
+    m->variable[i] = v;
+    keep(m, tn_read(m->g, v));
     m->n_leaves = m->n;
 }
 
@@ -198,10 +217,25 @@ static tn_node *loss_of_logits(maker *m, tn_node *x)
     return tn_scale(parts.sum, 1 / (double)n);
 }
 
+/* The new value of a variable, made of its old one, of another's, or of x. */
+static tn_node *assigned(maker *m, tn_node *x)
+{
+    const int i = (int)draw(m, VARIABLES);
+    tn_node  *v = m->variable[i], *other = m->variable[(i + 1) % VARIABLES];
+    tn_node  *old = tn_read(m->g, v), *value = tn_read(m->g, other);
+    if (m->assign[i]) return tn_neg(m->assign[i]);
+    const tn_shape s = tn_node_shape(v), t = tn_node_shape(other);
+    if (!tn_shape_equal(&s, &t) || draw(m, 2)) {
+        value = tn_add(tn_scale(old, 0.5), tn_tanh(tn_mean_all(x)));
+        if (s.rank > 0 && draw(m, 2)) value = tn_flip(draw(m, 2) ? old : value, 0);
+    }
+    return m->assign[i] = tn_assign(v, value);
+}
+
 static tn_node *any_op(maker *m)
 {
     tn_node *x = pick(m);
-    switch (draw(m, 16)) {
+    switch (draw(m, 17)) {
     case 0: case 1: case 2: return unary(m, x);
     case 3: case 4: case 5: return binary(m, x);
     case 6: case 7: return reduction(m, x);
@@ -210,31 +244,34 @@ static tn_node *any_op(maker *m)
     case 12: return indexed(m, x);
     case 13: return attended_parts(m, x);
     case 14: return loss_of_logits(m, x);
+    case 15: return assigned(m, x);
     default: return attended(m, x);
     }
 }
 
-/* Values and gradients; how many. */
-static int make(tn_graph *g, uint64_t seed, tn_node **out)
+/* Values, gradients and assigns (of those that there are, not all); how many. */
+static int make(maker *m, tn_node **out)
 {
-    maker    m = { .g = g, .seed = seed, .dtype = seed % 3 ? TN_F32 : TN_F64 };
     tn_node *loss = NULL, *grad[4] = { NULL };
     int      n = 0;
-    while (m.n < 4) add_leaf(&m);
+    for (int i = 0; i < VARIABLES; i++) add_variable(m, i);
+    while (m->n < 4) add_leaf(m);
     for (int i = 0; i < OPS; i++) {
-        tn_scope_push(g, i % 3 ? "kept.%d" : "again.%d", i);
-        keep(&m, any_op(&m));
-        tn_scope_pop(g);
+        tn_scope_push(m->g, i % 3 ? "kept.%d" : "again.%d", i);
+        keep(m, any_op(m));
+        tn_scope_pop(m->g);
     }
-    for (int i = m.n_leaves; i < m.n; i++) {
-        tn_node *sum = tn_mean_all(tn_tanh(m.x[i]));
+    for (int i = m->n_leaves; i < m->n; i++) {
+        tn_node *sum = tn_mean_all(tn_tanh(m->x[i]));
         loss = loss ? tn_add(loss, sum) : sum;
-        if (i >= m.n - 6) out[n++] = m.x[i];
+        if (i >= m->n - 6) out[n++] = m->x[i];
     }
-    tn_grad_or_none(loss, NULL, m.x, m.n_leaves, grad);
-    for (int i = 0; i < m.n_leaves; i++)
+    tn_grad_or_none(loss, NULL, m->x, m->n_leaves, grad);
+    for (int i = 0; i < m->n_leaves; i++)
         if (grad[i]) out[n++] = grad[i];
     out[n++] = loss;
+    for (int i = 0; i < VARIABLES; i++)
+        if (m->assign[i] && draw(m, 3)) out[n++] = m->assign[i];
     return n;
 }
 
@@ -248,8 +285,15 @@ typedef struct way {
     tn_cpu_level below; /* the highest level at most; AUTO: the CPU's */
 } way;
 
-/* Two runs, with the results of both one after the other; freed by the caller. No number that a run
- * did not make is one. */
+static void add_bytes(char **all, size_t *size, const void *data, size_t bytes)
+{
+    *all = realloc(*all, *size + bytes + 1);
+    memcpy(*all + *size, data, bytes);
+    *size += bytes;
+}
+
+/* Two runs, with the results of both one after the other, and what the variables are then; freed by
+ * the caller. No number that a run did not make is one. */
 static char *results(uint64_t seed, const way *w, tn_cpu_level level, size_t *size)
 {
     tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = w->threads, .seed = seed,
@@ -259,7 +303,8 @@ static char *results(uint64_t seed, const way *w, tn_cpu_level level, size_t *si
     if (w->has_small_caches)
         tn__ctx_set_caches(ctx, (tn__caches){ .l1d = 4096, .l2 = 16384, .l3 = 65536 });
     tn__ctx_stream_from(ctx, w->streams ? 0 : INT64_MAX);
-    const int   n = make(g, seed, out);
+    maker       m = { .g = g, .seed = seed, .dtype = seed % 3 ? TN_F32 : TN_F64 };
+    const int   n = make(&m, out);
     tn_program *p = tn_compile(g, out, n, &(tn_compile_options){ .no_fusion = w->is_plain,
                                                                  .no_reuse = w->is_plain,
                                                                  .recompute = w->recompute });
@@ -271,13 +316,15 @@ static char *results(uint64_t seed, const way *w, tn_cpu_level level, size_t *si
         CHECK_MSG(tn_run(p) == TN_OK, "seed %d, %s: %s", (int)seed, w->name, tn_error(ctx));
         for (int k = 0; k < n; k++) {
             const tn_type t = tn_output_type(p, k);
-            const size_t  bytes = (size_t)tn_shape_size(&t.shape) * tn_dtype_size(t.dtype);
-            all = realloc(all, *size + bytes + 1);
-            memcpy(all + *size, tn_output(p, k), bytes);
-            *size += bytes;
+            add_bytes(&all, size, tn_output(p, k),
+                      (size_t)tn_shape_size(&t.shape) * tn_dtype_size(t.dtype));
         }
     }
-    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+    for (int i = 0; i < VARIABLES; i++)
+        add_bytes(&all, size, tn_variable_data(m.variable[i]), tn_variable_bytes(m.variable[i]));
+    tn_program_free(p), tn_graph_free(g);
+    for (int i = 0; i < VARIABLES; i++) tn_variable_free(m.variable[i]);
+    tn_ctx_free(ctx);
     return all;
 }
 

@@ -125,9 +125,11 @@ static tn_status assign_infer(tn_infer *c)
 
 TN_OP_DEFINE(read, .doc = "the value of a variable at the start of the run", .infer = read_infer,
              TN_ATTRS_OF(read), .flags = TN_NOT_DIFFERENTIABLE);
+static void alias_vjp(tn_vjp *c) { c->din[0] = c->dout[0]; }
+
 TN_OP_DEFINE(assign, .doc = "the variable's new value, committed when the run ends well",
              .arity = 1,
-             .infer = assign_infer, TN_ATTRS_OF(assign), .flags = TN_NOT_DIFFERENTIABLE);
+             .infer = assign_infer, TN_ATTRS_OF(assign), .vjp = alias_vjp);
 
 tn_node *tn_assign(tn_node *variable, tn_node *value)
 {
@@ -153,8 +155,6 @@ static tn_status first_infer(tn_infer *c)
     c->out[0] = c->in[0];
     return TN_OK;
 }
-
-static void alias_vjp(tn_vjp *c) { c->din[0] = c->dout[0]; }
 
 #define VIEW_SAMPLES TN_SAMPLES({ .in = { { 2, 3 } } }, { .in = { { 0 } } })
 
