@@ -95,6 +95,8 @@ TEST(reduce, extremes)
     CHECK_NEARLY(gradient(tn_max(t, NULL, 0, false), NULL, t), S(2, 3), 1e-15, 0, 1. / 3, 1. / 3,
                  1. / 3, 0, 0);
     CHECK_VALUES(gradient(tn_min(t, AXES(0), true), NULL, t), S(2, 3), 1, 0, 0, 0, 1, 1);
+    CHECK_VALUES(gradient(tn_max(x, AXES(1), false), F64(S(2), 6, 10), x), S(2, 4), 3, 0, 3, 0, 0,
+                 10, 0, 0); /* the second row's is NaN */
     /* NaN wherever it stands in a long row, and in a column */
     double *row = calloc(300, sizeof *row);
     for (int at = 0; at < 300; at += 23) {

@@ -241,11 +241,12 @@ REDUCE_FN(prod)
 
 /* ---- extremes -------------------------------------------------------------------------------- */
 
-/* dy in equal shares to all the elements that reached the extreme. */
+/* dy in equal shares to all the elements that reached the extreme; a NaN does. */
 static void extreme_vjp(tn_vjp *c)
 {
     const reduce_attrs *a = c->attrs;
-    tn_node            *x = c->in[0], *is_it = tn_eq(x, with_axes(c, c->out[0]));
+    tn_node            *x = c->in[0];
+    tn_node            *is_it = tn_logical_or(tn_eq(x, with_axes(c, c->out[0])), tn_isnan(x));
     reduce_attrs        keep = { a->axes, true };
     tn_node            *ones = tn_cast(is_it, tn_node_dtype(x));
     tn_node            *count = tn_apply(&tn_op_sum, &ones, 1, &keep);
