@@ -2,8 +2,17 @@
  * calls in falling order of id; each op's vjp rule is asked once, with the sum of the cotangents of
  * its outputs. Broadcasting is undone here, in one place, for all rules. */
 #include "autograd/internal.h"
+#include "autograd/ops/view.h"
 
 #include <string.h>
+
+/* The gradient of a slice, kept until all of those of the same node are known. */
+typedef struct part {
+    struct part *next;
+    tn_node     *d;
+    int          axis;
+    int64_t      begin, count;
+} part;
 
 /* What the walk knows about the nodes that there were when it began. */
 typedef struct walk {
@@ -11,6 +20,7 @@ typedef struct walk {
     int64_t   n_nodes, first_call, last_call;
     bool     *depends; /* by node: is or depends on some wrt, through floats */
     tn_node **cot;     /* by node: the cotangent so far */
+    part    **parts;   /* by node: and of parts of it, by axis and begin */
 } walk;
 
 static bool carries_gradient(const tn_node *x)
@@ -61,6 +71,9 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
     if (!dx) return tn_ctx_status(w->g->ctx);
     dx = tn__as_value(w->g, dx);
     if (!dx) return tn_ctx_status(w->g->ctx);
+    if (dx->graph != w->g)
+        return tn_fail(w->g->ctx, TN_ERR_GRAD,
+                       "gradient of %s: the rule gave a node of another graph", op->name);
     if (dx->type.dtype != x->type.dtype)
         return tn_fail(w->g->ctx, TN_ERR_GRAD, "gradient of %s: the rule gave %s, not %s", op->name,
                        tn_dtype_name(dx->type.dtype), tn_dtype_name(x->type.dtype));
@@ -72,6 +85,69 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
     tn_node **sum = &w->cot[x->id];
     *sum = *sum ? add_gradients(*sum, dx) : dx;
     return *sum ? TN_OK : tn_ctx_status(w->g->ctx);
+}
+
+/* ---- slices ---------------------------------------------------------------------------------- */
+
+/* A node that is read in many parts, as a sequence is step by step, has one concatenation of their
+ * gradients, and not a sum of as many tensors of its whole size. */
+
+/* Keeps the gradient of the slice that c is. false: it is none, or c's rule must do. */
+static bool keep_part(walk *w, const tn__call *c)
+{
+    part p = { .d = w->cot[c->out[0].id] }, **at;
+    if (!tn__slice_part(c, &p.axis, &p.begin, &p.count)) return false;
+    for (at = &w->parts[c->in[0]->id]; *at; at = &(*at)->next)
+        if (p.axis < (*at)->axis || (p.axis == (*at)->axis && p.begin <= (*at)->begin)) break;
+    part *one = tn_alloc(w->g->ctx, sizeof *one);
+    if (!one) return true; /* the context has the error */
+    p.next = *at, *one = p, *at = one;
+    return true;
+}
+
+/* Takes from x's parts a run of one axis that do not overlap: spread alone, or joined with zeros
+ * between them. */
+static tn_node *join_parts(walk *w, const tn_node *x)
+{
+    enum { MOST = 2000 }; /* with gaps, no more inputs than an op may have */
+    tn_ctx   *ctx = w->g->ctx;
+    part    **at = &w->parts[x->id];
+    const int axis = (*at)->axis;
+    int64_t   first = (*at)->begin, end = 0;
+    int       n = 0, n_in = 0;
+    tn_node **in = tn_alloc(ctx, sizeof *in * (2 * MOST + 1)), *y = NULL;
+    for (bool ok = in != NULL; *at && (*at)->axis == axis && n < MOST;) {
+        part *p = *at;
+        if (p->begin < end) {
+            at = &p->next;
+            continue;
+        }
+        if (ok && p->begin > end) {
+            tn_shape gap = x->type.shape;
+            gap.dim[axis] = p->begin - end;
+            in[n_in++] = tn_full(w->g, x->type.dtype, gap, 0);
+        }
+        if (ok) in[n_in++] = p->d;
+        end = p->begin + p->count, n++;
+        *at = p->next, tn_free(ctx, p);
+    }
+    tn_shape rest = x->type.shape;
+    rest.dim[axis] -= end;
+    if (in && n == 1) y = tn__spread(in[n_in - 1], axis, first, 1, x->type.shape.dim[axis]);
+    else if (in) {
+        if (rest.dim[axis] > 0) in[n_in++] = tn_full(w->g, x->type.dtype, rest, 0);
+        y = tn_concat(in, n_in, axis);
+    }
+    tn_free(ctx, in);
+    return y;
+}
+
+/* Adds what was kept of x's parts to its cotangent. */
+static tn_status add_parts(walk *w, const tn_node *x)
+{
+    tn_status s = tn_ctx_status(w->g->ctx);
+    while (s == TN_OK && w->parts[x->id]) s = add_cotangent(w, x, join_parts(w, x), x->call->op);
+    return s;
 }
 
 /* din of an op that has no rule but an expansion: the expansion is built on aliases of the inputs,
@@ -97,8 +173,12 @@ static tn_status differentiate_call(walk *w, tn__call *c)
 {
     tn_graph *g = w->g;
     bool      any = false;
+    for (int k = 0; k < c->n_out; k++)
+        if (add_parts(w, &c->out[k]) != TN_OK) return tn_ctx_status(g->ctx);
     for (int k = 0; k < c->n_out && !any; k++) any = w->cot[c->out[k].id] != NULL;
     if (!any) return TN_OK;
+    if (c->n_in == 1 && w->depends[c->in[0]->id] && carries_gradient(c->in[0]) && keep_part(w, c))
+        return tn_ctx_status(g->ctx);
 
     int       n = c->n_in + c->n_out;
     tn_node **room = tn_alloc(g->ctx, (size_t)(2 * n + 1) * sizeof *room);
@@ -142,7 +222,8 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
     g->differentiating++;
     w.depends = tn_alloc(g->ctx, (size_t)w.n_nodes + 1);
     w.cot = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.cot + 1);
-    tn_status s = w.depends && w.cot ? TN_OK : TN_ERR_MEMORY;
+    w.parts = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.parts + 1);
+    tn_status s = w.depends && w.cot && w.parts ? TN_OK : TN_ERR_MEMORY;
     for (int i = 0; s == TN_OK && i < n; i++) {
         if (!wrt[i]) continue;
         w.depends[wrt[i]->id] = true;
@@ -172,7 +253,9 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
             depends[i] = y[k] && dy[k] && w.depends[y[k]->id];
     }
     g->differentiating--;
-    tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
+    for (int64_t i = 0; w.parts && i < w.n_nodes; i++)
+        for (part *p = w.parts[i], *next; p; p = next) next = p->next, tn_free(g->ctx, p);
+    tn_free(g->ctx, w.parts), tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
     return s;
 }
 

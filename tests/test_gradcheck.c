@@ -118,6 +118,49 @@ TEST(gradcheck, the_second_order_mistake_passes_the_first)
     CHECK_INT(check_rule("second", 1, second_rule, 1, message, sizeof message), TN_OK);
 }
 
+/* Reads of a node in parts: step by step, with gaps, overlapping, along two axes, of a leaf. */
+static tn_node *parts(tn_graph *g, tn_node *const *in, void *user)
+{
+    static const struct {
+        int     axis;
+        int64_t begin, end, step;
+    } part[4][8] = {
+        { { 0, 0, 1, 1 }, { 0, 1, 2, 1 }, { 0, 2, 3, 1 }, { 0, 3, 4, 1 }, { 0, 4, 5, 1 },
+          { 0, 5, 6, 1 } },
+        { { 0, 4, 5, 1 }, { 0, 1, 2, 1 } },
+        { { 0, 0, 3, 1 }, { 0, 2, 5, 1 }, { 0, 4, 6, 1 }, { 1, 1, 2, 1 }, { 1, 3, 4, 1 },
+          { 0, 5, 0, -2 }, { 0, 0, 6, 1 } },
+        { { 0, 3, 3, 1 }, { -1, 2, 3, 1 }, { 0, 2, 3, 1 }, { 0, 2, 3, 1 }, { 1, 0, 1, 1 } },
+    };
+    const int k = *(const int *)user;
+    tn_node  *x = k == 1 ? in[0] : tn_square(in[0]), *sum = tn_full(g, TN_F64, TN_SCALAR, 0);
+    for (int i = 0; part[k][i].step; i++) {
+        tn_node *y = tn_slice(x, part[k][i].axis, part[k][i].begin, part[k][i].end,
+                              part[k][i].step);
+        y = tn_sum_all(tn_tanh(tn_mul(y, tn_sin(y))));
+        sum = tn_add(tn_mul(sum, y), y);
+    }
+    return sum;
+}
+
+TEST(gradcheck, parts_of_a_node)
+{
+    tn_ctx       *ctx = tn_ctx_new(NULL);
+    double        x[24];
+    const void   *data = x;
+    const tn_type type = { TN_F64, TN_SHAPE(6, 4) };
+    tn_random_normal((tn_rng){ 1, 2, 3 }, 0, 24, TN_F64, x, 0, 1);
+    for (int k = 0; k < 4; k++) {
+        tn_gradcheck_report report;
+        CHECK_MSG(tn_gradcheck(ctx, parts, &k, 1, &type, &data,
+                               &(tn_gradcheck_options){ .order = 2, .tolerance = 1e-5 },
+                               &report) == TN_OK, "%d: %s", k, tn_error(ctx));
+        tn_clear_error(ctx);
+    }
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+}
+
 TEST(gradcheck, f32_is_refused)
 {
     tn_ctx     *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });

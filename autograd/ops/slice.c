@@ -81,6 +81,14 @@ TN_OP_DEFINE(slice,
                { .in = { { 4 } }, .attrs = SLICE(1, 0, 1, 1), .fails = TN_ERR_ARG,
                  .message = "slice: [4]: axis 1 is not in [-1, 1)" }));
 
+bool tn__slice_part(const tn__call *c, int *axis, int64_t *begin, int64_t *count)
+{
+    if (c->op != &tn_op_slice) return false;
+    const slice_attrs *a = c->attrs;
+    *axis = tn_axis((int)a->axis, c->in[0]->type.shape.rank), *begin = a->begin, *count = a->count;
+    return a->step == 1 && a->count > 0;
+}
+
 static int64_t clamp(int64_t x, int64_t lo, int64_t hi) { return x < lo ? lo : x > hi ? hi : x; }
 
 /* The first element and the number of them of Python's x[begin:end:step] over n elements. */

@@ -12,6 +12,9 @@
 tn_node *tn__spread(tn_node *x, int64_t axis, int64_t begin, int64_t step, int64_t n);
 tn_node *tn__fold(tn_node *x, int64_t axis, int64_t step, int64_t n);
 
+/* Of a call of slice in steps of 1: where its part is. False: it is another call, or has none. */
+bool tn__slice_part(const tn__call *c, int *axis, int64_t *begin, int64_t *count);
+
 /* The coordinates in the input of what stands at `at` of output k; false: it comes from nowhere. */
 typedef bool (*tn__ref_map)(const tn_ref *r, int k, const int64_t *at, int64_t *in);
 
