@@ -74,8 +74,8 @@ TN_API void tn_scope_restore(tn_graph *g, int depth);
 /* TN_SCOPE(g, "encoder.%d", i) { .. }: the block's scope. Leave the block by its end, not by return
  * or break (the next enclosing scope would heal it). */
 #define TN_SCOPE(g, ...)                                                                           \
-    for (int tn_scope_d_ = (tn_scope_push(g, __VA_ARGS__), tn_scope_depth(g)); tn_scope_d_ > 0;    \
-         tn_scope_restore(g, tn_scope_d_ - 1), tn_scope_d_ = 0)
+    for (int tn_scope_d_ = tn_scope_depth(g), tn_scope_1_ = (tn_scope_push(g, __VA_ARGS__), 1);    \
+         tn_scope_1_; tn_scope_restore(g, tn_scope_d_), tn_scope_1_ = 0)
 
 /* ---- variables: state that outlives a run -------------------------------------------------- */
 

@@ -41,8 +41,8 @@ TN_API void tn_params_restore(tn_params *p, int depth);
 
 /* TN_PARAMS_SCOPE(p, "encoder.%d", i) { .. }: the same for a block, as TN_SCOPE is for graphs. */
 #define TN_PARAMS_SCOPE(p, ...)                                                                    \
-    for (int tn_params_d_ = (tn_params_push(p, __VA_ARGS__), tn_params_depth(p));                  \
-         tn_params_d_ > 0; tn_params_restore(p, tn_params_d_ - 1), tn_params_d_ = 0)
+    for (int tn_params_d_ = tn_params_depth(p), tn_par_1_ = (tn_params_push(p, __VA_ARGS__), 1);   \
+         tn_par_1_; tn_params_restore(p, tn_params_d_), tn_par_1_ = 0)
 
 /* A copy of the text that lives as long as the set: what a layer keeps as its name. */
 TN_API const char *tn_params_text(tn_params *p, const char *text);
