@@ -149,6 +149,7 @@ static tn_status share(compiler *c)
             c->canon[call->out[0].id] = operand(c, call->in[0]);
             continue;
         }
+        if (call->op->flags & TN_UPDATES) continue; /* others may have written since the first */
         uint64_t at = call_hash(c, call) & (uint64_t)(size - 1);
         while (table[at] && !call_equal(c, table[at], call)) at = (at + 1) & (uint64_t)(size - 1);
         if (!table[at]) table[at] = call;
@@ -271,7 +272,7 @@ static bool last_stride_is_one(const tn_layout *l)
 static bool some_last_stride_is_one(const tn_layout *l)
 {
     int r = l->shape.rank;
-    return last_stride_is_one(l) || l->shape.dim[r - 2] <= 1 || l->stride[r - 2] == 1;
+    return last_stride_is_one(l) || (r > 1 && (l->shape.dim[r - 2] <= 1 || l->stride[r - 2] == 1));
 }
 
 /* Would v be read from the variable that is written in place, while that happens? */

@@ -270,6 +270,19 @@ static bool types_are_sane(tn_infer *c)
     return true;
 }
 
+/* A span's kernel writes each of its outputs once for each element of its broadcast operands. */
+static bool shapes_suit_span(tn_infer *c)
+{
+    tn_shape all = c->in[0].shape;
+    bool     fits = c->op->span_in < c->n_in;
+    for (int i = 1; fits && i < c->n_in; i++)
+        fits = tn_shape_broadcast(&all, &c->in[i].shape, &all);
+    for (int k = 0; fits && k < c->n_out; k++) fits = tn_shape_equal(&all, &c->out[k].shape);
+    if (!fits)
+        tn_infer_fail(c, TN_ERR_SHAPE, "infer gave other shapes than the span's operands make");
+    return fits;
+}
+
 /* Checks the inputs' number, infers the outputs' types. */
 static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type *in, int n_in,
                   tn_type *out, int n_out)
@@ -294,7 +307,7 @@ static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type
         tn_infer_fail(&c, TN_ERR_DTYPE, "no kernel for %s", tn_dtype_name(in[op->span_in].dtype));
         return false;
     }
-    return types_are_sane(&c);
+    return types_are_sane(&c) && (!op->span || shapes_suit_span(&c));
 }
 
 static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node *const *in,

@@ -68,6 +68,7 @@ static size_t attr_size(tn_attr_kind kind)
 
 bool tn__attrs_equal(const tn_op *op, const void *a, const void *b)
 {
+    if (!op->attrs) return op->attrs_size == 0 || memcmp(a, b, op->attrs_size) == 0;
     for (const tn_attr_field *f = op->attrs; f && f->kind != TN_ATTR_END; f++) {
         const char *p = (const char *)a + f->offset, *q = (const char *)b + f->offset;
         bool        same = f->kind == TN_ATTR_shape

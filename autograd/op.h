@@ -180,7 +180,7 @@ struct tn_op {
     int         n_out;     /* 0: 1 */
     unsigned    flags;
 
-    const tn_attr_field *attrs;
+    const tn_attr_field *attrs; /* every field of them (NULL: they are compared as bytes) */
     size_t               attrs_size;
 
     tn_status (*infer)(tn_infer *c);

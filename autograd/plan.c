@@ -132,6 +132,11 @@ static void share_in_chain(tn_program *p, int i)
     }
 }
 
+static bool same_type(const tn_type *a, const tn_type *b)
+{
+    return a->dtype == b->dtype && tn_shape_equal(&a->shape, &b->shape);
+}
+
 static void share_in_kernel(tn_program *p, int i)
 {
     tn__step *s = &p->steps[i];
@@ -140,7 +145,9 @@ static void share_in_kernel(tn_program *p, int i)
         int v = s->values[o], b = p->values[s->values[s->n_in + o]].buffer;
         if (p->buffers[b].kind != TN__ARENA || p->buffers[b].alias >= 0 || !dies_here(p, i, v))
             continue;
-        if (p->buffers[p->values[v].buffer].bytes == p->buffers[b].bytes)
+        /* a part of a concatenation (nest.c) is not alone in its buffer */
+        if (p->buffers[b].first == i && covers_its_buffer(p, s->values[s->n_in + o]) &&
+            same_type(&p->values[v].type, &p->values[s->values[s->n_in + o]].type))
             take_over(p, p->values[v].buffer, b);
     }
 }

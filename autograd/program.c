@@ -130,6 +130,15 @@ tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
             return tn_fail(p->ctx, TN_ERR_ARG, "tn_program_bind: number %d is %s", i,
                            variables && variables[i] ? "not a variable" : "NULL");
     for (int pass = 0; pass < 2; pass++) { /* look at all of them before changing one */
+        for (int i = 0; p->run_counter && i < n; i++) {
+            tn_node *v = variables[i], *old = p->run_counter;
+            if (strcmp(tn_variable_name(v), tn_variable_name(old)) != 0) continue;
+            if (v->type.dtype != TN_I64 || tn_shape_size(&v->type.shape) != 1)
+                return tn_fail(p->ctx, TN_ERR_DTYPE,
+                               "tn_program_bind: %s, the run counter, is not one i64",
+                               tn_variable_name(v));
+            if (pass) p->run_counter = v;
+        }
         for (int64_t s = 0; s < p->n_slots; s++) {
             for (int i = 0; i < n; i++) {
                 tn_node *v = variables[i], *old = p->slots[s];

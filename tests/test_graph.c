@@ -461,6 +461,23 @@ TEST(commit, what_reads_written_rows_keeps_its_turn)
     tn_ctx_free(ctx);
 }
 
+/* Equal writes are not one: another lies between. */
+TEST(commit, rows_are_written_as_often_as_asked_for)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_node  *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(1, 2));
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *row[2], *y[3], *at = tn_full(g, TN_I32, TN_SCALAR, 0);
+    for (int i = 0; i < 2; i++) row[i] = tn_full(g, TN_F32, TN_SHAPE(1, 1), i + 1);
+    for (int i = 0; i < 3; i++) y[i] = tn_sum_all(tn_write_rows(v, row[i % 2], at));
+    tn_program *p = tn_compile(g, y, 3, NULL);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    for (int i = 0; i < 3; i++) CHECK_NEAR(((const float *)tn_output(p, i))[0], i % 2 + 1, 0);
+    CHECK_NEAR(((float *)tn_variable_data(v))[0], 1, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(v);
+    tn_ctx_free(ctx);
+}
+
 TEST(commit, a_variable_is_assigned_once)
 {
     tn_ctx   *ctx = new_ctx();
@@ -489,6 +506,88 @@ TEST(memory, a_limit_is_honoured_by_refusing_to_compile)
     tn_graph_free(g);
     CHECK_INT(tn_ctx_memory(ctx), 0);
     tn_ctx_free(ctx);
+}
+
+static tn_status turned_infer(tn_infer *c)
+{
+    c->out[0] = (tn_type){ TN_F32, TN_SHAPE(c->in[0].shape.dim[1], c->in[0].shape.dim[0]) };
+    return TN_OK;
+}
+
+static tn_status turned_run(tn_exec *e)
+{
+    const float  *x = e->in[0].data;
+    float        *y = e->out[0].data;
+    const int64_t n = e->in[0].shape.dim[0], m = e->in[0].shape.dim[1];
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < m; j++) y[j * n + i] = x[i * m + j];
+    return TN_OK;
+}
+
+/* In place is only what has the input's type, though it has as many bytes. */
+TEST(memory, a_turned_matrix_is_another_type)
+{
+    const tn_op turned = { .name = "turned", .arity = 1, .infer = turned_infer, .run = turned_run,
+                           .flags = TN_INPLACE_OK | TN_NOT_DIFFERENTIABLE };
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_reshape(tn_arange(g, TN_F32, 6, 0, 1), TN_SHAPE(2, 3));
+    tn_node    *h = tn_add_scalar(x, 1), *y = tn_neg(tn_apply(&turned, &h, 1, NULL));
+    const float want[6] = { -1, -4, -2, -5, -3, -6 };
+    float       got[6];
+    CHECK_MSG(tn_eval(y, got, sizeof got) == TN_OK, "%s", tn_error(ctx));
+    for (int i = 0; i < 6; i++) CHECK_NEAR(got[i], want[i], 0);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+typedef struct factor {
+    double k;
+} factor;
+TN_SPAN_ATTRS(times, factor, (T)attrs.k * x)
+
+/* Attributes without a table of fields are compared as they are. */
+TEST(compile, attributes_without_fields_differ)
+{
+    const tn_op times = { .name = "times", .arity = 1, .flags = TN_NOT_DIFFERENTIABLE,
+                          .attrs_size = sizeof(factor), .infer = tn_infer_same,
+                          .span = &times_span };
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_full(g, TN_F32, TN_SHAPE(2), 1), *y[2];
+    for (int i = 0; i < 2; i++) y[i] = tn_apply(&times, &x, 1, &(factor){ i + 2 });
+    tn_program *p = tn_compile(g, y, 2, NULL);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    for (int i = 0; i < 2; i++) CHECK_NEAR(((const float *)tn_output(p, i))[1], i + 2, 0);
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+/* A program bound to another counter of runs counts on that. */
+TEST(program, binds_its_counter_of_runs)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_node  *run[2], *strange = tn_variable_new(ctx, "run", TN_F32, TN_SCALAR);
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_random_uniform_node(g, TN_F32, TN_SHAPE(2), 0, 1);
+    for (int i = 0; i < 2; i++) run[i] = tn_variable_new(ctx, "run", TN_I64, TN_SCALAR);
+    tn_program *p = tn_compile(g, &x, 1, &(tn_compile_options){ .run = run[0] });
+    REQUIRE(p && tn_run(p) == TN_OK);
+    CHECK_INT(tn_program_bind(p, &strange, 1), TN_ERR_DTYPE);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_program_bind(p, &run[1], 1), TN_OK);
+    for (int i = 0; i < 2; i++) CHECK_INT(tn_run(p), TN_OK);
+    for (int i = 0; i < 2; i++) CHECK_INT(*(int64_t *)tn_variable_data(run[i]), i + 1);
+    tn_program_free(p), tn_graph_free(g);
+    tn_variable_free(run[0]), tn_variable_free(run[1]), tn_variable_free(strange);
+    tn_ctx_free(ctx);
+}
+
+/* Where there is no graph, or no set, a block of a scope runs all the same, once. */
+TEST(graph, scopes_without_a_graph)
+{
+    int n = 0;
+    TN_SCOPE(NULL, "a") n++;
+    TN_PARAMS_SCOPE(NULL, "a") n++;
+    CHECK_INT(n, 2);
 }
 
 TEST(memory, planning_reuses_memory)

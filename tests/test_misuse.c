@@ -192,6 +192,14 @@ TEST(misuse, null_everything_else)
 
 /* ---- leaves, programs, variables ------------------------------------------------------------- */
 
+TN_SPAN(same, x)
+
+static tn_status too_long(tn_infer *c)
+{
+    c->out[0] = (tn_type){ c->in[0].dtype, TN_SHAPE(1000000) };
+    return TN_OK;
+}
+
 TEST(misuse, leaves)
 {
     static const int64_t nine[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 };
@@ -243,6 +251,8 @@ TEST(misuse, leaves)
                 "dropout 5 is not in [0, 1)");
         tn_graph_free(h);
     }
+    const tn_op grows = { .name = "grows", .arity = 1, .infer = too_long, .span = &same_span };
+    REFUSED(tn_apply(&grows, &x, 1, NULL), TN_ERR_SHAPE, "the span's operands make");
     tn_node *label = tn_cast(x, TN_I32), *d = NULL;
     REFUSED(tn_grad(tn_sum_all(tn_one_hot(label, 3, TN_F32)), NULL, &label, 1, &d) == TN_OK,
             TN_ERR_GRAD, "");

@@ -21,7 +21,10 @@ static tn_status gather_shapes(tn_infer *c)
     if (tn_infer_index(c, 1) != TN_OK) return tn_ctx_status(c->ctx);
     if (tn_infer_axis(c, ((const gather_attrs *)c->attrs)->axis, x->rank, &axis) != TN_OK)
         return tn_ctx_status(c->ctx);
-    bool fits = x->rank == index->rank;
+    if (x->rank != index->rank)
+        return tn_infer_fail(c, TN_ERR_SHAPE, "the index has rank %d, not %d", index->rank,
+                             x->rank);
+    bool fits = true;
     for (int d = 0; fits && d < x->rank; d++) fits = d == axis || index->dim[d] <= x->dim[d];
     if (fits) return TN_OK;
     return tn_infer_fail(c, TN_ERR_SHAPE, "the index must fit into the first on every axis but %d",
