@@ -23,7 +23,7 @@ typedef struct tn_group_options {
 #define TN_OPTIMIZER_OPTIONS                                                                       \
     double lr;            /* 0: 1e-3; tn_optimizer_set_lr makes it 0 */                            \
     double clip_norm;     /* gradients are scaled to a common norm of at most this; 0: no */       \
-    double ema_decay;     /* averages: a = decay a + (1 - decay) w, at first w; 0: no */           \
+    double ema_decay;     /* averages: a = decay a + (1 - decay) w, at first the new w; 0: no */   \
     bool   ema_ramp;      /* decay is at most (1 + t) / (10 + t) in step t = 0, 1, .. */           \
     bool   accumulate;    /* memory to accumulate gradients in, for tn_accumulate_step */          \
     bool   decay_all;     /* weight decay also of vectors (biases, norms), as PyTorch does */      \

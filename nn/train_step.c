@@ -172,6 +172,12 @@ static tn_status differentiate(building *b, tn_node *y)
         if (!is_trainable(opt, i)) continue;
         slot[n] = i, wrt[n++] = opt->slots[i].param;
     }
+    const tn_shape shape = tn_node_shape(y);
+    char           text[96];
+    if (s == TN_OK && tn_shape_size(&shape) != 1)
+        s = tn_fail(opt->ctx, TN_ERR_SHAPE,
+                    "tn_train_step: the loss is %s, not one number: tn_mean_all, tn_sum_all",
+                    tn_shape_text(&shape, text, sizeof text));
     if (s == TN_OK) s = tn_grad_or_none(y, NULL, wrt, n, wrt + opt->n_slots);
     for (int k = 0; s == TN_OK && k < n; k++) {
         b->grad[slot[k]] = wrt[opt->n_slots + k];

@@ -1,6 +1,7 @@
 /* The context: threads, allocator, log sink, seed and limits. Nothing in the library is global, so
  * two contexts never meet; one context is used by one thread at a time. It keeps the first error
- * of all the calls made with it until tn_clear_error. */
+ * of all the calls made with it until tn_clear_error. After fork() a child may only exec or _exit:
+ * the threads of its contexts are not there. */
 #ifndef TN_TENSOR_CONTEXT_H
 #define TN_TENSOR_CONTEXT_H
 
