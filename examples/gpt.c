@@ -435,6 +435,8 @@ static tn_status check_save(tn_ctx *ctx)
     const char *why = save ? output_refused(save) : NULL;
     if (save && s.text && stat(save, &a) == 0 && stat(s.text, &b) == 0 && a.st_dev == b.st_dev &&
         a.st_ino == b.st_ino) why = "it is the --text";
+    if (save && !why && !model && stat(save, &a) == 0 && S_ISREG(a.st_mode) && a.st_size > 0)
+        why = "it is there: go on with --model, save to another file, or remove it";
     return why ? tn_fail(ctx, TN_ERR_IO, "cannot save to %s: %s", save, why) : TN_OK;
 }
 

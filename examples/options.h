@@ -11,7 +11,7 @@
 #define OPTION_HEADS(value, more) { CLI_COUNT, "heads", value, "N", "of attention" more }
 #define OPTION_LAYERS(value, more) { CLI_COUNT, "layers", value, "N", "of the model" more }
 #define OPTION_DROPOUT(value, more)                                                                \
-    { CLI_PART, "dropout", value, "P", "share of values set to 0 " more }
+    { CLI_DECAY, "dropout", value, "P", "share of values set to 0 " more }
 #define OPTION_MINUTES(value, more) { CLI_REAL, "minutes", value, "X", "time for training" more }
 #define OPTION_LR(value, more) { CLI_POSITIVE, "lr", value, "X", "highest learning rate" more }
 #define OPTION_SEED(value) { CLI_INT, "seed", value, "N", "of weights, batches and dropout" }

@@ -65,7 +65,7 @@ static const cli_option options[] = {
     { CLI_COUNT, "ff", &s.ff, "N", "width inside the feed-forward blocks, likewise" },
     OPTION_LAYERS(&s.layers, " on each side, likewise"),
     OPTION_DROPOUT(&s.dropout, "(0.1)"),
-    { CLI_PART, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
+    { CLI_DECAY, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N",

@@ -304,6 +304,8 @@ contains "$dir/rest.txt" "step 251  validation perplexity .*, the best"
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
 contains "$dir/gpt.txt" "held-out: perplexity"
+$gpt $micro --steps 1 --save "$dir/gpt.st" > "$dir/out.txt" 2>&1 && fail "gpt began anew over a model"
+contains "$dir/out.txt" "gpt.st: it is there: go on with --model"
 interrupt_at "^step 100" "$dir/gpt_cut.txt" $gpt $micro --steps 3000 --save "$dir/cut.st"
 contains "$dir/gpt_cut.txt" "stopped; to go on: gpt --model"
 $(sed -n "s|.*to go on: gpt|$gpt --threads 1|p" "$dir/gpt_cut.txt") > "$dir/rest.txt" 2>&1 ||
