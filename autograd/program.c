@@ -240,7 +240,8 @@ tn_status tn_fetch(tn_program *p, const tn_node *output, void *data, size_t byte
     if (!p) return TN_ERR_ARG;
     int i = output_of(p, output);
     if (i < 0) return tn_fail(p->ctx, TN_ERR_ARG, "tn_fetch: not an output of the program");
-    if (!p->has_run) return tn_fail(p->ctx, TN_ERR_STATE, "tn_fetch: the program has not run yet");
+    if (!p->has_run)
+        return tn_fail(p->ctx, TN_ERR_STATE, "tn_fetch: the program has not run to its end yet");
     const tn_type *t = &p->outputs[i].type;
     size_t         wanted = (size_t)tn_shape_size(&t->shape) * tn_dtype_size(t->dtype);
     if (bytes != wanted)
@@ -259,7 +260,7 @@ double tn_item(tn_program *p, const tn_node *output)
         tn_fail(p->ctx, i < 0 ? TN_ERR_ARG : TN_ERR_STATE, "tn_item: %s",
                 i < 0 ? "not an output of the program"
                       : p->has_run ? "the output has more than one element"
-                      : "the program has not run yet");
+                      : "the program has not run to its end yet");
         return NAN;
     }
     return tn__load(p->outputs[i].type.dtype, tn_output(p, i), 0);

@@ -30,7 +30,9 @@ static bool split_line(const char *line, size_t length, const tn_corpus_options 
     if ((nul = memchr(line, 0, length)))
         return snprintf(why, WHY_SIZE, "NUL at column %zu", (size_t)(nul - line) + 1), false;
     for (const char *p = tab; p; p = memchr(p + 1, '\t', (size_t)(end - p) - 1)) tabs++;
-    if (tabs != 1) return snprintf(why, WHY_SIZE, "expected one tab, found %d", tabs), false;
+    if (tabs != 1)
+        return snprintf(why, WHY_SIZE, "expected one tab, found %d%s", tabs,
+                        length == 0 ? " in an empty line" : ""), false;
     side[o->swap] = (tn_text){ line, (size_t)(tab - line) };
     side[!o->swap] = (tn_text){ tab + 1, (size_t)(end - tab) - 1 };
     if (!o->allow_empty && (side[0].length == 0 || side[1].length == 0))

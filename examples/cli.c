@@ -38,16 +38,18 @@ static bool is_in_range(const cli_option *o)
     return x >= ranges[o->kind].least && x <= ranges[o->kind].most;
 }
 
-/* On stderr, what a number may be. */
-static void tell_range(const cli_option *o, const char *program, const char *text)
+/* On stderr, what it may be; text: NULL where the line ends before it. */
+static void tell_wanted(const cli_option *o, const char *program, const char *text)
 {
     double least = ranges[o->kind].least, most = ranges[o->kind].most;
-    fprintf(stderr, "%s: --%s wants %s ", program, o->name, o->unit);
+    fprintf(stderr, "%s: --%s wants ", program, o->name);
+    if (o->kind == CLI_TEXT) fprintf(stderr, "%s", o->unit);
+    else fprintf(stderr, "a %snumber ", is_int(o) ? "whole " : "");
     if (o->kind == CLI_POSITIVE) fprintf(stderr, "of more than 0");
     else if (o->kind == CLI_DECAY) fprintf(stderr, "of 0 or more and less than 1");
     else if (o->kind == CLI_INT || o->kind == CLI_REAL) fprintf(stderr, "of 0 or more");
-    else fprintf(stderr, "from %.0f to %.0f", least, most);
-    fprintf(stderr, ", not %s\n", text);
+    else if (o->kind != CLI_TEXT) fprintf(stderr, "from %.0f to %.0f", least, most);
+    fprintf(stderr, ", not %s\n", text ? text : "the end of the line");
 }
 
 /* A value of its type; it may be out of range. */
@@ -65,7 +67,7 @@ static bool set(const cli_option *o, const char *text)
 
 static void help(const char *program, const char *about, const cli_option *options, int n)
 {
-    printf("usage: %s [options]\n\n%s\n", program, about);
+    printf("usage: %s [options]; in brackets: what holds without them\n\n%s\n", program, about);
     for (int i = 0; i < n; i++) {
         const cli_option *o = &options[i];
         char              left[48];
@@ -119,12 +121,8 @@ cli_result cli_parse(int argc, char **argv, const char *about, const cli_option 
         }
         if (value) value++;
         else if (i + 1 < argc) value = argv[++i];
-        if (!value || !set(o, value)) {
-            fprintf(stderr, "%s: --%s wants %s, not %s\n", program, o->name, o->unit,
-                    value ? value : "the end of the line");
-            return CLI_WRONG;
-        }
-        if (!is_in_range(o)) return tell_range(o, program, value), CLI_WRONG;
+        if (!value || !set(o, value) || !is_in_range(o))
+            return tell_wanted(o, program, value), CLI_WRONG;
     }
     return CLI_GO_ON;
 }

@@ -37,7 +37,7 @@ static double      minutes, temperature = 0.8, top_p = 1;
 /* What a file remembers comes first. */
 enum { N_REMEMBERED = 10 };
 static const cli_option options[] = {
-    { CLI_TEXT, "text", &s.text, "FILE", "what to train on; also .gz (made-up sentences)" },
+    { CLI_TEXT, "text", &s.text, "FILE", "what to train on; also .gz [made-up sentences]" },
     OPTION_VOCAB(&s.vocab, ""),
     OPTION_D_MODEL(&s.d, ""),
     OPTION_HEADS(&s.heads, ""),
@@ -45,9 +45,9 @@ static const cli_option options[] = {
     { CLI_COUNT, "length", &s.length, "N", "tokens that the model sees at once" },
     { CLI_COUNT, "rows", &s.rows, "N", "windows of that length in a batch" },
     OPTION_LR(&s.lr, "; it rises for 100 steps, then falls"),
-    OPTION_DROPOUT(&s.dropout, "(0)"),
+    OPTION_DROPOUT(&s.dropout, "[0]"),
     OPTION_SEED(&s.seed),
-    { CLI_INT, "steps", &steps, "N", "in all, of earlier runs too (600, without --model)" },
+    { CLI_INT, "steps", &steps, "N", "in all, of earlier runs too [600, without --model]" },
     OPTION_MINUTES(&minutes, ", instead"),
     { CLI_TEXT, "model", &model, "FILE", "what --save wrote: write with it, or go on training" },
     { CLI_TEXT, "save", &save, "FILE", "keep model, tokenizer and the state of the training" },
@@ -108,6 +108,8 @@ typedef struct work {
     tn_optimizer *opt;
     tn_batches_position position;
     uint64_t      fingerprint; /* of the windows that the position is in; 0: not known */
+    bool          is_kept;     /* in `save`, as it was after this many steps: */
+    int64_t       kept;
 } work;
 
 static tn_status keep(work *w, tn_batches_position at)
@@ -124,7 +126,9 @@ static tn_status keep(work *w, tn_batches_position at)
     if (!settings_text) tn_fail(w->ctx, TN_ERR_MEMORY, "no memory for the settings to save");
     else if (tokenizer) tn_checkpoint_save(save, w->p, w->opt, texts, 3);
     tn_free(w->ctx, tokenizer), free(settings_text);
-    return tn_ctx_status(w->ctx);
+    if (tn_ctx_status(w->ctx) != TN_OK) return tn_ctx_status(w->ctx);
+    w->is_kept = true, w->kept = tn_optimizer_steps(w->opt);
+    return TN_OK;
 }
 
 /* The settings of a file, before there is a context: its seed is one of them. What is returned
@@ -194,8 +198,10 @@ static tn_status make_model(work *w)
                                               .n_layers = s.layers, .max_length = s.length,
                                               .dropout = s.dropout });
     w->opt = tn_adamw_new(w->p, &(tn_adamw_options){ .lr = s.lr, .beta2 = 0.98, .clip_norm = 1 });
-    if (model && tn_ctx_status(w->ctx) == TN_OK) tn_checkpoint_load(model, w->p, w->opt);
-    return tn_ctx_status(w->ctx);
+    if (!model || tn_ctx_status(w->ctx) != TN_OK) return tn_ctx_status(w->ctx);
+    if (tn_checkpoint_load(model, w->p, w->opt) != TN_OK) return tn_ctx_status(w->ctx);
+    w->is_kept = save && strcmp(save, model) == 0, w->kept = tn_optimizer_steps(w->opt);
+    return TN_OK;
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -348,8 +354,10 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
         sum = count = 0, last = now();
         if (save && check_and_keep(w, windows, look) != TN_OK) break;
     }
-    if (tn_ctx_status(w->ctx) == TN_OK && check_and_keep(w, windows, look) == TN_OK && interrupted)
-        tell_stopped();
+    if (tn_ctx_status(w->ctx) == TN_OK && check_and_keep(w, windows, look) == TN_OK) {
+        if (interrupted) tell_stopped();
+        else if (save) printf("saved in "), output_word(save), printf("\n");
+    }
     tn_program_free(step), tn_program_free(look), tn_windows_free(windows);
     return tn_ctx_status(w->ctx);
 }
@@ -449,6 +457,13 @@ static void work_through(work *w, bool trains)
     write_text(w);
 }
 
+static void tell_failure(const work *w)
+{
+    const char *why = w->ctx ? tn_error(w->ctx) : "no memory, or not so many --threads";
+    fprintf(stderr, "%s%s\n", strncmp(why, "gpt: ", 5) == 0 ? "" : "gpt: ", why);
+    if (w->is_kept) fprintf(stderr, "gpt: %s holds step %lld\n", save, (long long)w->kept);
+}
+
 int main(int argc, char **argv)
 {
     const char *about = "Trains a GPT on a text and writes more of it.";
@@ -474,9 +489,7 @@ int main(int argc, char **argv)
     interrupt_cancels(NULL);
     const tn_status status = w.ctx ? tn_ctx_status(w.ctx) : TN_ERR_MEMORY;
     const bool      ok = status == TN_OK || (status == TN_ERR_CANCELLED && interrupted);
-    if (!ok)
-        fprintf(stderr, "gpt: %s\n",
-                w.ctx ? tn_error(w.ctx) : "no memory, or not so many --threads");
+    if (!ok) tell_failure(&w);
     tn_optimizer_free(w.opt), tn_gpt_free(w.m), tn_params_free(w.p);
     tn_tokenizer_free(w.tokenizer), tn_ctx_free(w.ctx);
     free(remembered);

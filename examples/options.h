@@ -15,6 +15,6 @@
 #define OPTION_MINUTES(value, more) { CLI_REAL, "minutes", value, "X", "time for training" more }
 #define OPTION_LR(value, more) { CLI_POSITIVE, "lr", value, "X", "highest learning rate" more }
 #define OPTION_SEED(value) { CLI_INT, "seed", value, "N", "of weights, batches and dropout" }
-#define OPTION_THREADS(value) { CLI_THREADS, "threads", value, "N", "(one for each CPU)" }
+#define OPTION_THREADS(value) { CLI_THREADS, "threads", value, "N", "[one for each CPU]" }
 
 #endif

@@ -53,40 +53,40 @@ static const cli_option options[] = {
     { CLI_TEXT, "valid", &s.valid, "FILE", "pairs to validate on" },
     { CLI_TEXT, "test", &s.test, "FILE", "pairs to translate at the end, for BLEU" },
     { CLI_FLAG, "swap", &s.swap, NULL, "the columns are target and source" },
-    { CLI_COUNT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus (40000)" },
-    OPTION_VOCAB(&s.vocab, " (8000; made-up corpus: 600)"),
-    { CLI_COUNT, "max-length", &s.max_length, "N", "longest sentence in tokens (128)" },
+    { CLI_COUNT, "pairs", &s.n_pairs, "N", "pairs of the made-up corpus [40000]" },
+    OPTION_VOCAB(&s.vocab, " [8000; made-up corpus: 600]"),
+    { CLI_COUNT, "max-length", &s.max_length, "N", "longest sentence in tokens [128]" },
     { CLI_HEADING, "model", NULL, NULL, NULL },
     { CLI_TEXT, "size", &s.size, "NAME",
       "micro (d 32, 1+1), nano (128, 4+4), tiny (128, 2+2), small (256, 3+3), base (512, 6+6) "
-      "(small; made-up corpus: tiny)" },
+      "[small; made-up corpus: tiny]" },
     OPTION_D_MODEL(&s.d, ", instead of the size's"),
     OPTION_HEADS(&s.heads, ", likewise"),
     { CLI_COUNT, "ff", &s.ff, "N", "width inside the feed-forward blocks, likewise" },
     OPTION_LAYERS(&s.layers, " on each side, likewise"),
-    OPTION_DROPOUT(&s.dropout, "(0.1)"),
-    { CLI_DECAY, "attention-dropout", &s.attention_dropout, "P", "of attention weights (0)" },
+    OPTION_DROPOUT(&s.dropout, "[0.1]"),
+    { CLI_DECAY, "attention-dropout", &s.attention_dropout, "P", "of attention weights [0]" },
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N",
-      "updates; 0: until --minutes are over (0; made-up corpus, without --minutes: 1000)" },
+      "updates; 0: until --minutes are over [0; made-up corpus, without --minutes: 1000]" },
     OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
     { CLI_COUNT, "tokens", &s.tokens, "N",
-      "of a batch, on each side (4096; made-up corpus: 2048)" },
+      "of a batch, on each side [4096; made-up corpus: 2048]" },
     { CLI_BATCHES, "accumulate", &s.accumulate, "N", "batches of an update" },
     { CLI_TEXT, "layout", &s.layout, "NAME", "packed or padded batches" },
-    OPTION_LR(&s.lr, " (0.003; of noam a factor, 1)"),
+    OPTION_LR(&s.lr, " [0.003; of noam a factor, 1]"),
     { CLI_TEXT, "schedule", &s.schedule, "NAME",
-      "constant, linear, cosine, isqrt or noam (linear)" },
+      "constant, linear, cosine, isqrt or noam [linear]" },
     { CLI_INT, "warmup", &s.warmup, "N",
-      "steps in which the rate rises (1000; made-up corpus: 100)" },
+      "steps in which the rate rises [1000; made-up corpus: 100]" },
     { CLI_PART, "label-smoothing", &s.label_smoothing, "X",
       "what a target gives to all classes alike" },
     { CLI_REAL, "clip", &s.clip, "X", "norm that gradients are clipped to; 0: not" },
-    { CLI_REAL, "weight-decay", &s.weight_decay, "X", "(0)" },
+    { CLI_REAL, "weight-decay", &s.weight_decay, "X", "[0]" },
     { CLI_DECAY, "beta2", &s.beta2, "X", "of Adam" },
     { CLI_DECAY, "ema", &s.ema, "X",
-      "decay of an average of the weights, which is then validated and used (off)" },
+      "decay of an average of the weights, which is then validated and used [off]" },
     { CLI_FLAG, "recompute", &s.recompute, NULL,
       "compute the layers again for backward instead of keeping them: less memory, more time" },
     OPTION_SEED(&s.seed),
@@ -98,14 +98,14 @@ static const cli_option options[] = {
     { CLI_TEXT, "resume", &resume, "DIR",
       "go on where a training was, with its options; others may be given, but not of the model, "
       "the batches and the seed" },
-    { CLI_COUNT, "save-every", &s.save_every, "N", "steps (as valid-every)" },
-    { CLI_COUNT, "report-every", &s.report_every, "N", "steps (100)" },
-    { CLI_COUNT, "valid-every", &s.valid_every, "N", "steps (1000)" },
+    { CLI_COUNT, "save-every", &s.save_every, "N", "steps [as valid-every]" },
+    { CLI_COUNT, "report-every", &s.report_every, "N", "steps [100]" },
+    { CLI_COUNT, "valid-every", &s.valid_every, "N", "steps [1000]" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
     { CLI_FLAG, "profile", &s.profile, NULL,
       "show at the end where the time of a training step goes" },
-    { CLI_BEAM, "beam", &s.beam, "N", "width of the search for the test (5; made-up corpus: 1)" },
-    { CLI_COUNT, "test-pairs", &s.n_test, "N", "how many are translated at the end (1000)" },
+    { CLI_BEAM, "beam", &s.beam, "N", "width of the search for the test [5; made-up corpus: 1]" },
+    { CLI_COUNT, "test-pairs", &s.n_test, "N", "how many are translated at the end [1000]" },
 };
 
 typedef struct size {
@@ -370,8 +370,8 @@ static bool train(training *r, const corpora *c)
     if (!is_saved && !save_last(r)) return false;
     if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
-    if (!interrupted) return true;
-    tell_stopped(r->step);
+    if (interrupted) tell_stopped(r->step);
+    else if (s.save) printf("saved in "), output_word(s.save), printf("\n");
     return true;
 }
 

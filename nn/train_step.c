@@ -185,7 +185,9 @@ static tn_status differentiate(building *b, tn_node *y)
     }
     if (s == TN_OK && reached == 0)
         s = tn_fail(opt->ctx, TN_ERR_GRAD,
-                    "tn_train_step: the loss depends on none of the %d trainable parameters", n);
+                    "tn_train_step: the loss depends on none of the optimizer's %d trainable "
+                    "parameters: %s%s", n, n > 0 ? tn_variable_name(wrt[0]) : "they are frozen",
+                    n > 1 ? ", ..." : "");
     tn_free(opt->ctx, slot), tn_free(opt->ctx, wrt);
     return s;
 }

@@ -72,7 +72,7 @@ TEST(corpus, refused_lines)
     static const struct { const char *text, *message; } bad[] = {
         { "a\tb\nc d\n", "pairs.tsv:2: expected one tab, found 0" },
         { "a\tb\tc\n", "pairs.tsv:1: expected one tab, found 2" },
-        { "a\tb\n\n", "pairs.tsv:2: expected one tab, found 0" },
+        { "a\tb\n\n", "pairs.tsv:2: expected one tab, found 0 in an empty line" },
         { "a\tb\n\tc\n", "pairs.tsv:2: the source has no text" },
         { "a\tb\r\nc\t\r\n", "pairs.tsv:2: the target has no text" },
         { "a\tb\nc\t\xff\n", "pairs.tsv:2: not UTF-8: byte 0xff at column 3" },

@@ -303,6 +303,7 @@ contains "$dir/rest.txt" "step 251  validation perplexity .*, the best"
 # A language model: stopped after some steps and resumed on one thread it is the same; it writes.
 micro="--d-model 32 --heads 2 --layers 1 --length 32 --rows 4 --vocab 300 --dropout 0.1 --tokens 20"
 $gpt $micro --steps 3000 --save "$dir/gpt.st" > "$dir/gpt.txt" 2>&1 || fail "gpt ended with $?"
+contains "$dir/gpt.txt" "^saved in .*gpt.st"
 contains "$dir/gpt.txt" "held-out: perplexity"
 $gpt $micro --steps 1 --save "$dir/gpt.st" > "$dir/out.txt" 2>&1 && fail "gpt began anew over a model"
 contains "$dir/out.txt" "gpt.st: it is there: go on with --model"
@@ -332,6 +333,7 @@ for steps in 3001 3200; do # at the save behind the first step, and before one
     $gpt --model "$dir/cut.st" --steps $steps --lr 1e30 --save "$dir/cut.st" > "$dir/wrong.txt" \
         2>&1 && fail "a gpt that diverges ended with 0"
     contains "$dir/wrong.txt" "the training has diverged: after step"
+    contains "$dir/wrong.txt" "cut.st holds step 3000"
     cmp "$dir/gpt.st" "$dir/cut.st" || fail "a bad gpt was saved"
 done
 
@@ -360,11 +362,11 @@ wrong() {
     contains "$dir/wrong.txt" "$want"
 }
 wrong "there is no option --stepz" $train --stepz 3
-wrong "wants N, not x" $train --steps x
-wrong "--tokens wants N from 1 to 1073741824, not -3" $train --tokens -3
-wrong "--max-length wants N from 1 to" $train --max-length 9223372036854775807
-wrong "--beam wants N from 1 to 32, not 33" $train --beam 33
-for option in pairs test-pairs d-model; do wrong "wants N from 1" $train --$option 0; done
+wrong "--steps wants a whole number of 0 or more, not x" $train --steps x
+wrong "--tokens wants a whole number from 1 to 1073741824, not -3" $train --tokens -3
+wrong "--max-length wants a whole number from 1 to" $train --max-length 9223372036854775807
+wrong "--beam wants a whole number from 1 to 32, not 33" $train --beam 33
+for option in pairs test-pairs d-model; do wrong "wants a whole number from 1" $train --$option 0; done
 wrong "it is one of nano" $train --size huge
 wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
 printf 'no tab here\n' > "$dir/bad.tsv"
@@ -378,9 +380,9 @@ for given in "pairs 1900" "size nano" "d-model 64" "dropout 0.9" "vocab 300" "sa
     wrong "--${given% *} cannot change any more: .* has ${given% *}=" \
         $train --resume "$dir/half" --steps 50 --$given
 done
-wrong "--ema wants X of 0 or more and less than 1, not 1" $train --resume "$dir/cat" --ema 1
-wrong "--clip wants X of 0 or more, not -1" $train --resume "$dir/cat" --clip -1
-wrong "--accumulate wants N from 1 to .*, not 0" $train --resume "$dir/cat" --accumulate 0
+wrong "--ema wants a number of 0 or more and less than 1, not 1" $train --resume "$dir/cat" --ema 1
+wrong "--clip wants a number of 0 or more, not -1" $train --resume "$dir/cat" --clip -1
+wrong "--accumulate wants a whole number from 1 to .*, not 0" $train --resume "$dir/cat" --accumulate 0
 wrong "--schedule foo: it is one of constant" $train --resume "$dir/half" --schedule foo
 wrong "say how long to train" $train --steps 0
 wrong "want --train" $train --valid "$dir/pairs.tsv"
@@ -396,15 +398,16 @@ wrong "cannot save to .*: No such file or directory" $train --save "$dir/nowhere
 wrong "which --model" $translate
 wrong "none.st" $gpt --model "$dir/none.st"
 wrong "it has no gpt" $gpt --model "$dir/cat/best.safetensors"
-wrong "--lr wants X of more than 0, not -1" $gpt --lr -1
-wrong "d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
+wrong "--lr wants a number of more than 0, not -1" $gpt --lr -1
+wrong "^gpt: d_model 128 is not a multiple of 3 heads" $gpt --heads 3 --steps 1
+wrong "--lr wants a number of more than 0, not 1e400" $gpt --lr 1e400
 wrong "--text .*pairs.tsv with --rows 16 and --length 128: windows: .* too few for" \
     $gpt --text "$dir/pairs.tsv" --steps 1
 wrong "--text .*pairs.tsv is for training: --steps or --minutes" \
     $gpt --model "$dir/gpt.st" --text "$dir/pairs.tsv"
-wrong "--rows wants N from 1 to" $gpt --rows 0
+wrong "--rows wants a whole number from 1 to" $gpt --rows 0
 wrong "--rows 1073741824 and --length 128: " $gpt --rows 1073741824
-wrong "--length wants N from 1 to" $gpt --length 0
+wrong "--length wants a whole number from 1 to" $gpt --length 0
 wrong "--heads cannot change any more: .* has heads=2" $gpt --model "$dir/gpt.st" --heads 4
 wrong "cannot save to .*: No such file or directory" $gpt --save "$dir/nowhere/gpt.st"
 wrong "cannot save to .*: Is a directory" $gpt --save "$dir"
@@ -435,8 +438,8 @@ length=$(printf '%s' "$header" | wc -c)
 } > "$dir/huge.safetensors"
 wrong "huge.safetensors: a model of .* numbers or more, and 0 are in it" \
     $translate --model "$dir/huge.safetensors"
-wrong "--threads wants N from 0 to 1024, not 4294967297" $translate --threads 4294967297
-wrong "--beam wants N from 1 to 32, not 33" $translate --beam 33
+wrong "--threads wants a whole number from 0 to 1024, not 4294967297" $translate --threads 4294967297
+wrong "--beam wants a whole number from 1 to 32, not 33" $translate --beam 33
 # what is found out before the training
 wrong "damaged.st: it has no tokenizer, or no position" $gpt --model "$dir/damaged.st" --steps 40
 ln -s nowhere/x "$dir/link.st"
@@ -465,7 +468,7 @@ wrong "--train: a name that is not UTF-8 cannot be saved" \
     $train --train "$latin" --steps 1 --save "$dir/new"
 wrong "--prompt has [0-9]* tokens: more than --length 32" $gpt --model "$dir/gpt.st" \
     --prompt "$(head -c 1000 "$dir/text.txt")" --steps 4000
-wrong "--accumulate wants N from 1 to 65536, not 65537" $train --accumulate 65537
+wrong "--accumulate wants a whole number from 1 to 65536, not 65537" $train --accumulate 65537
 wrong "usage: ./quickstart" "$(dirname "$0")/../quickstart" test x
 # input that cannot be read, output that cannot be written
 $translate --model "$dir/cat/best.safetensors" > "$dir/wrong.txt" 2>&1 < "$dir" &&
