@@ -3,6 +3,15 @@
  * multiply-adds in rising order, whatever the tile. Meanwhile the rows of the next block or head
  * are fetched: they lie far apart, where no hardware looks ahead, and the last cache is slow. */
 
+#include "tensor/kernels/strips.h"
+
+#undef IS_BY_HAND
+#ifdef STRIPS_BY_HAND
+#  define IS_BY_HAND(rows) (sizeof(T) == 4 && (rows) >= 5)
+#else
+#  define IS_BY_HAND(rows) false
+#endif
+
 /* Rows and vecs of the largest tiles, and how many steps of the sum are unrolled: a step of many
  * multiply-adds needs none. Tiles that are wide have fewer rows: they load the least for each
  * multiply-add, and so take the least power and run the fastest. Where the only row of a product
@@ -76,7 +85,11 @@
 /* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair
  * of each. A tile takes one in so many of its steps, since more at once would stand in the way of
  * what it loads itself. */
+#ifdef STRIPS_BY_HAND
+enum { TN_R(fetch_bytes) = sizeof(T) == 4 ? 64 : 128 }; /* a line a turn */
+#else
 enum { TN_R(fetch_bytes) = 128 };
+#endif
 
 typedef struct TN_R(fetcher) {
     const tn__attention_fetch *soon, *end;
@@ -189,7 +202,8 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
     int64_t k = t->depth;
     for (; k >= deep; k -= deep) {
         if (n_fetches > 0) {
-            __builtin_prefetch(fetch, 0, 2), __builtin_prefetch(fetch + 64, 0, 2);
+            __builtin_prefetch(fetch, 0, 2);
+            if (TN_R(fetch_bytes) > 64) __builtin_prefetch(fetch + 64, 0, 2);
             fetch += t->fetch_row, n_fetches--;
         }
         UNROLL for (int s = 0; s < deep; s++) STEP();
@@ -229,9 +243,9 @@ TN_INLINE void TN_R(tile)(const TN_R(tile_args) *t, const int mr, const int nv)
 TILES(TILE)
 #undef TILE
 
-/* [vecs - 1][rows - 1] */
+/* [vecs - 1][rows - 1]; NULL: none, or by hand */
 static const TN_R(tile_fn) TN_R(tiles)[ROW_NV][MR] = {
-#define TILE(nv, mr) [nv - 1][mr - 1] = TN_R(tile_##nv##x##mr),
+#define TILE(nv, mr) [nv - 1][mr - 1] = IS_BY_HAND(mr) ? NULL : TN_R(tile_##nv##x##mr),
     TILES(TILE)
 #undef TILE
 };
@@ -276,6 +290,52 @@ TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_
     TN_R(tiles)[nv - 1][n - 1](t);
 }
 
+#ifdef STRIPS_BY_HAND
+
+/* What the next strip is to fetch: as many lines as it has turns, once so many are due. Where there
+ * are fewer rows, those after them too. */
+static tn__strip_lines TN_R(lines_of)(TN_R(fetcher) *f, const void *none, int64_t turns)
+{
+    f->due += turns * f->rate;
+    if (f->soon == f->end || f->due >> 8 < turns) return (tn__strip_lines){ none, 0 };
+    const tn__strip_lines lines = { f->soon->at + f->row * f->soon->row + f->byte, f->soon->row };
+    f->due -= turns << 8, f->row += turns;
+    if (f->row >= f->soon->rows) {
+        f->row = 0;
+        if ((f->byte += TN_R(fetch_bytes)) >= f->soon->bytes) f->soon++, f->byte = 0;
+    }
+    return lines;
+}
+
+/* So many strips of 5 or 6 rows from row r and vec x on, down the rows or along the vecs. */
+static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, int64_t strips,
+                             bool along, int64_t r, int64_t n, int64_t x, int64_t k0, int64_t k1)
+{
+    enum { SIZE = (int)sizeof(T), MOST = 32 };
+    const int64_t   down = along ? 0 : n * SIZE, aside = along ? v_lanes * SIZE : 0;
+    const int64_t   k = k1 > k0 ? k1 - k0 : 0;
+    tn__strip_lines lines[MOST];
+    tn__strips      y = {
+             .turns = k / 4, .rest = k % 4,
+             .a_at = (const char *)(p->a + r * t->a_row + k0 * t->a_step),
+             .a_step = (t->a_step == 1 ? t->a_row : t->a_step) * SIZE, .next_a = down * t->a_row,
+             .b_at = (const char *)(p->b + k0 * p->b_row + x * v_lanes),
+             .b_step = p->b_row * SIZE, .next_b = aside,
+             .c = (char *)(p->c + r * p->c_row + x * v_lanes), .c_row = p->c_row * SIZE,
+             .next_c = down * p->c_row + aside,
+             .start = (const char *)(p->start ? p->start + r * p->start_row + x * v_lanes : NULL),
+             .start_row = p->start_row * SIZE, .next_start = down * p->start_row + aside,
+             .beta = p->start ? 1 : 0 };
+    for (; strips > 0; strips -= MOST) {
+        y.strips = strips < MOST ? strips : MOST, y.lines = lines;
+        for (int64_t i = 0; i < y.strips; i++)
+            lines[i] = TN_R(lines_of)(p->fetcher, y.a_at, y.turns);
+        tn__strips_run(&y, p->kind != TN_R(BY_QUERY), n);
+    }
+}
+
+#endif
+
 /* Rows of the tiles that `rows` are cut in: n, and one more in the first `larger` ones. */
 typedef struct TN_R(cut) {
     int64_t n, larger;
@@ -306,11 +366,32 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
         TN_R(cut) cut = TN_R(cut_of)(end - r, p->cols - x0 < NV ? p->cols - x0 : NV);
         for (; r < end; r += n) {
             n = cut.n + (cut.larger-- > 0);
-            for (int64_t x = x0; x < p->cols; x += NV)
+            int64_t x = x0;
+#ifdef STRIPS_BY_HAND
+            if (IS_BY_HAND(n)) {
+                TN_R(run_strips)(p, &t, p->cols - x, true, r, n, x, 0, p->depth);
+                continue;
+            }
+#endif
+            for (; x < p->cols; x += NV)
                 TN_R(run_tile)(p, &t, r, n, x, p->cols - x < NV ? p->cols - x : NV, 0, p->depth);
         }
     }
 }
+
+#ifdef STRIPS_BY_HAND
+
+/* How many strips down from row r have its n rows and its sum; cut.larger: of those after it. */
+static int64_t TN_R(strips_alike)(const TN_R(product) *p, TN_R(cut) cut, int64_t r, int64_t n)
+{
+    const int64_t rows_alike = n > cut.n ? cut.larger + 1 : (p->rows - r) / n;
+    int64_t       sums_alike = rows_alike;
+    if (p->kind == TN_R(BY_KEY)) sums_alike = r > p->first ? 1 : (p->first - r) / n + 1;
+    else if (p->first + r + n < p->depth) sums_alike = 1;
+    return sums_alike < rows_alike ? sums_alike : rows_alike;
+}
+
+#endif
 
 /* Columns of tiles: these vecs of B stay in the first cache. */
 static void TN_R(multiply_sums)(const TN_R(product) *p)
@@ -326,6 +407,15 @@ static void TN_R(multiply_sums)(const TN_R(product) *p)
             n = cut.n + (cut.larger-- > 0);
             if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
             if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
+#ifdef STRIPS_BY_HAND
+            if (IS_BY_HAND(n)) {
+                const int64_t strips = TN_R(strips_alike)(p, cut, r, n);
+                TN_R(run_strips)(p, &t, strips, false, r, n, x, k0, k1);
+                if (n > cut.n) cut.larger -= strips - 1;
+                r += (strips - 1) * n;
+                continue;
+            }
+#endif
             TN_R(run_tile)(p, &t, r, n, x, nv, k0, k1);
         }
     }

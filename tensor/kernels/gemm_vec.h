@@ -7,10 +7,12 @@
  * other widths are left to two tiles. MR3, where there is one, is how many rows a tile of
  * three vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power,
  * and the clock is higher. A large tile fetches a line of what is ahead in each TURN steps of k;
- * TILES_BY_HAND says that those tiles are not left to the compiler (gemm_tile_avx2.h).
+ * TILES_BY_HAND says that those tiles are not left to the compiler (strips.h).
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
+
+#include "tensor/kernels/strips.h"
 
 #if defined __AVX512F__
 
@@ -73,7 +75,7 @@
         _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
 #  else
 #    define TURN    4
-#    if !TN__SANITIZED
+#    ifdef STRIPS_BY_HAND
 #      define TILES_BY_HAND
 #    endif
 #    define VEC     __m256

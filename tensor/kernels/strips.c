@@ -1,26 +1,10 @@
-/* Strips of five and six rows against a panel of two vectors, f32 with AVX2, by hand. A core that
- * two hardware threads share issues little beside the multiply-adds, and compilers leave a tenth
- * too much there: addresses derived anew, accumulators moved about, and for each tile a call. Here
- * a step is two loads of B, a broadcast for each row of A and the multiply-adds; a turn of four
- * steps adds seven instructions, a strip about seventy. Included by gemm_tile.h; its tile() makes
- * the same elements in the same order. */
+/* Strips by hand: strips.h says of what. A step is two loads of B, a broadcast for each row of A and
+ * the multiply-adds; a turn of four steps adds seven instructions, a strip about eighty. */
+#include "tensor/kernels/strips.h"
 
-/* What a strip fetches: one line of cache a turn, `step` bytes from one to the next. */
-typedef struct strip_lines {
-    const char *line;
-    int64_t     step;
-} strip_lines;
+#ifdef STRIPS_BY_HAND
 
-/* Strips of as many rows. Steps and strides are in bytes, rest is k % 4. */
-typedef struct strips_args {
-    int64_t            strips, turns, rest;
-    const char        *a_at, *b_at;
-    char              *c;
-    int64_t            a_step, b_step, c_row;
-    int64_t            next_a, next_c; /* from one strip to the next */
-    const strip_lines *lines;          /* of each strip */
-    float              beta;
-} strips_args;
+#include <stddef.h>
 
 /* ---- what the code is made of: X(registers of the row's two accumulators, address) ----------- */
 
@@ -38,11 +22,12 @@ typedef struct strips_args {
 /* A member of *s; named by its offset, as compilers without optimisation take a register for each
  * operand in memory. */
 #define OF_S(member)        "%c[" #member "](%[s])"
-#define OFFSET(member)      [member] "i"(offsetof(strips_args, member))
-/* line = c or, where it is said, the next strip's; step = c_row, n = the fourth row */
-#define POINT_AT_C                                                                                 \
-    "movq " OF_S(c) ", %[line]\n\tmovq " OF_S(c_row) ", %[step]\n\t"                               \
+#define OFFSET(member)      [member] "i"(offsetof(tn__strips, member))
+/* line = at, or, where it is said, the next strip's c; step = row, n = the fourth row */
+#define POINT_AT(at, row)                                                                          \
+    "movq " OF_S(at) ", %[line]\n\tmovq " OF_S(row) ", %[step]\n\t"                                \
     "leaq (%[step],%[step],2), %[n]\n\taddq %[line], %[n]\n\t"
+#define ADVANCE(at, by) "movq " OF_S(by) ", %[n]\n\taddq %[n], " OF_S(at) "\n\t"
 #define POINT_AT_NEXT_C                                                                            \
     "movq " OF_S(next_c) ", %[b]\n\taddq %[b], %[line]\n\taddq %[b], %[n]\n\t"
 
@@ -83,16 +68,17 @@ typedef struct strips_args {
     "addq %[b_step], %[b]\n\taddq %[a_step], %[a]\n\t"
 
 #define STRIPS_FN(mr, KIND)                                                                        \
-    static void strips_##KIND##_##mr(strips_args *s)                                               \
+    void tn__strips_##KIND##_##mr(tn__strips *s)                                                   \
     {                                                                                              \
         const char *a, *b, *line;                                                                  \
         int64_t     a_3, step, n;                                                                  \
         __asm__ volatile(                                                                          \
             "1:\n\t" /* a strip */                                                                 \
-            C_ROWS_##mr(CLEAR) POINT_AT_C                                                          \
+            C_ROWS_##mr(CLEAR)                                                                     \
             "testl $0x7fffffff, " OF_S(beta) "\n\tjz 2f\n\t" /* 0 or -0 */                         \
-            "vbroadcastss " OF_S(beta) ", %%ymm12\n\t" C_ROWS_##mr(SCALE)                          \
-            "2:\n\t" POINT_AT_NEXT_C C_ROWS_##mr(FETCH)                                            \
+            POINT_AT(start, start_row) "vbroadcastss " OF_S(beta) ", %%ymm12\n\t"                  \
+            C_ROWS_##mr(SCALE)                                                                     \
+            "2:\n\t" POINT_AT(c, c_row) POINT_AT_NEXT_C C_ROWS_##mr(FETCH)                         \
             "movq " OF_S(lines) ", %[n]\n\tmovq (%[n]), %[line]\n\tmovq 8(%[n]), %[step]\n\t"      \
             "addq $16, " OF_S(lines) "\n\t"                                                        \
             "movq " OF_S(a_at) ", %[a]\n\tmovq " OF_S(b_at) ", %[b]\n\t" BEGIN_##KIND              \
@@ -102,16 +88,17 @@ typedef struct strips_args {
             "addq %[step], %[line]\n\tsubq $1, %[n]\n\tjnz 3b\n\t"                                 \
             "4:\n\tmovq " OF_S(rest) ", %[n]\n\ttestq %[n], %[n]\n\tjz 6f\n\t"                     \
             "5:\n\t" STEP_##KIND(mr) "subq $1, %[n]\n\tjnz 5b\n\t"                                 \
-            "6:\n\t" POINT_AT_C C_ROWS_##mr(STORE)                                                 \
-            "movq " OF_S(next_a) ", %[n]\n\taddq %[n], " OF_S(a_at) "\n\t"                         \
-            "movq " OF_S(next_c) ", %[n]\n\taddq %[n], " OF_S(c) "\n\t"                            \
+            "6:\n\t" POINT_AT(c, c_row) C_ROWS_##mr(STORE)                                         \
+            ADVANCE(a_at, next_a) ADVANCE(b_at, next_b) ADVANCE(c, next_c)                         \
+            ADVANCE(start, next_start)                                                             \
             "subq $1, " OF_S(strips) "\n\tjnz 1b\n\tvzeroupper"                                    \
             : [a] "=&r"(a), [a_3] "=&r"(a_3), [b] "=&r"(b), [line] "=&r"(line),                    \
               [step] "=&r"(step), [n] "=&r"(n)                                                     \
             : [s] "r"(s), [a_step] "r"(s->a_step), [b_step] "r"(s->b_step),                        \
               [b_3] "r"(3 * s->b_step), OFFSET(strips), OFFSET(turns), OFFSET(rest),               \
-              OFFSET(a_at), OFFSET(b_at), OFFSET(c), OFFSET(c_row), OFFSET(next_a),                \
-              OFFSET(next_c), OFFSET(lines), OFFSET(beta)                                          \
+              OFFSET(a_at), OFFSET(b_at), OFFSET(c), OFFSET(c_row), OFFSET(start),                 \
+              OFFSET(start_row), OFFSET(next_a), OFFSET(next_b), OFFSET(next_c),                   \
+              OFFSET(next_start), OFFSET(lines), OFFSET(beta)                                      \
             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",      \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory", "cc");               \
     }
@@ -121,66 +108,4 @@ STRIPS_FN(6, ROWS)
 STRIPS_FN(5, COLS)
 STRIPS_FN(6, COLS)
 
-/* Lines down one column of cache lines of what is ahead, as many as a strip has turns: where there
- * are fewer rows, those after them too. */
-static strip_lines lines_of(NAME(ahead) *ahead, const void *none, int64_t turns)
-{
-    if (ahead->n <= 0 || ahead->cols <= 0) return (strip_lines){ none, 0 };
-    const T *line = ahead->src + ahead->row_now * ahead->row;
-    ahead->n--, ahead->row_now += turns;
-    if (ahead->row_now >= ahead->n_rows) ahead->row_now = 0, ahead->cols--, ahead->src += IN_LINE;
-    return (strip_lines){ (const char *)line, ahead->row * (int64_t)sizeof(T) };
-}
-
-/* Of strips [s, to) against a panel of two vectors those of five and six rows, which come first;
- * the one after them is returned. */
-static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
-                              const NAME(tile_args) *t, NAME(ahead) *even, NAME(ahead) *odd,
-                              int64_t s, int64_t to)
-{
-    static void (*const fn[2][2])(strips_args *) = { { strips_COLS_5, strips_COLS_6 },
-                                                     { strips_ROWS_5, strips_ROWS_6 } };
-    enum { SIZE = (int)sizeof(T), MOST = 32 };
-    strip_lines lines[MOST];
-    while (s < to) { /* strips of as many rows, as far as there is room for lines */
-        const int64_t same = s < x->cut.more && to > x->cut.more ? x->cut.more : to;
-        const int64_t n = same - s < MOST ? same - s : MOST, i = tn__gemm_strip(&x->cut, s);
-        const int64_t rows = x->cut.least + (s < x->cut.more);
-        if (rows < 5) return s;
-        strips_args y = { .strips = n, .turns = g->k / 4, .rest = g->k % 4,
-                          .a_at = (const char *)(x->a + i * x->a_row),
-                          .b_at = (const char *)t->b, .a_step = NAME(a_step)(g, x, rows) * SIZE,
-                          .c = (char *)(x->c + i * g->c_row), .c_row = g->c_row * SIZE,
-                          .b_step = t->b_step * SIZE, .next_a = rows * x->a_row * SIZE,
-                          .next_c = rows * g->c_row * SIZE, .lines = lines, .beta = t->beta };
-        for (int64_t q = 0; q < n; q++)
-            lines[q] = lines_of((s + q) % 2 ? odd : even, y.a_at, y.turns);
-        fn[x->by_rows][rows - 5](&y);
-        s += n;
-    }
-    return s;
-}
-
-#undef C_ROWS_5
-#undef C_ROWS_6
-#undef CLEAR
-#undef SCALE
-#undef STORE
-#undef FETCH
-#undef OF_S
-#undef OFFSET
-#undef POINT_AT_C
-#undef POINT_AT_NEXT_C
-#undef A_ROWS_5
-#undef A_ROWS_6
-#undef A_COLS_5
-#undef A_COLS_6
-#undef MULTIPLY
-#undef LOAD_B
-#undef BEGIN_ROWS
-#undef BEGIN_COLS
-#undef TURN_ROWS
-#undef STEP_ROWS
-#undef TURN_COLS
-#undef STEP_COLS
-#undef STRIPS_FN
+#endif

@@ -1,0 +1,49 @@
+/* Strips of five and six rows against two vectors of B, f32 with AVX2, by hand, for matrix products
+ * and attention. A core that two hardware threads share issues little beside the multiply-adds, and
+ * compilers leave a tenth too much there: addresses derived anew, accumulators moved about, and for
+ * each tile a call. The elements are those of the compilers' tiles: one chain of fused
+ * multiply-adds each, in rising order. STRIPS_BY_HAND says that there are any at this level.
+ * Sanitizers do not see what they load, and so have none. */
+#ifndef TN_KERNELS_STRIPS_H
+#define TN_KERNELS_STRIPS_H
+
+#include "tensor/base.h"
+
+#if defined __AVX2__ && defined __FMA__ && !defined __AVX512F__ && !TN__SANITIZED
+#  define STRIPS_BY_HAND
+
+/* What a strip fetches: one line of cache a turn, `step` bytes from one to the next. */
+typedef struct tn__strip_lines {
+    const char *line;
+    int64_t     step;
+} tn__strip_lines;
+
+/* Strips of as many rows, C = beta start + A B; where beta is 0, start is not read. A step of k is
+ * a_step from one row of A to the next (ROWS: steps of k are neighbours), or from one step to the
+ * next (COLS: rows are). Steps, strides and what lies between one strip and the next are in bytes;
+ * the sum is over 4 turns + rest. */
+typedef struct tn__strips {
+    int64_t                strips, turns, rest;
+    const char            *a_at, *b_at, *start;
+    char                  *c;
+    int64_t                a_step, b_step, c_row, start_row;
+    int64_t                next_a, next_b, next_c, next_start;
+    const tn__strip_lines *lines; /* of each strip */
+    float                  beta;
+} tn__strips;
+
+void tn__strips_ROWS_5(tn__strips *s);
+void tn__strips_ROWS_6(tn__strips *s);
+void tn__strips_COLS_5(tn__strips *s);
+void tn__strips_COLS_6(tn__strips *s);
+
+/* *s is used up. rows: 5 or 6. */
+TN_INLINE void tn__strips_run(tn__strips *s, bool by_rows, int64_t rows)
+{
+    if (rows == 6) (by_rows ? tn__strips_ROWS_6 : tn__strips_COLS_6)(s);
+    else (by_rows ? tn__strips_ROWS_5 : tn__strips_COLS_5)(s);
+}
+
+#endif
+
+#endif
