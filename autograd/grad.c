@@ -34,8 +34,9 @@ static void mark_dependents(walk *w)
     for (int64_t i = w->first_call; i <= w->last_call; i++) {
         const tn__call *c = w->g->calls[i];
         if (c->op->flags & TN_STOPS_GRADIENT) continue;
-        bool any = false;
-        for (int k = 0; k < c->n_in && !any; k++) any = w->depends[c->in[k]->id];
+        const int first = c->op == &tn_op_custom_grad; /* y, for which the rule stands */
+        bool      any = false;
+        for (int k = first; k < c->n_in && !any; k++) any = w->depends[c->in[k]->id];
         for (int k = 0; any && k < c->n_out; k++)
             if (carries_gradient(&c->out[k])) w->depends[c->out[k].id] = true;
     }
@@ -189,7 +190,8 @@ static tn_status differentiate_call(walk *w, tn__call *c)
         bool      wanted = false;
         for (int k = 0; k < c->n_out; k++) out[k] = &c->out[k], dout[k] = w->cot[c->out[k].id];
         for (int k = 0; k < c->n_in; k++)
-            wanted |= want[k] = w->depends[c->in[k]->id] && carries_gradient(c->in[k]);
+            wanted |= want[k] = w->depends[c->in[k]->id] && carries_gradient(c->in[k]) &&
+                                !(c->op->flags & TN_STOPS_GRADIENT);
         tn_vjp v = { .graph = g, .op = c->op, .attrs = c->attrs, .n_in = c->n_in, .n_out = c->n_out,
                      .in = c->in, .out = out, .dout = dout, .want = want, .din = din };
         if (!wanted) {

@@ -42,6 +42,7 @@ static bool move_layout(const part *x, tn_layout *l)
     for (int d = 0; d < l->shape.rank; d++) {
         if (l->shape.dim[d] == 1) continue;
         if (l->stride[d] < 0) return false;
+        if (d == l->shape.rank - 1 && x->width == 1) return false; /* elements apart: no rows */
         if (l->stride[d] % x->width == 0)
             l->stride[d] = l->stride[d] / x->width * x->total;
         else

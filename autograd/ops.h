@@ -314,7 +314,8 @@ TN_API tn_node *tn_stop_gradient(tn_node *x); /* x, as a constant */
 
 /* y with a gradient rule of its own: forward is y as it was built from x[0..n); backward calls rule
  * with the cotangent dy, and it sets dx[i] (NULL: zero); y, as the rule gets it, has this rule too
- * where its gradient is differentiated again. user is kept by address. */
+ * where its gradient is differentiated again. With respect to what else y was built from it has no
+ * gradient. user is kept by address. */
 typedef void (*tn_custom_rule)(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_node *dy,
                                tn_node **dx, void *user);
 TN_API tn_node *tn_custom_grad(tn_node *y, tn_node *const *x, int n, tn_custom_rule rule,

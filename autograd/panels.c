@@ -102,12 +102,13 @@ static bool is_written(const tn__lowered *l, int slot)
 /* Rows of A that lie evenly, so that leading dimensions are but more rows. */
 static bool is_even(const tn_layout *a)
 {
-    int64_t next = -1;
+    int64_t next = 0;
+    bool    any = false; /* rows so far; they may lie backwards */
     if (a->shape.rank < 1 || tn_shape_size(&a->shape) == 0) return false;
     for (int d = a->shape.rank - 2; d >= 0; d--) {
         if (a->shape.dim[d] == 1) continue;
-        if (next >= 0 && a->stride[d] != next) return false;
-        next = a->stride[d] * a->shape.dim[d];
+        if (any && a->stride[d] != next) return false;
+        next = a->stride[d] * a->shape.dim[d], any = true;
     }
     return true;
 }

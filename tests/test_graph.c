@@ -224,6 +224,26 @@ TEST(compile, a_concatenation_that_went_hides_no_other)
     tn_ctx_free(ctx);
 }
 
+/* Where each element of the parts goes apart from the next, there are no rows to write in place. */
+TEST(compile, interleaved_parts_of_a_concatenation)
+{
+    enum { N = 2 * 5 * 2 * 4 * 3 };
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_reshape(tn_sin(tn_arange(g, TN_F32, N, 0, 0.37)), TN_SHAPE(2, 5, 2, 4, 3));
+    tn_node  *dx = NULL, *y = tn_attention(tn_select(x, 4, 0), tn_select(x, 4, 1),
+                                           tn_select(x, 4, 2), NULL, NULL);
+    CHECK_INT(tn_grad(tn_sum_all(tn_sin(y)), NULL, &x, 1, &dx), TN_OK);
+    tn_program *p = tn_compile(g, &dx, 1, NULL);
+    tn_program *plain = tn_compile(g, &dx, 1, &(tn_compile_options){ .no_fusion = true });
+    REQUIRE(p && plain);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_INT(tn_run(plain), TN_OK);
+    const float *got = tn_output(p, 0), *want = tn_output(plain, 0);
+    for (int i = 0; i < N; i++) CHECK_NEAR(got[i], want[i], 0);
+    tn_program_free(p), tn_program_free(plain), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(graph, names_are_quoted_in_dot)
 {
     char      text[400] = "";
@@ -719,6 +739,42 @@ TEST(grad, a_composition_may_have_a_rule_of_its_own)
     CHECK_NEAR(v[1], 4, 0);
     tn_graph_free(g);
     tn_ctx_free(ctx);
+}
+
+/* A stopped value that is asked for has a gradient, which goes no further to what it is made of. */
+TEST(grad, of_a_stopped_value_and_of_its_source)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SCALAR, &(double){ 3 }), *s = tn_stop_gradient(x);
+    tn_node  *d[2] = { NULL };
+    double    v = 0;
+    CHECK_MSG(tn_grad(tn_mul(x, tn_square(s)), NULL, (tn_node *[]){ x, s }, 2, d) == TN_OK, "%s",
+              tn_error(ctx));
+    CHECK_INT(tn_eval(d[0], &v, sizeof v), TN_OK);
+    CHECK_NEAR(v, 9, 0);
+    CHECK_INT(tn_eval(d[1], &v, sizeof v), TN_OK);
+    CHECK_NEAR(v, 18, 0);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+/* Of what stands inside of a composition with a rule there is none, and no silent zero. */
+TEST(grad, a_rule_has_the_gradients_of_its_inputs_alone)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_constant(g, TN_F64, TN_SHAPE(2), (double[]){ 1, 2 }), *dx = NULL;
+    tn_node  *w = tn_sin(x), *z = tn_cos(x);
+    double    factor = 7, v[2];
+    tn_node  *y = tn_sum_all(tn_custom_grad(tn_mul(z, w), &z, 1, twice_rule, &factor));
+    CHECK_INT(tn_grad(y, NULL, &w, 1, &dx), TN_ERR_GRAD);
+    tn_clear_error(ctx);
+    CHECK_INT(tn_grad_or_none(y, NULL, &w, 1, &dx), TN_OK);
+    CHECK(dx == NULL);
+    CHECK_INT(tn_grad(y, NULL, &x, 1, &dx), TN_OK);
+    CHECK_INT(tn_eval(dx, v, sizeof v), TN_OK);
+    CHECK_NEAR(v[1], -7 * sin(2), 1e-14);
+    tn_graph_free(g), tn_ctx_free(ctx);
 }
 
 TEST_MAIN

@@ -120,4 +120,28 @@ TEST(panels, of_another_context_are_refused)
     tn_ctx_free(ctx), tn_ctx_free(other);
 }
 
+/* Rows that lie backwards within a batch are not the rows of one matrix. */
+TEST(panels, rows_that_lie_backwards)
+{
+    tn_ctx    *ctx = tn_ctx_new(NULL);
+    model      m = model_new(ctx);
+    tn_panels *panels = tn_panels_new(ctx);
+    for (int axis = 0; axis < 2; axis++) {
+        tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(2, 3, D));
+        tn_node    *y = tn_flip(tn_matmul(tn_flip(x, axis), m.up), axis), *z = tn_matmul(x, m.up);
+        tn_program *p = tn_compile(g, (tn_node *[]){ y, z }, 2,
+                                   &(tn_compile_options){ .panels = panels });
+        REQUIRE(p);
+        float *in = tn_input_data(p, "x");
+        for (int i = 0; i < 2 * 3 * D; i++) in[i] = (float)(i % 17) / 8 - 1;
+        CHECK_INT(tn_run(p), TN_OK);
+        const float *got = tn_output(p, 0), *want = tn_output(p, 1);
+        for (int i = 0; i < 2 * 3 * H; i++) CHECK_NEAR(got[i], want[i], rounding * 50);
+        tn_program_free(p), tn_graph_free(g);
+    }
+    tn_panels_free(panels), model_free(&m);
+    tn_ctx_free(ctx);
+}
+
 TEST_MAIN
