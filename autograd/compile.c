@@ -210,9 +210,7 @@ static tn_status lower_leaf(compiler *c, tn__call *call)
     if (call->op == &tn_op_input) {
         const input_attrs *a = call->attrs;
         tn__program_input *in = &p->inputs[p->n_inputs];
-        in->name = tn__program_alloc(p, strlen(a->name) + 1);
-        if (!in->name) return TN_ERR_MEMORY;
-        strcpy(in->name, a->name);
+        in->name = p->known[a->index].name;
         v = fresh_value(p, x->type, TN__INPUT);
         in->node = x, in->type = x->type;
         in->buffer = v < 0 ? -1 : p->values[v].buffer;
@@ -466,7 +464,13 @@ static tn_status compile(compiler *c, tn_node *const *outputs, int n, const tn_c
     p->known = tn__program_alloc(p, (size_t)(g->n_inputs + 1) * sizeof *p->known);
     if (!c->needed || !c->canon || !c->value_of || !p->inputs || !p->known || !p->outputs)
         return TN_ERR_MEMORY;
-    for (; p->n_known < g->n_inputs; p->n_known++) p->known[p->n_known] = g->inputs[p->n_known];
+    for (; p->n_known < g->n_inputs; p->n_known++) {
+        const tn_node *x = g->inputs[p->n_known];
+        const char    *name = ((const input_attrs *)x->call->attrs)->name;
+        char          *copy = tn__program_alloc(p, strlen(name) + 1);
+        if (!copy) return TN_ERR_MEMORY;
+        p->known[p->n_known] = (tn__program_input){ .node = x, .name = strcpy(copy, name) };
+    }
     for (int64_t i = 0; i < g->n_calls; i++)
         for (int k = 0; k < g->calls[i]->n_out; k++)
             c->canon[g->calls[i]->out[k].id] = &g->calls[i]->out[k];

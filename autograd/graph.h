@@ -72,10 +72,13 @@ TN_API int  tn_scope_depth(const tn_graph *g);
 TN_API void tn_scope_restore(tn_graph *g, int depth);
 
 /* TN_SCOPE(g, "encoder.%d", i) { .. }: the block's scope. Leave the block by its end, not by return
- * or break (the next enclosing scope would heal it). */
+ * or break (the next enclosing scope would heal it). g is looked at once: what it is made of, as in
+ * tn_node_graph(x), may change in the block, and fail. */
 #define TN_SCOPE(g, ...)                                                                           \
-    for (int tn_scope_d_ = tn_scope_depth(g), tn_scope_1_ = (tn_scope_push(g, __VA_ARGS__), 1);    \
-         tn_scope_1_; tn_scope_restore(g, tn_scope_d_), tn_scope_1_ = 0)
+    for (tn_graph *tn_scope_g_ = (g), **tn_scope_2_ = &tn_scope_g_; tn_scope_2_; tn_scope_2_ = 0)  \
+        for (int tn_scope_d_ = tn_scope_depth(tn_scope_g_),                                        \
+                 tn_scope_1_ = (tn_scope_push(tn_scope_g_, __VA_ARGS__), 1);                       \
+             tn_scope_1_; tn_scope_restore(tn_scope_g_, tn_scope_d_), tn_scope_1_ = 0)
 
 /* ---- variables: state that outlives a run -------------------------------------------------- */
 
@@ -145,7 +148,8 @@ TN_API tn_program *tn_compile(tn_graph *g, tn_node *const *outputs, int n,
 TN_API void        tn_program_free(tn_program *p); /* NULL is fine */
 
 /* Copies an input's numbers in: bytes must be those of its type. TN_ERR_ARG names the input, or
- * says that it is none of the graph. What the outputs do not need is passed over. */
+ * says that it is none of the graph. What the outputs do not need is passed over, whatever its
+ * size. */
 TN_API tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t bytes);
 TN_API tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t bytes);
 
@@ -236,7 +240,7 @@ typedef struct tn_gradcheck_report {
 } tn_gradcheck_report;
 
 /* Compares gradients with signed central differences in f64: of every element of every float input.
- *   types[n], data[n]: the inputs (f64, or integers for indices), contiguous.
+ *   types[n], data[n]: 1 to 64 inputs (f64, or integers for indices), contiguous.
  * TN_ERR_GRAD, with the place and both numbers in the context's message, if they differ. */
 TN_API tn_status tn_gradcheck(tn_ctx *ctx, tn_build build, void *user, int n, const tn_type *types,
                               const void *const *data, const tn_gradcheck_options *options,

@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/* ---- arithmetic, elementwise (ops/arithmetic.c); f32, f64, i32, i64 where marked # ----------- */
+/* ---- arithmetic, elementwise (ops/arithmetic.c); f32, f64, i32, i64 where marked # --------------
+ * Integers wrap around. */
 
 TN_API tn_node *tn_add(tn_node *x, tn_node *y);           /* # x + y */
 TN_API tn_node *tn_sub(tn_node *x, tn_node *y);           /* # x - y */
@@ -78,8 +79,9 @@ TN_API tn_node *tn_trunc(tn_node *x);
 TN_API tn_node *tn_frac(tn_node *x);       /* x - trunc(x) */
 TN_API tn_node *tn_clamp(tn_node *x, double lo, double hi); /* gradient 1 at the bounds too */
 TN_API tn_node *tn_cast(tn_node *x, tn_dtype dtype);
-    /* any to any; float to int truncates. Gradients flow between floats, 16-bit ones too (but not
-     * through what picks 16-bit rows by index: cast first). */
+    /* any to any; float to int truncates, and goes no further than the int does (NaN: 0); int to a
+     * narrower int keeps the low bits; to bool: is it not 0? Gradients flow between floats, 16-bit
+     * ones too (but not through what picks 16-bit rows by index: cast first). */
 
 /* ---- activations, elementwise (ops/activation.c) --------------------------------------------- */
 
@@ -122,7 +124,8 @@ TN_API tn_node *tn_masked_fill(tn_node *x, tn_node *mask, double value); /* wher
 /* ---- reductions (ops/reduce.c) ------------------------------------------------------------------
  * axes: a list of n_axes axes; NULL with 0 means all. keep_dims leaves dimensions of size 1.
  * sum, sum_square, prod, cumsum, argmax, argmin: f32, f64, i32, i64; max and min u8, too; any and
- * all: bool; the others f32 and f64. */
+ * all: bool; the others f32 and f64. Of no elements max, min, logsumexp, argmax and argmin are
+ * refused (TN_ERR_SHAPE), and mean, var and std NaN. */
 
 TN_API tn_node *tn_sum(tn_node *x, const int *axes, int n_axes, bool keep_dims);
 TN_API tn_node *tn_sum_square(tn_node *x, const int *axes, int n_axes, bool keep_dims); /* of x^2 */

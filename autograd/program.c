@@ -194,7 +194,7 @@ tn_status tn_feed(tn_program *p, const tn_node *input, const void *data, size_t 
         if (p->inputs[i].node == input) return feed(p, &p->inputs[i], data, bytes);
     if (!input) return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: the input is NULL");
     for (int64_t i = 0; i < p->n_known; i++)
-        if (p->known[i] == input) return TN_OK; /* the outputs do not need it */
+        if (p->known[i].node == input) return TN_OK; /* the outputs do not need it */
     return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: not an input of the program's graph");
 }
 
@@ -202,9 +202,10 @@ tn_status tn_feed_name(tn_program *p, const char *name, const void *data, size_t
 {
     if (!p) return TN_ERR_ARG;
     tn__program_input *in = input_named(p, name);
-    if (!in)
-        return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: no input is named %s", name ? name : "(null)");
-    return feed(p, in, data, bytes);
+    if (in) return feed(p, in, data, bytes);
+    for (int64_t i = 0; name && i < p->n_known; i++)
+        if (strcmp(p->known[i].name, name) == 0) return TN_OK;
+    return tn_fail(p->ctx, TN_ERR_ARG, "tn_feed: no input is named %s", name ? name : "(null)");
 }
 
 void *tn_input_data(tn_program *p, const char *name)

@@ -177,7 +177,7 @@ struct tn_program {
     int64_t             n_slots, cap_slots;
     tn__program_input  *inputs;
     int64_t             n_inputs;
-    const tn_node     **known;  /* all inputs of the graph, those that nothing needs too */
+    tn__program_input  *known;  /* all inputs of the graph, those that nothing needs too */
     int64_t             n_known;
     tn__program_output *outputs;
     int64_t             n_outputs;

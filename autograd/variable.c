@@ -82,13 +82,15 @@ size_t tn_variable_bytes(const tn_node *x)
     return variable_of(x) ? variable_of(x)->bytes : 0;
 }
 
+static tn_status no_variable(const tn_node *x)
+{
+    return tn_fail(tn_node_ctx(x), TN_ERR_ARG, "what is to be set is not a variable");
+}
+
 tn_status tn_variable_set(tn_node *variable, const void *data, size_t bytes)
 {
     tn__variable *v = variable_of(variable);
-    if (!v)
-        return variable ? tn_fail(tn_node_ctx(variable), TN_ERR_ARG,
-                                  "tn_variable_set: not a variable")
-                            : TN_ERR_ARG;
+    if (!v) return no_variable(variable);
     if (bytes != v->bytes || (!data && bytes))
         return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %zu bytes given, it has %zu", v->name,
                        bytes, v->bytes);
@@ -99,7 +101,7 @@ tn_status tn_variable_set(tn_node *variable, const void *data, size_t bytes)
 tn_status tn_variable_fill(tn_node *variable, double value)
 {
     tn__variable *v = variable_of(variable);
-    if (!v) return TN_ERR_ARG;
+    if (!v) return no_variable(variable);
     if (!tn__holds(v->leaf.type.dtype, value))
         return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %s cannot hold %g", v->name,
                        tn_dtype_name(v->leaf.type.dtype), value);

@@ -28,7 +28,7 @@ typedef struct tn_batches_options {
     int64_t  round_rows;   /* rows are a multiple of this, by empty rows at the end; 0: 1 */
     bool     fixed_shapes; /* as few shapes as can be. Padded: both sides have one length, and each
                             * length one number of rows; packed: one shape for all, with max_rows
-                            * rows (0: tokens / 8) */
+                            * rows (0: tokens / 8, and that of the padding) */
     bool     source_eos;   /* sources end in eos too */
     bool     ordered;      /* not shuffled: the same batches each epoch, the shortest first if
                             * padded, and like pairs in the corpus's order */

@@ -12,7 +12,7 @@ tn_text tn_text_of(const char *string)
 
 bool tn_text_is_utf8(tn_text text)
 {
-    return !text.length || tn__utf8_check(text.bytes, text.length) == text.length;
+    return !text.length || (text.bytes && tn__utf8_check(text.bytes, text.length) == text.length);
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ tn_node *tn_block_after(const tn_norm_layer *norm, bool is_post_norm, tn_node *x
 static tn_norm_layer norm_new(tn_params *p, const char *name, const tn_block_options *o)
 {
     tn_norm_layer norm = tn_layer_norm_new(p, name, o->d_model);
-    if (o->norm_eps > 0) norm.eps = o->norm_eps;
+    if (o->norm_eps != 0) norm.eps = o->norm_eps;
     return norm;
 }
 

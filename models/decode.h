@@ -52,7 +52,8 @@ TN_API void           tn_translator_free(tn_translator *t); /* NULL is fine */
  * was trained so. Translation j (of n_best, best first, those that are cut behind those that ended)
  * of source i is at [i n_best + j] and valid until the next call. What comes of a source does not
  * depend on those beside it. NULL: TN_ERR_ARG (a source too long; scores that are not finite, as of
- * huge weights), TN_ERR_MEMORY, TN_ERR_CANCELLED. */
+ * huge weights), TN_ERR_INDEX (an id that is none), TN_ERR_MEMORY, TN_ERR_CANCELLED,
+ * TN_ERR_BUSY. */
 TN_API const tn_translation *tn_translate(tn_translator *t, const int32_t *ids, const int64_t *at,
                                           int64_t n);
 

@@ -240,6 +240,7 @@ tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
     if (!l || !cache)
         return tn__no_layer(x, l ? "tn_attention_decode, or its cache" : "tn_attention_decode");
     if (!l->qkv.w) return refuse(l, x, "decoding with a cache is for self-attention");
+    if (parents && assigns == unwanted) return refuse(l, x, "parents need assigns");
     tn_graph *g = enter(l, x);
     heads     h = project_self(l, x);
     position = tn_read(g, position);

@@ -73,7 +73,7 @@ TN_API tn_attention_cache tn_attention_cache_new(tn_params *p, const char *name,
  *   position: i32 scalar, of the first of them: how many the cache holds; the caller advances it
  *   parents:  i32 [b], the row of the cache that each row continues (beam search), or NULL:
  *             its own. Then the cache is re-ordered, and assigns must be among the outputs.
- *   assigns:  two nodes with parents; may be NULL without */
+ *   assigns:  two nodes with parents (TN_ERR_SHAPE if there is no room); may be NULL without */
 TN_API tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
                                     const tn_attention_cache *cache, tn_node *position,
                                     tn_node *parents, tn_node *assigns[2]);

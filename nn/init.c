@@ -229,6 +229,10 @@ tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shap
         return fill_orthogonal(ctx, gain, dtype, shape, stream, out);
     default: return tn_fail(ctx, TN_ERR_ARG, "unknown kind %d of initial values", (int)init->kind);
     }
+    if (plain.kind == TN_INIT_UNIFORM && plain.a > plain.b)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g to %g is no range", plain.a, plain.b);
+    if (plain.kind != TN_INIT_UNIFORM && plain.kind != TN_INIT_CONSTANT && plain.b < 0)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: a deviation of %g", plain.b);
     fill(ctx, &plain, dtype, n, stream, out);
     return TN_OK;
 }

@@ -51,7 +51,7 @@ TN_API tn_init tn_init_orthogonal(double gain);
 TN_API tn_init tn_init_linear(int64_t in);
 
 /* Fills n numbers (contiguous, of the shape) of dtype f32 or f64. stream: of the values, by
- * name. */
+ * name. TN_ERR_ARG: a range that falls, a deviation below 0, also by a negative gain. */
 TN_API tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
                               uint64_t stream, void *out);
 

@@ -45,7 +45,8 @@ typedef struct tn_embedding_options {
     bool    has_padding;
     int64_t padding_idx;
     bool    scale_sqrt_d; /* the output is multiplied by sqrt(d), as in Vaswani et al. 2017 */
-    double  std;          /* of the initial N(0, std^2); 0: 1, or 1 / sqrt(d) with scale_sqrt_d */
+    double  std;          /* of the initial N(0, std^2); 0: 1, or 1 / sqrt(d) with scale_sqrt_d;
+                           * negative: TN_ERR_ARG */
 } tn_embedding_options;
 
 TN_API tn_embedding_layer tn_embedding_new(tn_params *p, const char *name, int64_t vocabulary,
@@ -115,7 +116,7 @@ TN_API tn_positions tn_positions_sinusoidal(tn_params *p, const char *name, int6
 TN_API tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t length, int64_t d);
 
 /* x + the encoding of its positions. x [.., t, d] has positions 0 .. t-1, or those of index (i32 or
- * i64, x's shape without d): packed rows, cached decoding. */
+ * i64, x's shape without d, or what broadcasts with it): packed rows, cached decoding. */
 TN_API tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index);
 
 /* The sinusoidal table alone: out[n * d], positions 0 .. n-1. The same bits everywhere. */

@@ -21,7 +21,7 @@ typedef struct tn_group_options {
 /* What the options of every optimizer begin with. Here and below TN_NONE is none where 0 is a
  * default, and other negative numbers are refused (TN_ERR_ARG). */
 #define TN_OPTIMIZER_OPTIONS                                                                       \
-    double lr;            /* 0: 1e-3; tn_optimizer_set_lr makes it 0 */                            \
+    double lr;            /* 0: 1e-3; no TN_NONE, but tn_optimizer_set_lr makes it 0 */            \
     double clip_norm;     /* gradients are scaled to a common norm of at most this; 0: no */       \
     double ema_decay;     /* averages: a = decay a + (1 - decay) w, at first the new w; 0: no */   \
     bool   ema_ramp;      /* decay is at most (1 + t) / (10 + t) in step t = 0, 1, .. */           \
@@ -75,7 +75,8 @@ TN_API double tn_optimizer_grad_norm(const tn_optimizer *opt);
 /* ---- training programs ----------------------------------------------------------------------- */
 
 typedef struct tn_train_step_options {
-    tn_node        *count;   /* scalar: gradients are divided by it (tokens, where loss is a sum) */
+    /* scalar: gradients are divided by it (tokens, where loss is a sum); by 0 they are zeros */
+    tn_node        *count;
     tn_node *const *outputs; /* also to be fetched: outputs 1 .. n_outputs of the program */
     int             n_outputs;
     tn_node        *guard;          /* bool scalar: commit only if it is true */

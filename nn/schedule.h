@@ -20,7 +20,8 @@ typedef struct tn_schedule {
     tn_schedule_kind kind;
     double  lr;      /* the highest rate; of Noam a factor, 0: 1 */
     int64_t warmup;  /* steps in which the rate rises to it: lr s / warmup */
-    int64_t total;   /* of linear and cosine: the last step, warm-up included; constant after it */
+    int64_t total;   /* of linear and cosine: the last step, warm-up included; constant after it
+                      * (0: the rate falls to its last right behind the warm-up) */
     double  floor;   /* of linear and cosine: the last rate, as a fraction of lr */
     int64_t d_model; /* of Noam */
 } tn_schedule;

@@ -280,7 +280,7 @@ static tn_status needs_accumulators(const tn_optimizer *opt)
 {
     if (opt->accumulate) return TN_OK;
     return tn_fail(opt->ctx, TN_ERR_STATE,
-                   "tn_accumulate_step: the optimizer was made without .accumulate");
+                   "the optimizer was made without .accumulate");
 }
 
 tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *opt,

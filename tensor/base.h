@@ -66,7 +66,8 @@ TN_API const char *tn_status_text(tn_status status);
 
 /* ---- dtypes ------------------------------------------------------------------------------ */
 
-/* X(name, bytes, text). f32 and f64 compute; f16 and bf16 are for storage and casts. */
+/* X(name, bytes, text). f32 and f64 compute; f16 and bf16 are for storage and casts. A bool is 0 or
+ * 1: of other bytes, ops may make different things. */
 #define TN_DTYPE_LIST(X)                                                                           \
     X(F32, 4, "f32")                                                                               \
     X(F64, 8, "f64")                                                                               \

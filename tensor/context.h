@@ -32,7 +32,7 @@ typedef struct tn_allocator {
 } tn_allocator;
 
 typedef struct tn_ctx_options {
-    int          threads;      /* 0: one per CPU that this process may run on */
+    int          threads;      /* 1 to 1,024; 0: one per CPU that this process may run on */
     uint64_t     seed;         /* of initialisers and random ops */
     size_t       memory_limit; /* bytes that the context may hold at once; 0: no limit */
     tn_allocator allocator;    /* .alloc NULL: the system's */
@@ -43,7 +43,8 @@ typedef struct tn_ctx_options {
     tn_cpu_level cpu;          /* highest level to use; AUTO: what the CPU has */
 } tn_ctx_options;
 
-/* A new context; options may be NULL. NULL only if memory or threads cannot be had. */
+/* A new context; options may be NULL. NULL only if memory or threads cannot be had: over 1,024 of
+ * them, or less than 0, cannot. */
 TN_API tn_ctx *tn_ctx_new(const tn_ctx_options *options);
 
 /* Frees the context. Graphs, programs and parameter sets made with it must be gone. NULL is

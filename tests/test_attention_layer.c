@@ -277,6 +277,9 @@ TEST(attention, decoding_follows_parents)
     tn_program *step = tn_compile(b.g, out, 4, NULL);
     CHECK_STR(tn_error(b.ctx), "");
     REQUIRE(step);
+    CHECK(!tn_attention_decode(&l, x, &cache, position, parents, NULL)); /* the order would go */
+    CHECK_CONTAINS(tn_error(b.ctx), "parents need assigns");
+    tn_clear_error(b.ctx);
     static const int32_t parent[4][2] = { { 0, 1 }, { 1, 1 }, { 1, 0 }, { 0, 0 } };
     double               seen[2][4][4]; /* the inputs that each row has come by */
     for (int t = 0; t < 4; t++) {

@@ -610,6 +610,18 @@ TEST(graph, scopes_without_a_graph)
     CHECK_INT(n, 2);
 }
 
+/* A scope ends with its block, also where the node that it took its graph from is none any more. */
+TEST(graph, a_scope_ends_when_its_node_fails)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_full(g, TN_F32, TN_SHAPE(2, 3), 1);
+    TN_SCOPE(tn_node_graph(x), "a") x = tn_matmul(x, x);
+    CHECK(!x);
+    CHECK_INT(tn_scope_depth(g), 0);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(memory, planning_reuses_memory)
 {
     tn_ctx   *ctx = new_ctx();

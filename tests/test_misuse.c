@@ -217,6 +217,7 @@ TEST(misuse, leaves)
     REFUSED(tn_input(g, "y", TN_F32, TN_SHAPE(big, big)), TN_ERR_SHAPE, "2^46");
     REFUSED(tn_input(g, "y", (tn_dtype)42, TN_SHAPE(2)), TN_ERR_DTYPE, "42");
     REFUSED(tn_constant(g, TN_F32, TN_SHAPE(2), NULL), TN_ERR_ARG, "constant");
+    CHECK(tn_constant(g, TN_F32, TN_SHAPE(0, 3), NULL)); /* no numbers are no data */
     REFUSED(tn_constant(g, (tn_dtype)-1, TN_SHAPE(2), &big), TN_ERR_DTYPE, "-1");
     REFUSED(tn_constant(g, TN_F64, TN_SHAPE(big, 1 << 23), &big), TN_ERR_SHAPE, "2^46");
     REFUSED(tn_constant(g, TN_F64, tn_shape_of(-1, NULL), &big), TN_ERR_SHAPE, "rank");
@@ -370,6 +371,7 @@ TEST(misuse, programs)
     REFUSED(tn_eval(tn_full_like(x, 1), NULL, 8) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_variable_set(w, numbers, 4) == TN_OK, TN_ERR_ARG, "w: 4 bytes given, it has 8");
     REFUSED(tn_variable_set(x, numbers, 8) == TN_OK, TN_ERR_ARG, "not a variable");
+    REFUSED(tn_variable_fill(x, 1) == TN_OK, TN_ERR_ARG, "not a variable");
     REFUSED(tn_train_step(g, sum, NULL), TN_ERR_ARG, "");
     REFUSED(tn_gradcheck(ctx, NULL, NULL, 0, NULL, NULL, NULL, NULL) == TN_OK, TN_ERR_ARG, "");
     const tn_type type = { TN_F64, TN_SHAPE(2) };
@@ -388,6 +390,8 @@ TEST(misuse, programs)
     REFUSED(tn_feed(p, y, numbers, 8) == TN_OK, TN_ERR_ARG, "not an input");
     REFUSED(tn_feed(p, far, numbers, 8) == TN_OK, TN_ERR_ARG, "not an input");
     CHECK_INT(tn_feed(p, unused, numbers, 8), TN_OK);
+    CHECK_INT(tn_feed_name(p, "unused", numbers, 8), TN_OK);
+    CHECK_STR(tn_error(ctx), "");
     REFUSED(tn_feed_name(p, "z", numbers, 8) == TN_OK, TN_ERR_ARG, "z");
     REFUSED(!isnan(tn_item(p, sum)), TN_ERR_STATE, "not run yet");
     REFUSED(tn_program_bind(p, &v, 1) == TN_OK, TN_ERR_DTYPE, "f64");

@@ -165,13 +165,25 @@ TEST(misuse_models, numbers_that_are_not_finite)
 {
     static float  out[8];
     const tn_init wild = tn_init_normal(0, NAN), gain = tn_init_orthogonal(INFINITY),
-        normal = tn_init_normal(0, 1);
+        normal = tn_init_normal(0, 1), turned = tn_init_uniform(2, -1),
+        loss = { .kind = TN_INIT_XAVIER_UNIFORM, .gain = -2 };
     tn_shape      absurd = { .rank = 77 }, negative = { .rank = 2, .dim = { -3, -2 } };
     int64_t       in, fan_out;
     room          r;
     tn_ctx       *ctx = new_ctx(&r);
     REQUIRE(tn_param(r.p, "w", TN_SHAPE(2, 8), NULL));
     REFUSED(tn_param(r.p, "v", TN_SHAPE(2, 8), &wild), TN_ERR_ARG, "not finite");
+    REFUSED(tn_param(r.p, "v", TN_SHAPE(2, 8), &turned), TN_ERR_ARG, "2 to -1 is no range");
+    REFUSED(tn_param(r.p, "v", TN_SHAPE(3, 3), &loss), TN_ERR_ARG, "2 to -2 is no range");
+    REFUSED(tn_embedding_new(r.p, "e", 3, 2, &(tn_embedding_options){ .std = -1 }).w, TN_ERR_ARG,
+            "a deviation of -1");
+    tn_encoder_layer l = tn_encoder_layer_new(r.p, "l", &(tn_block_options){
+            .d_model = 4, .n_heads = 1, .norm_eps = -1 });
+    tn_graph        *g = tn_graph_new(ctx, TN_EVAL);
+    REFUSED(tn_encoder_layer_apply(&l, tn_full(g, TN_F32, TN_SHAPE(3, 4), 1), NULL), TN_ERR_ARG,
+            "eps is -1");
+    CHECK_INT(tn_scope_depth(g), 0);
+    tn_graph_free(g);
     REFUSED(tn_init_fill(ctx, &gain, TN_F32, TN_SHAPE(2, 2), 1, out) == TN_OK, TN_ERR_ARG,
             "not finite");
     REFUSED(tn_init_fill(ctx, &normal, TN_F32, absurd, 1, out) == TN_OK, TN_ERR_SHAPE, "no shape");
@@ -321,6 +333,7 @@ TEST(misuse_models, data)
     REFUSED(tn_bleu(ctx, &one, &one, 1, &(tn_metric_options){ .n_refs = -1 }, &score) == TN_OK,
             TN_ERR_ARG, "-1 references");
     CHECK_STR(tn_bleu_text(NULL, text, sizeof text), "");
+    CHECK(!tn_text_is_utf8(none));
     CHECK(!tn_bleu_text(&score, NULL, 4));
     tn_windows *w = tn_windows_new(ctx, tokens, 100,
                                    &(tn_windows_options){ .rows = 2, .length = 8 });

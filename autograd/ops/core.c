@@ -65,7 +65,7 @@ tn_node *tn_input(tn_graph *g, const char *name, tn_dtype dtype, tn_shape shape)
 tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *data)
 {
     if (!g) return NULL;
-    if (!data) {
+    if (!data && tn_shape_size(&shape) != 0) {
         tn_fail(g->ctx, TN_ERR_ARG, "tn_constant: no data");
         return NULL;
     }
@@ -79,7 +79,7 @@ tn_node *tn_constant(tn_graph *g, tn_dtype dtype, tn_shape shape, const void *da
     /* blocks of a graph are 16-byte aligned, which is enough for any dtype */
     a.data = tn__graph_alloc(g, bytes + 1);
     if (!a.data) return NULL;
-    memcpy(a.data, data, bytes);
+    if (bytes) memcpy(a.data, data, bytes);
     return tn_apply_in(g, &tn_op_constant, NULL, 0, &a, NULL);
 }
 
