@@ -434,7 +434,11 @@ static tn_status check_arguments(tn_graph *g, tn_node *const *outputs, int n,
     if (tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
     if (n < 1 || !outputs) return tn_fail(ctx, TN_ERR_ARG, "tn_compile: no outputs");
     for (int i = 0; i < n; i++) {
-        if (!outputs[i]) return tn_fail(ctx, TN_ERR_ARG, "tn_compile: output %d is NULL", i);
+        if (!outputs[i]) {
+            char what[40];
+            snprintf(what, sizeof what, "tn_compile: output %d", i);
+            return tn__fail_null(g, what);
+        }
         if (outputs[i]->graph != g)
             return tn_fail(ctx, TN_ERR_ARG, "tn_compile: output %d is %s", i,
                            outputs[i]->graph ? "of another graph" : "a variable: use tn_read");

@@ -366,6 +366,24 @@ tn_node *tn_apply_in(tn_graph *g, const tn_op *op, tn_node *const *in, int n, co
     return made;
 }
 
+/* Keeps where a NULL came in, for tn__fail_null, unless an error tells why it is one. */
+static TN_COLD void note_null(const tn_op *op, tn_node *const *in, int n, int null_in)
+{
+    for (int i = 0; i < n; i++) {
+        tn_graph *g = in[i] ? in[i]->graph : NULL;
+        if (!g || g->null_op || tn_ctx_status(g->ctx) != TN_OK) continue;
+        g->null_op = op->name, g->null_scope = scope_now(g)->path, g->null_in = null_in;
+    }
+}
+
+TN_COLD tn_status tn__fail_null(const tn_graph *g, const char *what)
+{
+    if (!g->null_op) return tn_fail(g->ctx, TN_ERR_ARG, "%s is NULL", what);
+    const bool at_top = !*g->null_scope;
+    return tn_fail(g->ctx, TN_ERR_ARG, "%s is NULL, as input %d of %s was%s%s%s", what, g->null_in,
+                   g->null_op, at_top ? "" : " (", g->null_scope, at_top ? "" : ")");
+}
+
 tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *attrs,
                         tn_node **out)
 {
@@ -373,7 +391,7 @@ tn_node *tn_apply_multi(const tn_op *op, tn_node *const *in, int n, const void *
     int n_out = outputs_of(op, attrs, n);
     for (int i = 0; out && i < n_out; i++) out[i] = NULL;
     for (int i = 0; i < n; i++)
-        if (!in[i]) return NULL;
+        if (!in[i]) return note_null(op, in, n, i), NULL;
     tn_graph *g = n > 0 ? graph_of(op, in, n) : NULL;
     return g ? tn_apply_in(g, op, in, n, attrs, out) : NULL;
 }

@@ -124,7 +124,7 @@ typedef struct tn_panels  tn_panels;
 
 typedef struct tn_compile_options {
     tn_node    *guard;     /* bool scalar: a run commits only if it is true (TN_ERR_GUARD if not) */
-    /* i64 scalar variable: the run counter of random ops; advanced by each run */
+    /* i64 scalar variable: the run counter of random ops; advanced by each run that commits */
     tn_node    *run;
     tn_arena   *arena;     /* shared with other programs of the context; NULL: one of its own */
     bool        no_fusion; /* run each op alone (the same bits; for tests and for looking) */

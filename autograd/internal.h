@@ -65,6 +65,8 @@ struct tn_graph {
     int        *stack;            /* indices into scopes */
     int64_t     depth, cap_stack;
     int         differentiating;  /* how many tn__backward are at work */
+    const char *null_op, *null_scope; /* the first op that was given a NULL while no error told */
+    int         null_in;              /* why, and which input that was */
 };
 
 /* Attributes of ops that compile knows. */
@@ -88,6 +90,9 @@ void *tn__graph_alloc(tn_graph *g, size_t size);
 
 /* x itself, or the graph's read of it if it is a variable; *g is found or checked on the way. */
 tn_node *tn__as_value(tn_graph *g, tn_node *x);
+
+/* TN_ERR_ARG: `what` is NULL; and where the first NULL came in that no error explains. */
+tn_status tn__fail_null(const tn_graph *g, const char *what);
 
 /* A new node that is x by another name: the expansion of an op is built on aliases of its inputs,
  * so that differentiating it stops there. */

@@ -21,7 +21,7 @@ TN_API tn_node *tn_sub(tn_node *x, tn_node *y);           /* # x - y */
 TN_API tn_node *tn_mul(tn_node *x, tn_node *y);           /* # x y */
 TN_API tn_node *tn_div(tn_node *x, tn_node *y);           /* x / y */
 TN_API tn_node *tn_pow(tn_node *x, tn_node *y);           /* x^y */
-TN_API tn_node *tn_atan2(tn_node *y, tn_node *x);         /* angle of (x, y) */
+TN_API tn_node *tn_atan2(tn_node *y, tn_node *x);         /* angle of (x, y); gradient 0 at 0 */
 TN_API tn_node *tn_hypot(tn_node *x, tn_node *y);         /* sqrt(x^2 + y^2) */
 TN_API tn_node *tn_fmod(tn_node *x, tn_node *y);          /* remainder with the sign of x */
 TN_API tn_node *tn_remainder(tn_node *x, tn_node *y);     /* with the sign of y, as Python's % */

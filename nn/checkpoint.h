@@ -26,7 +26,8 @@ TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const 
  * betas and eps are not, and remain those that it was made with. TN_ERR_FORMAT (also of another
  * kind of optimizer, and where a number is infinite or NaN, as after a training that diverged),
  * _SHAPE or _DTYPE name the file and the variable. Buffers and accumulated gradients may be
- * anything. */
+ * anything. The context's seed is in no file: dropout of a resumed training has the bits of one
+ * that was not interrupted if the seed is the same. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
 /* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */

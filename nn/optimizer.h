@@ -39,7 +39,10 @@ typedef struct tn_sgd_options {
 } tn_sgd_options;
 
 /* Adam (Kingma & Ba 2015); AdamW (Loshchilov & Hutter 2019) decays weights by lr weight_decay w,
- * Adam adds weight_decay w to the gradient. */
+ * Adam adds weight_decay w to the gradient. The bias correction counts the updates of the
+ * optimizer, where PyTorch counts those of each parameter: one that joins late (unfrozen, or first
+ * trained by another program) begins with steps of up to 3 lr, and an optimizer of its own with
+ * lr. */
 typedef struct tn_adam_options {
     TN_OPTIMIZER_OPTIONS
     double beta1, beta2; /* 0: 0.9 and 0.999; TN_NONE: no memory */
@@ -88,8 +91,9 @@ typedef struct tn_train_step_options {
 
 /* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains
  * the parameters that are trainable now and that the loss depends on; the others stay as they are.
- * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes nothing;
- * further runs need no tn_clear_error, but building and compiling do, as after any error. */
+ * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes nothing,
+ * the numbers of random ops neither: fed the same it ends the same. Further runs need no
+ * tn_clear_error, but building and compiling do, as after any error. */
 TN_API tn_program *tn_train_step(tn_graph *g, tn_node *loss, tn_optimizer *opt);
 TN_API tn_program *tn_train_step_with(tn_graph *g, tn_node *loss, tn_optimizer *opt,
                                       const tn_train_step_options *options);

@@ -3,6 +3,7 @@
  * Scalars are computed once a step, in f64, from variables; what they come to is rounded to the
  * parameters' dtype at the end. The step counter is one of them, so a resumed run has the same
  * bits. */
+#include "autograd/internal.h"
 #include "nn/optimizer_internal.h"
 
 #include <string.h>
@@ -215,6 +216,8 @@ static tn_status check(tn_graph *g, const tn_node *loss, const tn_optimizer *opt
 {
     tn_ctx *ctx = opt ? opt->ctx : g ? tn_graph_ctx(g) : tn_node_ctx(loss);
     if (!ctx) return TN_ERR_ARG;
+    if (g && opt && !loss && tn_ctx_status(ctx) == TN_OK)
+        return tn__fail_null(g, "tn_train_step: the loss");
     if (!g || !loss || !opt)
         return unexplained(ctx, !opt ? "the optimizer" : !g ? "the graph" : "the loss");
     if (tn_node_graph(loss) != g)

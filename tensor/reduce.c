@@ -168,6 +168,30 @@ static bool has_work_left(const reduce_view *v)
 
 /* ---- one pass -------------------------------------------------------------------------------- */
 
+enum { FEW = 32, ROWS_AT_ONCE = 64 };
+
+#define GATHER(type)                                                                               \
+    for (int64_t r = 0; r < rows; r++)                                                             \
+        for (int64_t i = 0; i < p->n; i++)                                                         \
+            ((type *)buffer)[r * p->n + i] = ((const type *)x)[r * stride + offset[i]]
+
+/* Rows of few elements that do not lie in one run, as a pooling's windows: `rows` of them, one
+ * stride apart. */
+static void gather_rows(const reduce_pass *p, const char *x, int64_t stride, int64_t rows,
+                        char *buffer)
+{
+    int64_t      offset[FEW];
+    tn__odometer e = { .rank = p->group.shape.rank };
+    memcpy(e.n, p->group.shape.dim, sizeof e.n);
+    memcpy(e.a_stride, p->group.stride, sizeof e.a_stride);
+    tn__odometer_set(&e, 0);
+    for (int64_t i = 0; i < p->n; i++, tn__odometer_next(&e)) offset[i] = e.a;
+    if (p->size == 4) GATHER(uint32_t);
+    else if (p->size == 8) GATHER(uint64_t);
+    else GATHER(uint8_t);
+}
+#undef GATHER
+
 /* Rows of n, as many at once as lie one stride apart. Unit u: block u % blocks, row u / blocks. */
 static void run_rows(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
 {
@@ -178,7 +202,11 @@ static void run_rows(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
                 n = least(p->n - b * p->block, p->block);
         tn__odometer_set(&at, u / p->blocks);
         const char *x = p->x + at.a * p->size;
-        if (!p->in_place) {
+        if (!p->in_place && p->n <= FEW && last >= 0) {
+            count = least(least(end - u, at.n[last] - at.at[last]), ROWS_AT_ONCE), stride = n;
+            gather_rows(p, x, at.a_stride[last], count, buffer);
+            x = buffer;
+        } else if (!p->in_place) {
             tn_tensor group = p->group;
             group.data = (void *)(uintptr_t)x;
             tn__copy_part(&group, b * p->block, n, buffer);

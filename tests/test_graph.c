@@ -29,6 +29,11 @@ TEST(graph, first_error_is_kept_and_null_flows)
     CHECK(tn_compile(g, &z, 1, NULL) == NULL); /* a NULL that nothing explains */
     CHECK_CONTAINS(tn_error(ctx), "output 0 is NULL");
     tn_clear_error(ctx);
+    TN_SCOPE(g, "head") { z = tn_relu(tn_matmul(a, NULL)); } /* a name that a set does not have */
+    CHECK(!z && tn_ctx_status(ctx) == TN_OK);
+    CHECK(tn_compile(g, &z, 1, NULL) == NULL);
+    CHECK_STR(tn_error(ctx), "tn_compile: output 0 is NULL, as input 1 of matmul was (head)");
+    tn_clear_error(ctx);
     CHECK(tn_input(g, "a", TN_F32, TN_SHAPE(1)) == NULL);
     CHECK_CONTAINS(tn_error(ctx), "an input a already");
     tn_graph_free(g);
@@ -672,6 +677,28 @@ static void twice_rule(tn_graph *g, tn_node *const *x, int n, tn_node *y, tn_nod
 }
 
 /* Probabilities of 0 are common in sums of them: their gradient is a number. */
+TEST(grad, atan2_of_the_origin)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *y = tn_constant(g, TN_F64, TN_SHAPE(2), (double[]){ 0, 3 });
+    tn_node  *x = tn_constant(g, TN_F64, TN_SHAPE(2), (double[]){ 0, 4 });
+    tn_node  *d[2], *dd;
+    double    v[2];
+    REQUIRE(tn_grad(tn_sum_all(tn_atan2(y, x)), NULL, (tn_node *[]){ y, x }, 2, d) == TN_OK);
+    CHECK_INT(tn_eval(d[0], v, sizeof v), TN_OK);
+    CHECK_NEAR(v[0], 0, 0);
+    CHECK_NEAR(v[1], 4 / 25.0, 1e-16);
+    CHECK_INT(tn_eval(d[1], v, sizeof v), TN_OK);
+    CHECK_NEAR(v[0], 0, 0);
+    CHECK_NEAR(v[1], -3 / 25.0, 1e-16);
+    CHECK_INT(tn_grad(tn_sum_all(d[0]), NULL, &x, 1, &dd), TN_OK);
+    CHECK_INT(tn_eval(dd, v, sizeof v), TN_OK);
+    CHECK(isfinite(v[0]));
+    CHECK_NEAR(v[1], (9 - 16) / 625.0, 1e-16);
+    tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(grad, logaddexp_of_equal_infinities)
 {
     tn_ctx      *ctx = new_ctx();

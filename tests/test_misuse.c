@@ -393,7 +393,7 @@ TEST(misuse, programs)
     CHECK_INT(tn_feed_name(p, "unused", numbers, 8), TN_OK);
     CHECK_STR(tn_error(ctx), "");
     REFUSED(tn_feed_name(p, "z", numbers, 8) == TN_OK, TN_ERR_ARG, "z");
-    REFUSED(!isnan(tn_item(p, sum)), TN_ERR_STATE, "not run yet");
+    REFUSED(!isnan(tn_item(p, sum)), TN_ERR_STATE, "not run to its end");
     REFUSED(tn_program_bind(p, &v, 1) == TN_OK, TN_ERR_DTYPE, "f64");
     REFUSED(tn_program_bind(p, &none, 1) == TN_OK, TN_ERR_ARG, "NULL");
     REFUSED(tn_program_bind(p, NULL, 1) == TN_OK, TN_ERR_ARG, "NULL");

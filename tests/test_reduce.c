@@ -109,6 +109,31 @@ TEST(reduce, extremes)
     end();
 }
 
+/* Rows of few elements that are gathered, many at a time: the bits of a contiguous copy. */
+TEST(reduce, windows_of_few)
+{
+    begin();
+    const tn_dtype dtypes[] = { TN_F32, TN_F64, TN_I32, TN_I64, TN_U8 };
+    for (int d = 0; d < 5; d++) {
+        tn_node *x = tn_cast(tn_remainder(tn_scale(iota(TN_F64, S(3, 11, 150)), 7.25),
+                                          tn_full(g, TN_F64, TN_SCALAR, 101)), dtypes[d]);
+        for (int size = 2; size <= 6; size++) {
+            tn_node *w = tn_unfold(tn_unfold(x, 1, size, 2), 2, size, 1), *whole = tn_contiguous(w);
+            tn_node *y[2] = { tn_max(w, AXES(3, 4), false), tn_max(whole, AXES(3, 4), false) };
+            for (int k = 0; k < 2; k++) {
+                tn_shape shape = tn_node_shape(y[k]);
+                char    *a = value_of(y[0]), *b = value_of(y[1]);
+                CHECK(a && b && memcmp(a, b, (size_t)tn_shape_size(&shape) *
+                                                 tn_dtype_size(dtypes[d])) == 0);
+                free(a), free(b);
+                if (dtypes[d] == TN_U8) break;
+                y[0] = tn_sum(w, AXES(3, 4), false), y[1] = tn_sum(whole, AXES(3, 4), false);
+            }
+        }
+    }
+    end();
+}
+
 TEST(reduce, any_all_arg_cumsum)
 {
     begin();

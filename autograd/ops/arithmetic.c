@@ -289,10 +289,12 @@ tn_node *tn_pow_scalar(tn_node *x, double c)
 /* The first operand is y, as in C. */
 SPAN_MATH(atan2, 2, tn__atan2(x, y))
 REF(atan2, atan2(x, y))
+/* At the origin the gradient is 0, so that points of padding spoil nothing. */
 static void atan2_vjp(tn_vjp *c)
 {
-    tn_node *y = c->in[0], *x = c->in[1];
-    tn_node *g = tn_div(c->dout[0], tn_add(tn_square(x), tn_square(y)));
+    tn_node *y = c->in[0], *x = c->in[1], *d = tn_add(tn_square(x), tn_square(y));
+    tn_node *g = tn_div(c->dout[0], tn_where(tn_eq(d, tn_scalar_like(d, 0)),
+                                             tn_scalar_like(d, 1), d));
     if (c->want[0]) c->din[0] = tn_mul(g, x);
     if (c->want[1]) c->din[1] = tn_neg(tn_mul(g, y));
 }

@@ -179,7 +179,7 @@ TN_OP_DEFINE(matmul, .doc = "y = a b: [.., m, k] x [.., k, n] -> [.., m, n]", .a
 
 tn_node *tn_matmul(tn_node *a, tn_node *b)
 {
-    if (!a || !b) return NULL;
+    if (!a || !b) return tn_apply(&tn_op_matmul, (tn_node *[]){ a, b }, 2, NULL);
     bool row = tn_rank(a) == 1, column = tn_rank(b) == 1; /* NumPy: as [1, k] and [k, 1] */
     if (row) a = tn_unsqueeze(a, 0);
     if (column) b = tn_unsqueeze(b, 1);
@@ -334,6 +334,19 @@ static int64_t label_dim(tn_node *x, const char *labels, char c)
     return at ? tn_dim(x, (int)(at - labels)) : 1;
 }
 
+/* Sums away the labels of x that nothing needs any more. */
+static tn_node *sum_unneeded(tn_node *x, char *labels, const char *needed)
+{
+    int axes[TN_MAX_RANK], n = 0, at = 0;
+    for (int i = 0; labels[i]; i++)
+        if (!appears(needed, labels[i])) axes[n++] = i;
+    if (n == 0) return x;
+    for (int i = 0; labels[i]; i++)
+        if (appears(needed, labels[i])) labels[at++] = labels[i];
+    labels[at] = 0;
+    return tn_sum(x, axes, n, false);
+}
+
 /* x and y contracted to the labels that are still needed: [batch.., m, k] x [batch.., k, n]. */
 static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
                          const char *needed, char *lout)
@@ -367,6 +380,11 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
         }
         size_k *= a > b ? a : b;
     }
+    /* where a product of matrices would read nothing twice: element by element, then summed */
+    if (*k ? !*m && !*n : !*m || !*n) {
+        strcpy(lout, *n ? ly : lx); /* which has the labels of the other one, too */
+        return sum_unneeded(tn_mul(align(x, lx, lout), align(y, ly, lout)), lout, needed);
+    }
     x = align(x, lx, ox), y = align(y, ly, oy);
     tn_shape sx = { 0 }, sy = { 0 }, so = { 0 };
     int      nb = (int)strlen(batch);
@@ -387,19 +405,6 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
     sy.dim[sy.rank++] = size_k, sy.dim[sy.rank++] = size_n;
     strcat(strcat(strcpy(lout, batch), m), n); /* no more labels than dimensions */
     return tn_reshape(tn_matmul(tn_reshape(x, sx), tn_reshape(y, sy)), so);
-}
-
-/* Sums away the labels of x that nothing needs any more. */
-static tn_node *sum_unneeded(tn_node *x, char *labels, const char *needed)
-{
-    int axes[TN_MAX_RANK], n = 0, at = 0;
-    for (int i = 0; labels[i]; i++)
-        if (!appears(needed, labels[i])) axes[n++] = i;
-    if (n == 0) return x;
-    for (int i = 0; labels[i]; i++)
-        if (appears(needed, labels[i])) labels[at++] = labels[i];
-    labels[at] = 0;
-    return tn_sum(x, axes, n, false);
 }
 
 tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)

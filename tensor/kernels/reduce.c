@@ -85,6 +85,12 @@ TN_INLINE T TN_R(reduce_row)(tn__reduce_kind kind, const T *x, int64_t n)
     const T neutral = TN_R(neutral)(kind);
     vec     a[VECS];
     int64_t i = 0;
+    if ((kind == TN__MAX || kind == TN__MIN) && n < v_lanes) { /* any order will do */
+        T m = neutral;
+        TN_ROLLED
+        for (; i < n; i++) m = (kind == TN__MAX ? x[i] > m : x[i] < m) || x[i] != x[i] ? x[i] : m;
+        return m;
+    }
     for (int v = 0; v < VECS; v++) a[v] = v_set(neutral);
     for (; i + VECS * v_lanes <= n; i += VECS * v_lanes)
         for (int v = 0; v < VECS; v++) a[v] = TN_R(step)(kind, a[v], v_load(x + i + v * v_lanes));
