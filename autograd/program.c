@@ -256,14 +256,14 @@ tn_status tn_fetch(tn_program *p, const tn_node *output, void *data, size_t byte
 double tn_item(tn_program *p, const tn_node *output)
 {
     if (!p) return NAN;
-    int i = output_of(p, output);
-    if (i < 0 || !p->has_run || tn_shape_size(&p->outputs[i].type.shape) != 1) {
-        tn_fail(p->ctx, i < 0 ? TN_ERR_ARG : TN_ERR_STATE, "tn_item: %s",
-                i < 0 ? "not an output of the program"
-                      : p->has_run ? "the output has more than one element"
-                      : "the program has not run to its end yet");
-        return NAN;
-    }
+    int       i = output_of(p, output);
+    tn_status s = TN_OK;
+    if (i < 0) s = tn_fail(p->ctx, TN_ERR_ARG, "tn_item: not an output of the program");
+    else if (!p->has_run)
+        s = tn_fail(p->ctx, TN_ERR_STATE, "tn_item: the program has not run to its end yet");
+    else if (tn_shape_size(&p->outputs[i].type.shape) != 1)
+        s = tn_fail(p->ctx, TN_ERR_SHAPE, "tn_item: the output has not one element");
+    if (s != TN_OK) return NAN;
     return tn__load(p->outputs[i].type.dtype, tn_output(p, i), 0);
 }
 

@@ -91,7 +91,8 @@ tn_status tn_variable_set(tn_node *variable, const void *data, size_t bytes)
 {
     tn__variable *v = variable_of(variable);
     if (!v) return no_variable(variable);
-    if (bytes != v->bytes || (!data && bytes))
+    if (!data && bytes) return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: no data", v->name);
+    if (bytes != v->bytes)
         return tn_fail(v->ctx, TN_ERR_ARG, "variable %s: %zu bytes given, it has %zu", v->name,
                        bytes, v->bytes);
     if (bytes) memcpy(v->data, data, bytes);

@@ -250,6 +250,7 @@ TEST(misuse, leaves)
         tn_node  *v = tn_full(h, TN_F32, TN_SHAPE(1, 1, 1, 2), 0);
         REFUSED(tn_attention(v, v, v, NULL, &(tn_attention_options){ .dropout = 5 }), TN_ERR_ARG,
                 "dropout 5 is not in [0, 1)");
+        REFUSED(tn_dropout(tn_cast(v, TN_I32), 0.5), TN_ERR_DTYPE, "i32");
         tn_graph_free(h);
     }
     const tn_op grows = { .name = "grows", .arity = 1, .infer = too_long, .span = &same_span };
@@ -370,6 +371,7 @@ TEST(misuse, programs)
     REFUSED(tn_eval(tn_full_like(x, 1), numbers, 4) == TN_OK, TN_ERR_ARG, "4");
     REFUSED(tn_eval(tn_full_like(x, 1), NULL, 8) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_variable_set(w, numbers, 4) == TN_OK, TN_ERR_ARG, "w: 4 bytes given, it has 8");
+    REFUSED(tn_variable_set(w, NULL, 8) == TN_OK, TN_ERR_ARG, "w: no data");
     REFUSED(tn_variable_set(x, numbers, 8) == TN_OK, TN_ERR_ARG, "not a variable");
     REFUSED(tn_variable_fill(x, 1) == TN_OK, TN_ERR_ARG, "not a variable");
     REFUSED(tn_train_step(g, sum, NULL), TN_ERR_ARG, "");
@@ -381,7 +383,8 @@ TEST(misuse, programs)
     REFUSED(tn_gradcheck(ctx, first_of, NULL, 1, &type, &data,
                          &(tn_gradcheck_options){ .no_grad = (bool[]){ true } }, NULL) == TN_OK,
             TN_ERR_ARG, "no input");
-    tn_program *p = tn_compile(g, &sum, 1, NULL);
+    tn_node    *two = tn_full(g, TN_F32, TN_SHAPE(2), 1);
+    tn_program *p = tn_compile(g, (tn_node *[]){ sum, two }, 2, NULL);
     REQUIRE(p);
     REFUSED(tn_feed(p, x, numbers, 4) == TN_OK, TN_ERR_ARG, "input x is f32 [2], 8 bytes, not 4");
     REFUSED(tn_feed(p, x, NULL, 8) == TN_OK, TN_ERR_ARG, "no data");
@@ -402,9 +405,10 @@ TEST(misuse, programs)
     CHECK_INT(tn_feed(p, x, numbers, 8), TN_OK);
     CHECK_INT(tn_run(p), TN_OK);
     REFUSED(!isnan(tn_item(p, y)), TN_ERR_ARG, "not an output");
+    REFUSED(!isnan(tn_item(p, two)), TN_ERR_SHAPE, "not one element");
     REFUSED(tn_fetch(p, sum, numbers, 8) == TN_OK, TN_ERR_ARG, "output 0 has 4 bytes, not 8");
     REFUSED(tn_fetch(p, sum, NULL, 4) == TN_OK, TN_ERR_ARG, "");
-    CHECK(!tn_output(p, 1) && !tn_output(p, -1) && !tn_input_data(p, "z") &&
+    CHECK(!tn_output(p, 2) && !tn_output(p, -1) && !tn_input_data(p, "z") &&
           !tn_input_data(p, NULL));
     tn_program_free(p);
     tn_variable_free(w), tn_variable_free(v), tn_variable_free(byte);

@@ -52,7 +52,8 @@ tn_node *tn_dropout(tn_node *x, double p)
     tn_graph *g = tn__graph_of("dropout", x);
     if (!g) return NULL;
     bool none = p == 0 || (tn_graph_mode(g) == TN_EVAL && p > 0 && p < 1);
-    return none ? x : tn_apply(&tn_op_dropout, &x, 1, &(dropout_attrs){ .p = p });
+    if (none && tn_dtype_is_float(tn_node_dtype(x))) return x;
+    return tn_apply(&tn_op_dropout, &x, 1, &(dropout_attrs){ .p = p });
 }
 
 /* ---- numbers from nothing -------------------------------------------------------------------- */
