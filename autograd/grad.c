@@ -361,8 +361,14 @@ tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n)
     tn_graph *g = y->graph;
     for (int i = 0; i < n; i++) {
         char a[96], b[96];
-        if (!x[i] || !dx[i] || (dx[i]->type.dtype == x[i]->type.dtype &&
-                                tn_shape_equal(&dx[i]->type.shape, &x[i]->type.shape)))
+        if (!x[i] || !dx[i]) continue;
+        if (!carries_gradient(x[i])) {
+            tn_fail(g->ctx, TN_ERR_GRAD, "tn_jvp: x %d is %s: no derivative goes along it", i,
+                    tn_dtype_name(x[i]->type.dtype));
+            return NULL;
+        }
+        if (dx[i]->type.dtype == x[i]->type.dtype &&
+            tn_shape_equal(&dx[i]->type.shape, &x[i]->type.shape))
             continue;
         tn_fail(g->ctx, TN_ERR_SHAPE, "tn_jvp: tangent %d is %s %s, x is %s %s", i,
                 tn_dtype_name(dx[i]->type.dtype),

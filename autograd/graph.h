@@ -113,7 +113,7 @@ TN_API tn_status tn_grad_or_none(tn_node *y, tn_node *dy, tn_node *const *wrt, i
                                  tn_node **grad);
 
 /* Jacobian-vector product: the derivative of y along tangents dx of the nodes x, each of its node's
- * type (TN_ERR_SHAPE); NULL is a tangent of zeros. */
+ * type (TN_ERR_SHAPE), which is of real numbers (TN_ERR_GRAD); NULL is a tangent of zeros. */
 TN_API tn_node *tn_jvp(tn_node *y, tn_node *const *x, tn_node *const *dx, int n);
 
 /* ---- programs ------------------------------------------------------------------------------ */

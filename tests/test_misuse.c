@@ -366,6 +366,8 @@ TEST(misuse, programs)
     REFUSED(tn_grad(sum, NULL, &w, 1, NULL) == TN_OK, TN_ERR_ARG, "");
     REFUSED(tn_jvp(sum, NULL, NULL, 1), TN_ERR_ARG, "");
     REFUSED(tn_jvp(sum, &x, &sum, 1), TN_ERR_SHAPE, "tangent 0 is f32 [], x is f32 [2]");
+    tn_node *whole = tn_cast(x, TN_I32);
+    REFUSED(tn_jvp(sum, &whole, &whole, 1), TN_ERR_GRAD, "x 0 is i32");
     REFUSED(tn_variable_fill(byte, 300) == TN_OK, TN_ERR_ARG, "byte: u8 cannot hold 300");
     REFUSED(tn_eval(x, numbers, sizeof numbers) == TN_OK, TN_ERR_STATE, "input x");
     REFUSED(tn_eval(tn_full_like(x, 1), numbers, 4) == TN_OK, TN_ERR_ARG, "4");
