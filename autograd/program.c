@@ -71,11 +71,12 @@ static tn_status bind(tn_program *p)
 static tn_status check_room(const tn_program *p)
 {
     const size_t room = tn__ctx_room(p->ctx), given = p->arena->bytes;
-    const size_t arena = p->arena_bytes > given ? p->arena_bytes : 0, back = arena ? given : 0;
+    const size_t arena = p->arena_bytes > given ? tn__block_bytes(p->arena_bytes) : 0;
+    const size_t back = arena && given ? tn__block_bytes(given) : 0;
     size_t       need = arena;
     for (int64_t i = 0; i < p->n_buffers; i++) {
         const tn__buffer *b = &p->buffers[i];
-        if (b->kind == TN__INPUT || b->kind == TN__OUTPUT) need += b->bytes;
+        if (b->kind == TN__INPUT || b->kind == TN__OUTPUT) need += tn__block_bytes(b->bytes + 1);
     }
     if (need <= back || need - back <= room) return TN_OK;
     return tn_fail(p->ctx, TN_ERR_LIMIT, "tn_compile: the program needs %zu bytes, %zu of them for "

@@ -161,6 +161,19 @@ static tn_status check_kind(tn_ctx *ctx, const char *path, const tn_safetensors 
                    tn_optimizer_kind(opt));
 }
 
+/* Which averages a file has: before the first update none; then one that no update had reached is
+ * in it as the parameter (see kept). Where one equals it for another reason, nothing is lost: it
+ * begins with the parameter again. */
+static void note_trained(tn_optimizer *opt)
+{
+    for (int i = 0; tn_optimizer_steps(opt) > 0 && i < opt->n_slots; i++) {
+        tn__slot_state *s = &opt->slots[i];
+        if (s->average && memcmp(tn_variable_data(s->average), tn_variable_data(s->param),
+                                 tn_variable_bytes(s->param)) != 0)
+            s->is_trained = true;
+    }
+}
+
 tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
 {
     if (!p) return TN_ERR_ARG;
@@ -182,7 +195,7 @@ tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt)
         tn_node *v = variable_at(p, opt, i);
         memcpy(tn_variable_data(v), values[i], tn_variable_bytes(v));
     }
-    for (int i = 0; s == TN_OK && opt && i < opt->n_slots; i++) opt->slots[i].is_trained = true;
+    if (s == TN_OK && opt) note_trained(opt);
     for (int i = 0; values && i < n; i++) tn_free(ctx, values[i]);
     tn_free(ctx, values);
     tn_safetensors_close(f);

@@ -15,7 +15,7 @@ typedef struct tn__slot_state {
     tn_node *accumulated;  /* sum of gradients so far */
     tn_node *average;      /* of the parameter's own name, so that it can be bound in its place */
     bool     is_reached;   /* by an accumulating program */
-    bool     is_trained;   /* by a program that updates, or was in a file */
+    bool     is_trained;   /* by a program that updates, or by what a file says */
 } tn__slot_state;
 
 typedef struct tn__named_state {

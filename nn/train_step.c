@@ -58,7 +58,7 @@ static void make_scale(building *b, tn_node *count, bool skip_nonfinite)
 {
     tn_optimizer *opt = b->opt;
     tn_node      *scale = number(b, 1), *zero = number(b, 0);
-    if (count) scale = tn_where(tn_gt(count, zero), tn_reciprocal(count), zero);
+    if (count) scale = tn_where(tn_le(count, zero), zero, tn_reciprocal(count)); /* NaN stays */
     if (opt->clips || skip_nonfinite) {
         tn_node *norm = tn_mul(tn_sqrt(sum_squares(b)), scale);
         b->out[b->n_out++] = tn_assign(opt->grad_norm, norm);
@@ -300,6 +300,7 @@ tn_program *tn_accumulate_step(tn_graph *g, tn_node *sum, tn_optimizer *opt,
         first_outputs(&b, sum, o);
         if (o->skip_nonfinite) require_finite(&b, sum_squares(&b));
         tn_node *count = o->count ? as_count(&b, o->count) : number(&b, 1);
+        if (o->skip_nonfinite && o->count) require_finite(&b, count);
         b.out[b.n_out++] = tn_assign(opt->accumulated_count, tn_add(opt->accumulated_count, count));
         for (int i = 0; i < opt->n_slots; i++) {
             if (!b.grad[i]) continue;

@@ -226,13 +226,18 @@ size_t tn__ctx_room(tn_ctx *ctx)
     return room;
 }
 
+size_t tn__block_bytes(size_t size)
+{
+    return (size + 2 * BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
+}
+
 static void *alloc_block(tn_ctx *ctx, size_t size, block_state state)
 {
     if (size > SIZE_MAX - 2 * BLOCK_ALIGN) {
         tn_fail(ctx, TN_ERR_MEMORY, "out of memory: %zu bytes asked for", size);
         return NULL;
     }
-    size_t total = (size + 2 * BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
+    size_t total = tn__block_bytes(size);
     pthread_mutex_lock(&ctx->lock);
     char *raw = take_block(ctx, total, state == SPARSE);
     pthread_mutex_unlock(&ctx->lock);
@@ -370,7 +375,11 @@ bool tn__ctx_streams(const tn_ctx *ctx, int64_t bytes)
 void              tn__ctx_stream_from(tn_ctx *ctx, int64_t bytes) { ctx->stream_from = bytes; }
 tn__pool         *tn__ctx_pool(const tn_ctx *ctx) { return ctx->pool; }
 
-bool tn__ctx_enter(tn_ctx *ctx) { return !atomic_exchange(&ctx->is_running, true); }
+bool tn__ctx_enter(tn_ctx *ctx)
+{
+    return !tn__parallel_inside(ctx) && !atomic_exchange(&ctx->is_running, true);
+}
+
 void tn__ctx_leave(tn_ctx *ctx) { atomic_store(&ctx->is_running, false); }
 
 void tn_cancel(tn_ctx *ctx)

@@ -88,7 +88,8 @@ typedef void (*tn_task)(void *arg, int64_t task, int worker);
 
 /* Calls fn(arg, i, worker) once for each i in [0, n), on the context's threads, the caller's among
  * them, and returns when all are done. Which worker takes which task is not fixed: results must
- * not depend on it. Called from inside a task, it runs the loop on that worker alone. */
+ * not depend on it. Called from inside a task, it runs the loop on that worker alone; programs of
+ * the context do not run there (TN_ERR_BUSY), those of another one do. */
 TN_API void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg);
 
 #ifdef __cplusplus

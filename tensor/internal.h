@@ -32,10 +32,13 @@ void tn__parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg, bool leaves
 uint64_t tn__parallel_mark(const tn_ctx *ctx);
 void     tn__parallel_join(const tn_ctx *ctx, uint64_t mark);
 
+/* Is a loop of the context running? Then a step's join, in one of its tasks, would wait for it. */
+bool tn__parallel_inside(const tn_ctx *ctx);
+
 /* Sends a line to the context's log sink, if it has one. */
 void tn__note(tn_ctx *ctx, tn_log_level level, const char *format, ...) TN_PRINTF(3, 4);
 
-/* Marks the context as running a program: false if it already is. */
+/* Marks the context as running a program: false if it already is, or is inside of a loop. */
 bool tn__ctx_enter(tn_ctx *ctx);
 void tn__ctx_leave(tn_ctx *ctx);
 
@@ -47,6 +50,7 @@ bool tn__ctx_cancelled(tn_ctx *ctx);
 
 /* Bytes that the memory limit leaves; SIZE_MAX without one. */
 size_t tn__ctx_room(tn_ctx *ctx);
+size_t tn__block_bytes(size_t size); /* what an allocation of so many counts as */
 
 /* A context for one of several threads that work at once: programs of it run beside those of other
  * parts, with so many threads each, and may read the variables and panels of the whole, which none

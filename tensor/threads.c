@@ -109,6 +109,8 @@ uint64_t tn__parallel_mark(const tn_ctx *ctx)
 
 void tn__parallel_join(const tn_ctx *ctx, uint64_t mark) { (void)ctx, (void)mark; }
 
+bool tn__parallel_inside(const tn_ctx *ctx) { return atomic_load(&tn__ctx_pool(ctx)->is_busy); }
+
 #else
 
 typedef struct pool_worker {
@@ -451,6 +453,11 @@ void tn_parallel_for(tn_ctx *ctx, int64_t n, tn_task fn, void *arg)
 }
 
 uint64_t tn__parallel_mark(const tn_ctx *ctx) { return atomic_load(&tn__ctx_pool(ctx)->epoch); }
+
+bool tn__parallel_inside(const tn_ctx *ctx)
+{
+    return atomic_load_explicit(&tn__ctx_pool(ctx)->is_busy, memory_order_relaxed);
+}
 
 void tn__parallel_join(const tn_ctx *ctx, uint64_t mark)
 {

@@ -533,6 +533,31 @@ TEST(memory, a_limit_is_honoured_by_refusing_to_compile)
     tn_ctx_free(ctx);
 }
 
+/* With as much more as is named, and no less, it compiles. */
+TEST(memory, what_a_program_needs_is_named_exactly)
+{
+    size_t limit = 400000;
+    for (int i = 0; i < 3; i++) {
+        tn_ctx     *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .memory_limit = limit });
+        tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(300, 300));
+        tn_node    *y = tn_softmax(tn_matmul(tn_matmul(x, x), x), 0);
+        tn_program *p = tn_compile(g, &y, 1, NULL);
+        size_t      need = 0, arena = 0, left = 0;
+        CHECK((p != NULL) == (i == 1));
+        const char *named = strstr(tn_error(ctx), "needs ");
+        if (!p) {
+            REQUIRE(named && sscanf(named, "needs %zu bytes, %zu of them for intermediates; the "
+                                    "memory limit leaves %zu", &need, &arena, &left) == 3);
+            CHECK(i == 0 || need - left == 1);
+        }
+        limit += i == 0 ? need - left : (size_t)-1;
+        tn_program_free(p), tn_graph_free(g);
+        CHECK_INT(tn_ctx_memory(ctx), 0);
+        tn_ctx_free(ctx);
+    }
+}
+
 static tn_status turned_infer(tn_infer *c)
 {
     c->out[0] = (tn_type){ TN_F32, TN_SHAPE(c->in[0].shape.dim[1], c->in[0].shape.dim[0]) };

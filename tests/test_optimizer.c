@@ -419,4 +419,30 @@ TEST(optimizer, a_count_of_zero_is_no_gradient)
     tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), toy_free(&t);
 }
 
+/* It is none to divide by: the weights tell, or skip_nonfinite keeps them. */
+TEST(optimizer, a_count_that_is_no_number_is_no_count)
+{
+    for (int skips = 0; skips < 2; skips++) {
+        toy           t = toy_new(1);
+        tn_optimizer *opt = tn_adamw_new(t.p, &(tn_adamw_options){ .accumulate = true });
+        tn_program   *step[2];
+        for (int i = 0; i < 2; i++) {
+            tn_graph *g = tn_graph_new(t.ctx, TN_TRAIN);
+            tn_train_step_options o = { .count = tn_full(g, TN_F64, TN_SCALAR, NAN),
+                                        .skip_nonfinite = skips };
+            step[i] = i ? tn_accumulate_step(g, toy_loss(&t, g), opt, &o)
+                        : tn_train_step_with(g, toy_loss(&t, g), opt, &o);
+            tn_graph_free(g);
+            REQUIRE(step[i]);
+            CHECK_INT(tn_run(step[i]), skips ? TN_ERR_GUARD : TN_OK);
+            tn_program_free(step[i]);
+            tn_clear_error(t.ctx);
+        }
+        CHECK_NEAR(numbers(t.w[0])[0], skips ? toy_w[0][0] : NAN, 0);
+        CHECK_NEAR(numbers(tn_optimizer_state_find(opt, "optimizer.accumulated_count"))[0],
+                   skips ? 0 : NAN, 0);
+        tn_optimizer_free(opt), toy_free(&t);
+    }
+}
+
 TEST_MAIN

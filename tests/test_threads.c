@@ -5,6 +5,7 @@
 #endif
 #include "check.h"
 
+#include "libtensor.h"
 #include "tensor/internal.h"
 
 #include <pthread.h>
@@ -258,6 +259,35 @@ TEST(parallel, a_context_inside_a_task_of_another)
         for (int i = 0; i < 60; i++) CHECK_INT(a.hits[i / 30][i % 30], repeat);
     }
     tn_ctx_free(outer), tn_ctx_free(a.ctx[0]), tn_ctx_free(a.ctx[1]);
+}
+
+typedef struct program_inside {
+    tn_program *program;
+    tn_status   status[30];
+} program_inside;
+
+static void run_inside(void *arg, int64_t i, int worker)
+{
+    program_inside *in = arg;
+    (void)worker;
+    in->status[i] = tn_run(in->program);
+}
+
+/* It would wait for the loop that it is in. */
+TEST(parallel, a_program_inside_a_task_is_refused)
+{
+    tn_ctx        *ctx = new_ctx(2), *other = new_ctx(2);
+    tn_graph      *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node       *y = tn_exp(tn_arange(g, TN_F32, 9, 0, 1));
+    program_inside in = { .program = tn_compile(g, &y, 1, NULL) };
+    REQUIRE(other && in.program);
+    tn_parallel_for(ctx, 30, run_inside, &in);
+    for (int i = 0; i < 30; i++) CHECK_INT(in.status[i], TN_ERR_BUSY);
+    tn_clear_error(ctx);
+    tn_parallel_for(other, 1, run_inside, &in);
+    CHECK_INT(in.status[0], TN_OK);
+    CHECK_INT(tn_run(in.program), TN_OK);
+    tn_program_free(in.program), tn_graph_free(g), tn_ctx_free(ctx), tn_ctx_free(other);
 }
 
 static void fail_task(void *arg, int64_t i, int worker)

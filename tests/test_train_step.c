@@ -352,11 +352,34 @@ TEST(train_step, what_is_not_trained_has_no_average)
     CHECK_INT(tn_checkpoint_save(path_of(0), r.p, opt, NULL, 0), TN_OK);
     CHECK_INT(tn_checkpoint_load(path_of(0), later.p, resumed), TN_OK);
     check_averages(resumed, later.p, (const bool[]){ false, false, false, false, true });
+    tn_variable_fill(tn_params_find(later.p, "other"), 0.75); /* as another optimizer may */
+    check_averages(resumed, later.p, (const bool[]){ false, false, false, false, true });
     tn_optimizer_free(resumed), tn_params_free(later.p), remove_files();
     CHECK_INT(tn_params_set_trainable(r.p, "l1.*", false), 2);
     train(&r, opt, NULL, 3, 3);
     check_averages(opt, r.p, (const bool[]){ true, true, false, false, true });
     tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
+}
+
+/* What was saved before anything was trained holds no averages. */
+TEST(train_step, what_was_saved_at_first_has_no_average)
+{
+    tn_ctx    *ctx = new_ctx(1);
+    regression r[2] = { regression_new(ctx, TN_F64), regression_new(ctx, TN_F64) };
+    for (int i = 0; i < 2; i++) {
+        tn_node      *other = tn_param(r[i].p, "other", TN_SHAPE(2), NULL);
+        tn_optimizer *opt = tn_adamw_new(r[i].p, &(tn_adamw_options){ .lr = 0.05,
+                                                                      .ema_decay = 0.7 });
+        REQUIRE(other && opt);
+        tn_variable_fill(other, 0.5 + i); /* read from elsewhere, say */
+        if (i == 0) CHECK_INT(tn_checkpoint_save(path_of(0), r[0].p, opt, NULL, 0), TN_OK);
+        else CHECK_INT(tn_checkpoint_load(path_of(0), r[1].p, opt), TN_OK);
+        if (i == 1) train(&r[1], opt, NULL, 0, 3);
+        if (i == 1) check_averages(opt, r[1].p, (const bool[]){ false, false, false, false, true });
+        tn_optimizer_free(opt);
+    }
+    remove_files();
+    tn_params_free(r[0].p), tn_params_free(r[1].p), tn_ctx_free(ctx);
 }
 
 /* An average begins with the weight, when that is first trained; one that was set by hand stays. */
