@@ -229,6 +229,42 @@ TEST(compile, a_concatenation_that_went_hides_no_other)
     tn_ctx_free(ctx);
 }
 
+/* Parts that are turned, cut or of another shape before they are put together. */
+static tn_node *part_seen(tn_node *x, int way)
+{
+    switch (way) {
+    case 0: return tn_transpose(x, 1, 2);
+    case 1: return tn_reshape(x, TN_SHAPE(4, 32));
+    case 2: return tn_slice(x, 0, 0, 1, 1);
+    case 3: return tn_flip(x, 1);
+    default: return tn_expand(tn_slice(x, 3, 0, 1, 1), tn_node_shape(x));
+    }
+}
+
+TEST(compile, parts_of_a_concatenation_that_are_seen_otherwise)
+{
+    static const int axis[] = { 0, 1, 2, 0, 3 };
+    tn_ctx          *ctx = new_ctx();
+    for (int way = 0; way < 5; way++) {
+        tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node  *in[4], *d[3], *y;
+        for (int j = 0; j < 4; j++)
+            in[j] = tn_sin(tn_reshape(tn_arange(g, TN_F32, 128, j, .37), TN_SHAPE(2, 4, 2, 8)));
+        y = tn_attention(in[0], in[1], in[2], NULL, NULL);
+        REQUIRE(tn_grad(y, in[3], in, 3, d) == TN_OK);
+        for (int j = 0; j < 3; j++) d[j] = part_seen(d[j], way);
+        y = tn_concat(d, 3, axis[way]);
+        tn_program *p = tn_compile(g, &y, 1, NULL);
+        tn_program *plain = tn_compile(g, &y, 1, &(tn_compile_options){ .no_fusion = true });
+        REQUIRE(p && plain && tn_run(p) == TN_OK && tn_run(plain) == TN_OK);
+        const tn_shape s = tn_output_type(p, 0).shape;
+        CHECK_MSG(memcmp(tn_output(p, 0), tn_output(plain, 0),
+                         (size_t)tn_shape_size(&s) * sizeof(float)) == 0, "way %d", way);
+        tn_program_free(p), tn_program_free(plain), tn_graph_free(g);
+    }
+    tn_ctx_free(ctx);
+}
+
 /* Where each element of the parts goes apart from the next, there are no rows to write in place. */
 TEST(compile, interleaved_parts_of_a_concatenation)
 {
@@ -424,6 +460,45 @@ TEST(commit, a_chain_that_writes_a_variable_still_reads_the_old_value)
     }
 }
 
+/* A chain that also reads other elements of the variable than the one it writes. */
+TEST(commit, a_variable_made_of_others_of_its_elements)
+{
+    enum { N = 70 };
+    for (int is_turned = 0; is_turned < 2; is_turned++) {
+        tn_ctx   *ctx = new_ctx();
+        tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+        tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(N, N)), *old = tn_read(g, w);
+        tn_node  *y = is_turned ? tn_transpose(old, 0, 1) : tn_slice(old, 0, 0, 1, 1);
+        tn_node  *out = tn_assign(w, tn_add(old, y));
+        float    *data = tn_variable_data(w);
+        for (int i = 0; i < N * N; i++) data[i] = (float)i;
+        tn_program *p = tn_compile(g, &out, 1, NULL);
+        REQUIRE(p);
+        CHECK_INT(tn_run(p), TN_OK);
+        for (int i = 0; i < N * N; i++)
+            CHECK_NEAR(data[i], i + (is_turned ? i % N * N + i / N : i % N), 0);
+        tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_ctx_free(ctx);
+    }
+}
+
+/* What is assigned, or asked for, is the product and not what a chain makes of it. */
+TEST(commit, a_product_that_is_assigned)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2, 2)), *old = tn_read(g, w);
+    tn_node    *y = tn_matmul(old, old), *z = tn_matmul(old, tn_add(old, old));
+    tn_node    *out[] = { tn_assign(w, y), tn_neg(y), z, tn_neg(z) };
+    tn_program *p = tn_compile(g, out, 4, NULL);
+    tn_variable_fill(w, 1);
+    REQUIRE(p);
+    CHECK_INT(tn_run(p), TN_OK);
+    CHECK_NEAR(((float *)tn_variable_data(w))[0], 2, 0);
+    for (int k = 1; k < 4; k++)
+        CHECK_NEAR(((const float *)tn_output(p, k))[0], k == 1 ? -2 : k == 2 ? 4 : -4, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_ctx_free(ctx);
+}
+
 TEST(commit, a_false_guard_changes_nothing)
 {
     tn_ctx     *ctx = new_ctx();
@@ -446,6 +521,22 @@ TEST(commit, a_false_guard_changes_nothing)
     tn_ctx_free(ctx);
 }
 
+/* It is looked at before what is committed is made. */
+TEST(commit, a_guard_of_what_is_committed)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_node    *a = tn_variable_new(ctx, "a", TN_F32, TN_SHAPE(1));
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *next = tn_add(a, tn_full(g, TN_F32, TN_SCALAR, 1)), *out = tn_assign(a, next);
+    tn_node    *guard = tn_lt(next, tn_full(g, TN_F32, TN_SCALAR, 2.5));
+    tn_program *p = tn_compile(g, &out, 1, &(tn_compile_options){ .guard = guard });
+    REQUIRE(p);
+    for (int i = 0; i < 4; i++) CHECK_INT(tn_run(p), i < 2 ? TN_OK : TN_ERR_GUARD);
+    CHECK_NEAR(((float *)tn_variable_data(a))[0], 2, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(a);
+    tn_ctx_free(ctx);
+}
+
 /* Rows go into a variable at once. What reads it before does so whatever is fused with it, put
  * behind a product, moved to the end or made again. */
 static void around_written_rows(tn_ctx *ctx, const tn_compile_options *o, float *out)
@@ -458,16 +549,19 @@ static void around_written_rows(tn_ctx *ctx, const tn_compile_options *o, float 
     tn_node  *h = NULL, *row = tn_full(g, TN_F32, TN_SHAPE(1, 1, 3), 5), *dv = NULL;
     TN_SCOPE(g, "again") h = tn_square(tn_sin(tn_tanh(tn_mul(tn_read(g, c), v))));
     tn_node *old = tn_matmul(c, tn_read(g, w)), *x = tn_scale(tn_read(g, c), 10);
+    tn_node *half = tn_cos(tn_read(g, v)), *early = tn_add(half, c);
+    tn_node *third = tn_scale(tn_read(g, c), 3);
     tn_node *new = tn_write_rows(c, row, tn_full(g, TN_I32, TN_SCALAR, 0));
     tn_node *y = tn_add(old, new), *z = tn_matmul(new, w);
     tn_node *last = tn_write_rows(new, row, tn_full(g, TN_I32, TN_SCALAR, 1));
     tn_node *sum = tn_add(tn_sum_all(h), tn_sum_all(tn_add(z, last)));
     REQUIRE(tn_grad(sum, NULL, &v, 1, &dv) == TN_OK);
-    tn_node    *all[] = { y, sum, dv, tn_assign(v, x) };
-    tn_program *p = tn_compile(g, all, 4, o);
+    tn_node    *all[] = { y, sum, dv, tn_assign(v, x), early, tn_neg(half), tn_neg(third) };
+    tn_program *p = tn_compile(g, all, 7, o);
     REQUIRE(p && tn_run(p) == TN_OK);
     memcpy(out, tn_output(p, 0), 48), out[12] = *(const float *)tn_output(p, 1);
     memcpy(out + 13, tn_output(p, 2), 48), memcpy(out + 25, tn_variable_data(v), 48);
+    for (int i = 0; i < 3; i++) memcpy(out + 37 + 12 * i, tn_output(p, 4 + i), 48);
     tn_program_free(p), tn_graph_free(g);
     tn_variable_free(c), tn_variable_free(v), tn_variable_free(w);
 }
@@ -475,7 +569,7 @@ static void around_written_rows(tn_ctx *ctx, const tn_compile_options *o, float 
 TEST(commit, what_reads_written_rows_keeps_its_turn)
 {
     tn_ctx *ctx = new_ctx();
-    float   plain[37], fused[37], again[37];
+    float   plain[73], fused[73], again[73];
     around_written_rows(ctx, &(tn_compile_options){ .no_fusion = true }, plain);
     around_written_rows(ctx, NULL, fused);
     around_written_rows(ctx, &(tn_compile_options){ .recompute = "again" }, again);
@@ -499,6 +593,24 @@ TEST(commit, rows_are_written_as_often_as_asked_for)
     REQUIRE(p && tn_run(p) == TN_OK);
     for (int i = 0; i < 3; i++) CHECK_NEAR(((const float *)tn_output(p, i))[0], i % 2 + 1, 0);
     CHECK_NEAR(((float *)tn_variable_data(v))[0], 1, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(v);
+    tn_ctx_free(ctx);
+}
+
+/* Where an element of a variable stands for several, rows go into a copy. */
+TEST(commit, rows_of_what_repeats)
+{
+    tn_ctx     *ctx = new_ctx();
+    tn_node    *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(1, 1, 2));
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_expand(tn_read(g, v), TN_SHAPE(1, 3, 2));
+    tn_node    *y = tn_write_rows(x, tn_full(g, TN_F32, TN_SHAPE(1, 1, 2), 5),
+                                  tn_full(g, TN_I32, TN_SCALAR, 1));
+    tn_program *p = tn_compile(g, &y, 1, NULL);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    for (int i = 0; i < 6; i++)
+        CHECK_NEAR(((const float *)tn_output(p, 0))[i], i / 2 == 1 ? 5 : 0, 0);
+    CHECK_NEAR(((float *)tn_variable_data(v))[0], 0, 0);
     tn_program_free(p), tn_graph_free(g), tn_variable_free(v);
     tn_ctx_free(ctx);
 }
@@ -806,6 +918,21 @@ TEST(grad, a_composition_may_have_a_rule_of_its_own)
 }
 
 /* A stopped value that is asked for has a gradient, which goes no further to what it is made of. */
+TEST(grad, of_parts_of_the_later_parts)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *x = tn_arange(g, TN_F32, 6, 0, 1), *part[3], *dx = NULL;
+    REQUIRE(tn_split(x, 0, (int64_t[]){ 1, 2, 3 }, 3, part) == TN_OK);
+    tn_node *y = tn_add(tn_slice(part[1], 0, 1, 2, 1), tn_slice(part[2], 0, 2, 3, 1));
+    CHECK_INT(tn_grad(tn_sum_all(tn_square(y)), NULL, &x, 1, &dx), TN_OK);
+    tn_program *p = tn_compile(g, &dx, 1, NULL);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    for (int i = 0; i < 6; i++)
+        CHECK_NEAR(((const float *)tn_output(p, 0))[i], i == 2 || i == 5 ? 2 * (2 + 5) : 0, 0);
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST(grad, of_a_stopped_value_and_of_its_source)
 {
     tn_ctx   *ctx = new_ctx();

@@ -370,6 +370,27 @@ static void check_pair(const pair_case *c)
     tn_program_free(p), tn_program_free(apart), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
+/* What reads the losses, and a cache before rows go into it, is not moved behind that. */
+TEST(loss, rows_are_written_between_forward_and_backward)
+{
+    tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
+    tn_node  *cache = tn_variable_new(ctx, "cache", TN_F32, TN_SHAPE(1, 4));
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_sin(tn_reshape(tn_arange(g, TN_F32, 12, 1, 0.37), TN_SHAPE(4, 3)));
+    tn_node  *dx = NULL, *target = tn_full(g, TN_I32, TN_SHAPE(4), 1);
+    tn_node  *rows = tn_cross_entropy(x, target,
+                                      &(tn_cross_entropy_options){ .reduction = TN_NONE });
+    tn_node  *early = tn_add(tn_read(g, cache), tn_scale(tn_sum_all(rows), 0));
+    tn_node  *late = tn_write_rows(cache, tn_full(g, TN_F32, TN_SHAPE(1, 2), 5),
+                                   tn_full(g, TN_I32, TN_SCALAR, 0));
+    REQUIRE(tn_grad(tn_mean_all(rows), NULL, &x, 1, &dx) == TN_OK);
+    tn_program *p = tn_compile(g, (tn_node *[]){ early, late, dx }, 3, NULL);
+    REQUIRE(p && tn_run(p) == TN_OK);
+    CHECK_NEAR(((const float *)tn_output(p, 0))[0], 0, 0);
+    CHECK_NEAR(((const float *)tn_output(p, 1))[0], 5, 0);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(cache), tn_ctx_free(ctx);
+}
+
 TEST(loss, forward_and_backward_in_one_step)
 {
     static const int64_t shape[][2] = { { 300, 7 }, { 5, 2600 }, { 130, 67 }, { 1, 1 }, { 0, 3 } };

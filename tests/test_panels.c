@@ -144,4 +144,25 @@ TEST(panels, rows_that_lie_backwards)
     tn_ctx_free(ctx);
 }
 
+/* A part of a matrix is not packed in the place of the whole. */
+TEST(panels, of_whole_variables)
+{
+    tn_ctx    *ctx = tn_ctx_new(NULL);
+    model      m = model_new(ctx);
+    tn_panels *panels = tn_panels_new(ctx);
+    tn_graph  *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node   *x = tn_sin(tn_reshape(tn_arange(g, TN_F32, 3 * H, 1, 0.37), TN_SHAPE(3, H)));
+    tn_node   *w = tn_transpose(tn_read(g, m.up), 0, 1);
+    tn_node   *y[] = { tn_matmul(x, tn_slice(w, 1, 0, 5, 1)), tn_matmul(x, w) };
+    tn_program *p = tn_compile(g, y, 2, &(tn_compile_options){ .panels = panels });
+    tn_program *q = tn_compile(g, y, 2, NULL);
+    REQUIRE(p && q && tn_run(p) == TN_OK && tn_run(q) == TN_OK);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < 3 * (k ? D : 5); i++)
+            CHECK_NEAR(((const float *)tn_output(p, k))[i], ((const float *)tn_output(q, k))[i],
+                       rounding * 50);
+    tn_program_free(p), tn_program_free(q), tn_graph_free(g);
+    tn_panels_free(panels), model_free(&m), tn_ctx_free(ctx);
+}
+
 TEST_MAIN
