@@ -225,7 +225,7 @@ TEST(train_step, frozen_and_unused_parameters_stay)
     tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
     CHECK(tn_train_step(g, regression_loss(&r, g, 6, TN_MEAN), opt) == NULL);
     CHECK_INT(tn_ctx_status(ctx), TN_ERR_GRAD);
-    CHECK_CONTAINS(tn_error(ctx), "depends on none of the optimizer's 1 trainable parameters: unused");
+    CHECK_CONTAINS(tn_error(ctx), "none of the optimizer's 1 trainable parameters: unused");
     tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(r.p), tn_ctx_free(ctx);
 }
 

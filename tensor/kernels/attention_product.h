@@ -292,44 +292,48 @@ TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_
 
 #ifdef STRIPS_BY_HAND
 
-/* What the next strip is to fetch: as many lines as it has turns, once so many are due. Where there
+/* A strip over k, which fetches as many lines as it has turns, once so many are due. Where there
  * are fewer rows, those after them too. */
-static tn__strip_lines TN_R(lines_of)(TN_R(fetcher) *f, const void *none, int64_t turns)
+static tn__strip TN_R(strip_of)(TN_R(fetcher) *f, const void *none, int64_t k)
 {
+    const int64_t turns = k / 4;
     f->due += turns * f->rate;
-    if (f->soon == f->end || f->due >> 8 < turns) return (tn__strip_lines){ none, 0 };
-    const tn__strip_lines lines = { f->soon->at + f->row * f->soon->row + f->byte, f->soon->row };
+    if (f->soon == f->end || f->due >> 8 < turns) return (tn__strip){ none, 0, turns, k % 4 };
+    const char     *line = f->soon->at + f->row * f->soon->row + f->byte;
+    const tn__strip strip = { line, f->soon->row, turns, k % 4 };
     f->due -= turns << 8, f->row += turns;
     if (f->row >= f->soon->rows) {
         f->row = 0;
         if ((f->byte += TN_R(fetch_bytes)) >= f->soon->bytes) f->soon++, f->byte = 0;
     }
-    return lines;
+    return strip;
 }
 
-/* So many strips of 5 or 6 rows from row r and vec x on, down the rows or along the vecs. */
+/* So many strips of 5 or 6 rows from row r and vec x on, down the rows or along the vecs, over
+ * [k0, k1); from one to the next, k0 and k1 grow by grow0 and grow1. */
 static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, int64_t strips,
-                             bool along, int64_t r, int64_t n, int64_t x, int64_t k0, int64_t k1)
+                             bool along, int64_t r, int64_t n, int64_t x, int64_t k0, int64_t k1,
+                             int64_t grow0, int64_t grow1)
 {
     enum { SIZE = (int)sizeof(T), MOST = 32 };
-    const int64_t   down = along ? 0 : n * SIZE, aside = along ? v_lanes * SIZE : 0;
-    const int64_t   k = k1 > k0 ? k1 - k0 : 0;
-    tn__strip_lines lines[MOST];
-    tn__strips      y = {
-             .turns = k / 4, .rest = k % 4,
-             .a_at = (const char *)(p->a + r * t->a_row + k0 * t->a_step),
-             .a_step = (t->a_step == 1 ? t->a_row : t->a_step) * SIZE, .next_a = down * t->a_row,
-             .b_at = (const char *)(p->b + k0 * p->b_row + x * v_lanes),
-             .b_step = p->b_row * SIZE, .next_b = aside,
-             .c = (char *)(p->c + r * p->c_row + x * v_lanes), .c_row = p->c_row * SIZE,
-             .next_c = down * p->c_row + aside,
-             .start = (const char *)(p->start ? p->start + r * p->start_row + x * v_lanes : NULL),
-             .start_row = p->start_row * SIZE, .next_start = down * p->start_row + aside,
-             .beta = p->start ? 1 : 0 };
+    const int64_t down = along ? 0 : n * SIZE, aside = along ? v_lanes * SIZE : 0;
+    int64_t       k = k1 - k0;
+    tn__strip     each[MOST];
+    tn__strips    y = {
+           .a_at = (const char *)(p->a + r * t->a_row + k0 * t->a_step),
+           .a_step = (t->a_step == 1 ? t->a_row : t->a_step) * SIZE,
+           .next_a = down * t->a_row + grow0 * t->a_step * SIZE,
+           .b_at = (const char *)(p->b + k0 * p->b_row + x * v_lanes),
+           .b_step = p->b_row * SIZE, .next_b = aside + grow0 * p->b_row * SIZE,
+           .c = (char *)(p->c + r * p->c_row + x * v_lanes), .c_row = p->c_row * SIZE,
+           .next_c = down * p->c_row + aside,
+           .start = (const char *)(p->start ? p->start + r * p->start_row + x * v_lanes : NULL),
+           .start_row = p->start_row * SIZE, .next_start = down * p->start_row + aside,
+           .beta = p->start ? 1 : 0 };
     for (; strips > 0; strips -= MOST) {
-        y.strips = strips < MOST ? strips : MOST, y.lines = lines;
-        for (int64_t i = 0; i < y.strips; i++)
-            lines[i] = TN_R(lines_of)(p->fetcher, y.a_at, y.turns);
+        y.strips = strips < MOST ? strips : MOST, y.each = each;
+        for (int64_t i = 0; i < y.strips; i++, k += grow1 - grow0)
+            each[i] = TN_R(strip_of)(p->fetcher, y.a_at, k > 0 ? k : 0);
         tn__strips_run(&y, p->kind != TN_R(BY_QUERY), n);
     }
 }
@@ -369,7 +373,7 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
             int64_t x = x0;
 #ifdef STRIPS_BY_HAND
             if (IS_BY_HAND(n)) {
-                TN_R(run_strips)(p, &t, p->cols - x, true, r, n, x, 0, p->depth);
+                TN_R(run_strips)(p, &t, p->cols - x, true, r, n, x, 0, p->depth, 0, 0);
                 continue;
             }
 #endif
@@ -381,14 +385,26 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
 
 #ifdef STRIPS_BY_HAND
 
-/* How many strips down from row r have its n rows and its sum; cut.larger: of those after it. */
-static int64_t TN_R(strips_alike)(const TN_R(product) *p, TN_R(cut) cut, int64_t r, int64_t n)
+/* Strips down from row r, as many as have its n rows and its sum, or sums that grow as the rows do;
+ * cut.larger: of those after it. How many they were. */
+static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t, TN_R(cut) cut,
+                                int64_t r, int64_t n, int64_t x)
 {
-    const int64_t rows_alike = n > cut.n ? cut.larger + 1 : (p->rows - r) / n;
-    int64_t       sums_alike = rows_alike;
-    if (p->kind == TN_R(BY_KEY)) sums_alike = r > p->first ? 1 : (p->first - r) / n + 1;
-    else if (p->first + r + n < p->depth) sums_alike = 1;
-    return sums_alike < rows_alike ? sums_alike : rows_alike;
+    int64_t       strips = n > cut.n ? cut.larger + 1 : (p->rows - r) / n, alike;
+    const int64_t end = p->first + r + n; /* BY_QUERY: of the first sum */
+    if (p->kind == TN_R(BY_KEY)) {
+        const bool grows = r >= p->first;
+        alike = grows ? strips : (p->first - r) / n + 1;
+        if (alike < strips) strips = alike;
+        TN_R(run_strips)(p, t, strips, false, r, n, x, grows ? r - p->first : 0, p->depth,
+                         grows ? n : 0, 0);
+    } else {
+        const bool grows = end < p->depth;
+        alike = grows ? (p->depth - end) / n + 1 : strips;
+        if (alike < strips) strips = alike;
+        TN_R(run_strips)(p, t, strips, false, r, n, x, 0, grows ? end : p->depth, 0, grows ? n : 0);
+    }
+    return strips;
 }
 
 #endif
@@ -405,17 +421,16 @@ static void TN_R(multiply_sums)(const TN_R(product) *p)
         for (int64_t r = 0, n; r < p->rows; r += n) {
             int64_t k0 = 0, k1 = p->depth;
             n = cut.n + (cut.larger-- > 0);
-            if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
-            if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
 #ifdef STRIPS_BY_HAND
             if (IS_BY_HAND(n)) {
-                const int64_t strips = TN_R(strips_alike)(p, cut, r, n);
-                TN_R(run_strips)(p, &t, strips, false, r, n, x, k0, k1);
+                const int64_t strips = TN_R(run_column)(p, &t, cut, r, n, x);
                 if (n > cut.n) cut.larger -= strips - 1;
                 r += (strips - 1) * n;
                 continue;
             }
 #endif
+            if (p->kind == TN_R(BY_KEY) && r > p->first) k0 = r - p->first;
+            if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) k1 = p->first + r + n;
             TN_R(run_tile)(p, &t, r, n, x, nv, k0, k1);
         }
     }

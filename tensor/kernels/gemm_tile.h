@@ -307,13 +307,14 @@ TN_INLINE int64_t NAME(a_step)(const tn__gemm_block *g, const NAME(strips) *x, i
 
 /* Lines down one column of cache lines of what is ahead, as many as a strip has turns: where there
  * are fewer rows, those after them too. */
-static tn__strip_lines lines_of(NAME(ahead) *ahead, const void *none, int64_t turns)
+static tn__strip strip_of(NAME(ahead) *ahead, const void *none, int64_t k)
 {
-    if (ahead->n <= 0 || ahead->cols <= 0) return (tn__strip_lines){ none, 0 };
+    const int64_t turns = k / 4;
+    if (ahead->n <= 0 || ahead->cols <= 0) return (tn__strip){ none, 0, turns, k % 4 };
     const T *line = ahead->src + ahead->row_now * ahead->row;
     ahead->n--, ahead->row_now += turns;
     if (ahead->row_now >= ahead->n_rows) ahead->row_now = 0, ahead->cols--, ahead->src += IN_LINE;
-    return (tn__strip_lines){ (const char *)line, ahead->row * (int64_t)sizeof(T) };
+    return (tn__strip){ (const char *)line, ahead->row * (int64_t)sizeof(T), turns, k % 4 };
 }
 
 /* Of strips [s, to) against a panel of two vectors those of five and six rows, which come first;
@@ -323,23 +324,23 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                               int64_t s, int64_t to)
 {
     enum { SIZE = (int)sizeof(T), MOST = 32 };
-    tn__strip_lines lines[MOST];
+    tn__strip each[MOST];
     while (s < to) { /* strips of as many rows, as far as there is room for lines */
         const int64_t same = s < x->cut.more && to > x->cut.more ? x->cut.more : to;
         const int64_t n = same - s < MOST ? same - s : MOST, i = tn__gemm_strip(&x->cut, s);
         const int64_t rows = x->cut.least + (s < x->cut.more);
         if (rows < 5) return s;
         char *const c = (char *)(x->c + i * g->c_row);
-        tn__strips  y = { .strips = n, .turns = g->k / 4, .rest = g->k % 4,
+        tn__strips  y = { .strips = n, .each = each,
                           .a_at = (const char *)(x->a + i * x->a_row),
                           .a_step = NAME(a_step)(g, x, rows) * SIZE,
                           .next_a = rows * x->a_row * SIZE, .b_at = (const char *)t->b,
                           .b_step = t->b_step * SIZE, .c = c, .c_row = g->c_row * SIZE,
                           .next_c = rows * g->c_row * SIZE, .start = c,
                           .start_row = g->c_row * SIZE, .next_start = rows * g->c_row * SIZE,
-                          .beta = t->beta, .lines = lines };
+                          .beta = t->beta };
         for (int64_t q = 0; q < n; q++)
-            lines[q] = lines_of((s + q) % 2 ? odd : even, y.a_at, y.turns);
+            each[q] = strip_of((s + q) % 2 ? odd : even, y.a_at, g->k);
         tn__strips_run(&y, x->by_rows, rows);
         s += n;
     }

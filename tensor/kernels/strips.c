@@ -1,10 +1,15 @@
-/* Strips by hand: strips.h says of what. A step is two loads of B, a broadcast for each row of A and
- * the multiply-adds; a turn of four steps adds seven instructions, a strip about eighty. */
+/* Strips by hand: strips.h says of what. A step is two loads of B, a broadcast for each row of A
+ * and the multiply-adds; a turn of four steps adds seven instructions, a strip about eighty. */
 #include "tensor/kernels/strips.h"
 
 #ifdef STRIPS_BY_HAND
 
 #include <stddef.h>
+
+/* The code knows where a strip's members lie. */
+_Static_assert(offsetof(tn__strip, step) == 8 && offsetof(tn__strip, turns) == 16 &&
+                   offsetof(tn__strip, rest) == 24 && sizeof(tn__strip) == 32,
+               "a tn__strip is laid out otherwise");
 
 /* ---- what the code is made of: X(registers of the row's two accumulators, address) ----------- */
 
@@ -79,26 +84,26 @@
             POINT_AT(start, start_row) "vbroadcastss " OF_S(beta) ", %%ymm12\n\t"                  \
             C_ROWS_##mr(SCALE)                                                                     \
             "2:\n\t" POINT_AT(c, c_row) POINT_AT_NEXT_C C_ROWS_##mr(FETCH)                         \
-            "movq " OF_S(lines) ", %[n]\n\tmovq (%[n]), %[line]\n\tmovq 8(%[n]), %[step]\n\t"      \
-            "addq $16, " OF_S(lines) "\n\t"                                                        \
+            "movq " OF_S(each) ", %[n]\n\tmovq (%[n]), %[line]\n\tmovq 8(%[n]), %[step]\n\t"       \
             "movq " OF_S(a_at) ", %[a]\n\tmovq " OF_S(b_at) ", %[b]\n\t" BEGIN_##KIND              \
-            "movq " OF_S(turns) ", %[n]\n\ttestq %[n], %[n]\n\tjz 4f\n\t.p2align 5\n\t"            \
+            "movq 16(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 4f\n\t.p2align 5\n\t"                   \
             "3:\n\t" /* a turn */                                                                  \
             "prefetcht1 (%[line])\n\t" TURN_##KIND(mr)                                             \
             "addq %[step], %[line]\n\tsubq $1, %[n]\n\tjnz 3b\n\t"                                 \
-            "4:\n\tmovq " OF_S(rest) ", %[n]\n\ttestq %[n], %[n]\n\tjz 6f\n\t"                     \
+            "4:\n\tmovq " OF_S(each) ", %[n]\n\taddq $32, " OF_S(each) "\n\t"                      \
+            "movq 24(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 6f\n\t"                                 \
             "5:\n\t" STEP_##KIND(mr) "subq $1, %[n]\n\tjnz 5b\n\t"                                 \
             "6:\n\t" POINT_AT(c, c_row) C_ROWS_##mr(STORE)                                         \
+            "subq $1, " OF_S(strips) "\n\tjz 7f\n\t"                                               \
             ADVANCE(a_at, next_a) ADVANCE(b_at, next_b) ADVANCE(c, next_c)                         \
             ADVANCE(start, next_start)                                                             \
-            "subq $1, " OF_S(strips) "\n\tjnz 1b\n\tvzeroupper"                                    \
+            "jmp 1b\n\t7:\n\tvzeroupper"                                                           \
             : [a] "=&r"(a), [a_3] "=&r"(a_3), [b] "=&r"(b), [line] "=&r"(line),                    \
               [step] "=&r"(step), [n] "=&r"(n)                                                     \
             : [s] "r"(s), [a_step] "r"(s->a_step), [b_step] "r"(s->b_step),                        \
-              [b_3] "r"(3 * s->b_step), OFFSET(strips), OFFSET(turns), OFFSET(rest),               \
-              OFFSET(a_at), OFFSET(b_at), OFFSET(c), OFFSET(c_row), OFFSET(start),                 \
-              OFFSET(start_row), OFFSET(next_a), OFFSET(next_b), OFFSET(next_c),                   \
-              OFFSET(next_start), OFFSET(lines), OFFSET(beta)                                      \
+              [b_3] "r"(3 * s->b_step), OFFSET(strips), OFFSET(a_at), OFFSET(b_at), OFFSET(c),     \
+              OFFSET(c_row), OFFSET(start), OFFSET(start_row), OFFSET(next_a), OFFSET(next_b),     \
+              OFFSET(next_c), OFFSET(next_start), OFFSET(each), OFFSET(beta)                       \
             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",      \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory", "cc");               \
     }

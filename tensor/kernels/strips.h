@@ -12,24 +12,24 @@
 #if defined __AVX2__ && defined __FMA__ && !defined __AVX512F__ && !TN__SANITIZED
 #  define STRIPS_BY_HAND
 
-/* What a strip fetches: one line of cache a turn, `step` bytes from one to the next. */
-typedef struct tn__strip_lines {
+/* A strip's sum is over 4 turns + rest. In each turn it fetches a line of cache, `step` bytes from
+ * one to the next. */
+typedef struct tn__strip {
     const char *line;
-    int64_t     step;
-} tn__strip_lines;
+    int64_t     step, turns, rest;
+} tn__strip;
 
-/* Strips of as many rows, C = beta start + A B; where beta is 0, start is not read. A step of k is
- * a_step from one row of A to the next (ROWS: steps of k are neighbours), or from one step to the
- * next (COLS: rows are). Steps, strides and what lies between one strip and the next are in bytes;
- * the sum is over 4 turns + rest. */
+/* Strips of as many rows, C = beta start + A B; where beta is 0, start is not read. a_step is from
+ * one row of A to the next (ROWS: steps of k are neighbours), or from one step of k to the next
+ * (COLS: rows are). Steps, strides and what lies between one strip and the next are in bytes. */
 typedef struct tn__strips {
-    int64_t                strips, turns, rest;
-    const char            *a_at, *b_at, *start;
-    char                  *c;
-    int64_t                a_step, b_step, c_row, start_row;
-    int64_t                next_a, next_b, next_c, next_start;
-    const tn__strip_lines *lines; /* of each strip */
-    float                  beta;
+    int64_t          strips;
+    const char      *a_at, *b_at, *start;
+    char            *c;
+    int64_t          a_step, b_step, c_row, start_row;
+    int64_t          next_a, next_b, next_c, next_start;
+    const tn__strip *each;
+    float            beta;
 } tn__strips;
 
 void tn__strips_ROWS_5(tn__strips *s);
