@@ -130,7 +130,7 @@ void tn_scope_push(tn_graph *g, const char *format, ...)
     if (used < 0 || used >= (int)sizeof path) used = 0;
     va_list args;
     va_start(args, format);
-    vsnprintf(path + used, sizeof path - (size_t)used, format ? format : "", args);
+    if (format) vsnprintf(path + used, sizeof path - (size_t)used, format, args);
     va_end(args);
     g->stack[g->depth] = scope_find(g, path);
     g->depth++;
