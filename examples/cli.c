@@ -67,7 +67,7 @@ static bool set(const cli_option *o, const char *text)
 
 static void help(const char *program, const char *about, const cli_option *options, int n)
 {
-    printf("usage: %s [options]; in brackets: what holds without them\n\n%s\n", program, about);
+    printf("usage: %s [options]\n\n%s\nDefaults stand in brackets.\n", program, about);
     for (int i = 0; i < n; i++) {
         const cli_option *o = &options[i];
         char              left[48];
