@@ -723,6 +723,45 @@ TEST(compile, attributes_without_fields_differ)
     tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
+static tn_status both_infer(tn_infer *c) { return c->out[0] = c->out[1] = c->in[0], TN_OK; }
+
+static void both_f32(const tn_span_args *args)
+{
+    const float *x = args->in[0];
+    float       *next = args->out[0], *half = args->out[1];
+    for (int64_t i = 0; i < args->n; i++) {
+        const float v = x[i];
+        next[i] = v + 1, half[i] = v / 2;
+    }
+}
+
+/* More results than a chain may have: it is cut. */
+TEST(compile, chains_of_many_results)
+{
+    enum { OPS = 24 };
+    tn_span span = { { { NULL } } };
+    for (int level = 0; level < TN_N_CPU_LEVELS; level++) span.fn[TN_F32][level] = both_f32;
+    const tn_op both = { .name = "both", .arity = 1, .n_out = 2, .flags = TN_NOT_DIFFERENTIABLE,
+                         .infer = both_infer, .span = &span };
+    tn_ctx     *ctx = new_ctx();
+    tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node    *x = tn_input(g, "x", TN_F32, TN_SHAPE(1000)), *out[2 * OPS];
+    float       numbers[1000];
+    for (int i = 0; i < OPS; i++)
+        tn_apply_multi(&both, i ? &out[2 * i - 2] : &x, 1, NULL, out + 2 * i);
+    tn_program *p = tn_compile(g, out, 2 * OPS, NULL);
+    REQUIRE(p);
+    for (int i = 0; i < 1000; i++) numbers[i] = (float)i;
+    CHECK_INT(tn_feed(p, x, numbers, sizeof numbers), TN_OK);
+    CHECK_INT(tn_run(p), TN_OK);
+    for (int i = 0; i < 2 * OPS; i++) {
+        const float *y = tn_output(p, i);
+        for (int k = 0; k < 1000; k++)
+            CHECK_NEAR(y[k], i % 2 ? (k + i / 2) / 2.0 : k + i / 2 + 1, 0);
+    }
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 /* A program bound to another counter of runs counts on that. */
 TEST(program, binds_its_counter_of_runs)
 {
