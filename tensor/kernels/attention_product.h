@@ -85,11 +85,7 @@
 /* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair
  * of each. A tile takes one in so many of its steps, since more at once would stand in the way of
  * what it loads itself. */
-#ifdef STRIPS_BY_HAND
-enum { TN_R(fetch_bytes) = sizeof(T) == 4 ? 64 : 128 }; /* a line a turn */
-#else
-enum { TN_R(fetch_bytes) = 128 };
-#endif
+enum { TN_R(fetch_bytes) = IS_BY_HAND(MR) ? 64 : 128 }; /* by hand, a line a turn */
 
 typedef struct TN_R(fetcher) {
     const tn__attention_fetch *soon, *end;
@@ -309,17 +305,21 @@ static tn__strip TN_R(strip_of)(TN_R(fetcher) *f, const void *none, int64_t k)
     return strip;
 }
 
-/* So many strips of 5 or 6 rows from row r and vec x on, down the rows or along the vecs, over
- * [k0, k1); from one to the next, k0 and k1 grow by grow0 and grow1. */
+/* So many strips of 5 or 6 rows, no more than a block has, from row r and vec x on, down the rows
+ * or along the vecs, over [k0, k1); from one to the next, k0 and k1 grow by grow0 and grow1. */
 static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, int64_t strips,
                              bool along, int64_t r, int64_t n, int64_t x, int64_t k0, int64_t k1,
                              int64_t grow0, int64_t grow1)
 {
-    enum { SIZE = (int)sizeof(T), MOST = 32 };
+    enum { SIZE = (int)sizeof(T), MOST = 64 / 5 + 1 };
+    _Static_assert(TN_ATTENTION_ROWS * v_lanes <= 64 && TN_ATTENTION_KEYS <= 64 &&
+                       TN_ATTENTION_GRAD_ROWS * v_lanes <= 64 && TN_ATTENTION_GRAD_KEYS <= 64,
+                   "a block has more strips");
     const int64_t down = along ? 0 : n * SIZE, aside = along ? v_lanes * SIZE : 0;
     int64_t       k = k1 - k0;
     tn__strip     each[MOST];
     tn__strips    y = {
+           .strips = strips, .each = each,
            .a_at = (const char *)(p->a + r * t->a_row + k0 * t->a_step),
            .a_step = (t->a_step == 1 ? t->a_row : t->a_step) * SIZE,
            .next_a = down * t->a_row + grow0 * t->a_step * SIZE,
@@ -330,12 +330,9 @@ static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, i
            .start = (const char *)(p->start ? p->start + r * p->start_row + x * v_lanes : NULL),
            .start_row = p->start_row * SIZE, .next_start = down * p->start_row + aside,
            .beta = p->start ? 1 : 0 };
-    for (; strips > 0; strips -= MOST) {
-        y.strips = strips < MOST ? strips : MOST, y.each = each;
-        for (int64_t i = 0; i < y.strips; i++, k += grow1 - grow0)
-            each[i] = TN_R(strip_of)(p->fetcher, y.a_at, k > 0 ? k : 0);
-        tn__strips_run(&y, p->kind != TN_R(BY_QUERY), n);
-    }
+    for (int64_t i = 0; i < strips; i++, k += grow1 - grow0)
+        each[i] = TN_R(strip_of)(p->fetcher, y.a_at, k > 0 ? k : 0);
+    tn__strips_run(&y, p->kind != TN_R(BY_QUERY), n);
 }
 
 #endif
