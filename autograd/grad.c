@@ -14,6 +14,12 @@ typedef struct part {
     int64_t      begin, count;
 } part;
 
+/* A cotangent that is a product, kept likewise. */
+typedef struct product {
+    struct product *next;
+    tn_node        *d;
+} product;
+
 /* What the walk knows about the nodes that there were when it began. */
 typedef struct walk {
     tn_graph *g;
@@ -21,6 +27,7 @@ typedef struct walk {
     bool     *depends; /* by node: is or depends on some wrt, through floats */
     tn_node **cot;     /* by node: the cotangent so far */
     part    **parts;   /* by node: and of parts of it, by axis and begin */
+    product **products; /* by node: and the products, the last one first */
 } walk;
 
 static bool carries_gradient(const tn_node *x)
@@ -67,6 +74,53 @@ static tn_node *add_gradients(tn_node *a, tn_node *b)
     return tn_apply(c->op, (tn_node *[]){ rows == b ? a : b, c->in[1], c->in[2] }, 3, c->attrs);
 }
 
+static tn_status add_to(walk *w, const tn_node *x, tn_node *dx)
+{
+    tn_node **sum = &w->cot[x->id];
+    if (dx) *sum = *sum ? add_gradients(*sum, dx) : dx;
+    return dx && *sum ? TN_OK : tn_ctx_status(w->g->ctx);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* A matrix that is multiplied by few rows many times, as in each step of a recurrence, has one
+ * product over all of these rows, and not a sum of as many products. */
+
+/* Keeps dx, a cotangent of x, if it is a product whose operands are no larger than the sum. */
+static bool keep_product(walk *w, const tn_node *x, tn_node *dx)
+{
+    const tn__call *c = dx->call;
+    if (!c || c->op != &tn_op_matmul || tn_rank(dx) != 2) return false;
+    const int64_t m = tn_dim(dx, 0), n = tn_dim(dx, 1), k = tn_dim(c->in[0], 1);
+    if (k * (m + n) > 2 * m * n) return false;
+    product *one = tn_alloc(w->g->ctx, sizeof *one);
+    if (!one) return true; /* the context has the error */
+    *one = (product){ w->products[x->id], dx };
+    w->products[x->id] = one;
+    return true;
+}
+
+/* The sum of the last of x's products, as one. */
+static tn_node *join_products(walk *w, const tn_node *x)
+{
+    enum { MOST = 4096 }; /* inputs of an op */
+    product  *p = w->products[x->id];
+    int       n = 0;
+    for (product *q = p; q && n < MOST; q = q->next) n++;
+    tn_node **a = tn_alloc(w->g->ctx, (size_t)(2 * n) * sizeof *a), **b = a + n, *y = p->d;
+    for (int i = 0; a && i < n; i++) {
+        product *next = p->next;
+        a[i] = tn_transpose(p->d->call->in[0], 0, 1), b[i] = p->d->call->in[1];
+        tn_free(w->g->ctx, p);
+        w->products[x->id] = p = next;
+    }
+    if (a && n > 1) y = tn_matmul(tn_transpose(tn_concat(a, n, 0), 0, 1), tn_concat(b, n, 0));
+    tn_free(w->g->ctx, a);
+    return a ? y : NULL;
+}
+
+/* ---- cotangents ------------------------------------------------------------------------------ */
+
 static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_op *op)
 {
     if (!dx) return tn_ctx_status(w->g->ctx);
@@ -83,9 +137,7 @@ static tn_status add_cotangent(walk *w, const tn_node *x, tn_node *dx, const tn_
                  ? tn_sum_to(dx, x->type.shape)
                  : tn_cast(tn_sum_to(tn_cast(dx, TN_F32), x->type.shape), x->type.dtype);
     if (!dx) return tn_ctx_status(w->g->ctx);
-    tn_node **sum = &w->cot[x->id];
-    *sum = *sum ? add_gradients(*sum, dx) : dx;
-    return *sum ? TN_OK : tn_ctx_status(w->g->ctx);
+    return keep_product(w, x, dx) ? tn_ctx_status(w->g->ctx) : add_to(w, x, dx);
 }
 
 /* ---- slices ---------------------------------------------------------------------------------- */
@@ -143,11 +195,12 @@ static tn_node *join_parts(walk *w, const tn_node *x)
     return y;
 }
 
-/* Adds what was kept of x's parts to its cotangent. */
-static tn_status add_parts(walk *w, const tn_node *x)
+/* Adds what was kept of x's parts and products to its cotangent. */
+static tn_status add_kept(walk *w, const tn_node *x)
 {
     tn_status s = tn_ctx_status(w->g->ctx);
     while (s == TN_OK && w->parts[x->id]) s = add_cotangent(w, x, join_parts(w, x), x->call->op);
+    while (s == TN_OK && w->products[x->id]) s = add_to(w, x, join_products(w, x));
     return s;
 }
 
@@ -175,7 +228,7 @@ static tn_status differentiate_call(walk *w, tn__call *c)
     tn_graph *g = w->g;
     bool      any = false;
     for (int k = 0; k < c->n_out; k++)
-        if (add_parts(w, &c->out[k]) != TN_OK) return tn_ctx_status(g->ctx);
+        if (add_kept(w, &c->out[k]) != TN_OK) return tn_ctx_status(g->ctx);
     for (int k = 0; k < c->n_out && !any; k++) any = w->cot[c->out[k].id] != NULL;
     if (!any) return TN_OK;
     if (c->n_in == 1 && w->depends[c->in[0]->id] && carries_gradient(c->in[0]) && keep_part(w, c))
@@ -225,7 +278,8 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
     w.depends = tn_alloc(g->ctx, (size_t)w.n_nodes + 1);
     w.cot = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.cot + 1);
     w.parts = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.parts + 1);
-    tn_status s = w.depends && w.cot && w.parts ? TN_OK : TN_ERR_MEMORY;
+    w.products = tn_alloc(g->ctx, (size_t)w.n_nodes * sizeof *w.products + 1);
+    tn_status s = w.depends && w.cot && w.parts && w.products ? TN_OK : TN_ERR_MEMORY;
     for (int i = 0; s == TN_OK && i < n; i++) {
         if (!wrt[i]) continue;
         w.depends[wrt[i]->id] = true;
@@ -257,6 +311,9 @@ tn_status tn__backward(tn_graph *g, tn_node *const *y, tn_node *const *dy, int n
     g->differentiating--;
     for (int64_t i = 0; w.parts && i < w.n_nodes; i++)
         for (part *p = w.parts[i], *next; p; p = next) next = p->next, tn_free(g->ctx, p);
+    for (int64_t i = 0; w.products && i < w.n_nodes; i++)
+        for (product *p = w.products[i], *next; p; p = next) next = p->next, tn_free(g->ctx, p);
+    tn_free(g->ctx, w.products);
     tn_free(g->ctx, w.parts), tn_free(g->ctx, w.depends), tn_free(g->ctx, w.cot);
     return s;
 }

@@ -241,4 +241,38 @@ TEST(compile, chains_of_many_results)
     tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
+/* A recurrence, h = tanh(h w), of x [3, 4]. */
+static tn_node *steps_of(tn_graph *g, tn_node *const *in, void *user)
+{
+    (void)g;
+    tn_node *h = in[0];
+    for (int i = 0; i < *(int *)user; i++) h = tn_tanh(tn_matmul(h, in[1]));
+    return tn_sum_all(h);
+}
+
+/* A matrix that many steps are multiplied by has its gradient by one product. */
+TEST(compile, gradients_of_a_matrix_of_many_steps)
+{
+    enum { STEPS = 5 };
+    int             steps = STEPS;
+    double          x[12], w[16];
+    const tn_type   types[2] = { { TN_F64, TN_SHAPE(3, 4) }, { TN_F64, TN_SHAPE(4, 4) } };
+    const void     *data[2] = { x, w };
+    tn_ctx         *ctx = new_ctx();
+    tn_random_normal((tn_rng){ 1, 2, 3 }, 0, 12, TN_F64, x, 0, 1);
+    tn_random_normal((tn_rng){ 1, 2, 4 }, 0, 16, TN_F64, w, 0, 0.5);
+    CHECK_MSG(tn_gradcheck(ctx, steps_of, &steps, 2, types, data,
+                           &(tn_gradcheck_options){ .order = 2 }, NULL) == TN_OK,
+              "%s", tn_error(ctx));
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *in[2] = { tn_input(g, "x", TN_F64, types[0].shape),
+                        tn_input(g, "w", TN_F64, types[1].shape) };
+    tn_node  *dw = NULL;
+    CHECK_INT(tn_grad(steps_of(g, in, &steps), NULL, in + 1, 1, &dw), TN_OK);
+    tn_program *p = tn_compile(g, &dw, 1, NULL);
+    REQUIRE(p);
+    CHECK_INT(lines_with(p, " matmul"), STEPS + (STEPS - 1) + 1);
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 TEST_MAIN
