@@ -19,6 +19,7 @@ enum {
     PART = 1 << 20,   /* and of both in a task, about */
     AHEAD = 4096,     /* bytes between what is moved past the caches and what is asked for */
     MAX_ITEM = 16,
+    SHORT = 16,       /* items of a row that is copied with its neighbours */
     STREAM_BYTES = 1 << 21
 };
 
@@ -31,7 +32,7 @@ typedef struct copy_plan {
     tn__odometer  outer;            /* the dims that are not the inner ones below */
     int64_t       rows;             /* positions of outer */
     int64_t       n, a, b;          /* inner dim, the destination's fastest */
-    int64_t       n2, a2, b2;       /* TRANSPOSE: the source's fastest dim */
+    int64_t       n2, a2, b2;       /* TRANSPOSE: the source's fastest dim; else so many rows */
     int64_t       pieces;           /* parts that one row is cut into, */
     int64_t       piece;            /* of so many items (TRANSPOSE: of n2), */
     int64_t       parts, part;      /* streaming TRANSPOSE: and those into parts of n */
@@ -88,7 +89,7 @@ static void choose_mode(copy_plan *p)
     int           last = o->rank - 1;
     bool is_run = last >= 0 && o->a_stride[last] == p->item && o->b_stride[last] == p->item;
     int64_t       run = is_run ? o->n[last] * p->item : 0;
-    if (is_run && o->rank > 1 && run <= MAX_ITEM && (run & (run - 1)) == 0) {
+    if (is_run && o->rank > 1 && run <= MAX_ITEM) {
         p->item = run;
         drop_dim(o, last--);
         is_run = false;
@@ -98,16 +99,17 @@ static void choose_mode(copy_plan *p)
     p->mode = ITEMS;
     if (last < 0) return;
     take_dim(o, last, &p->n, &p->a, &p->b);
-    if (is_run) {
-        p->mode = RUNS;
-        return;
-    }
-    for (int d = o->rank - 1; d >= 0 && p->a == p->item; d--) {
+    if (is_run) p->mode = RUNS;
+    for (int d = o->rank - 1; d >= 0 && p->mode == ITEMS && p->a == p->item; d--) {
         if (o->b_stride[d] != p->item) continue;
         take_dim(o, d, &p->n2, &p->a2, &p->b2);
         p->mode = TRANSPOSE;
         return;
     }
+    last = o->rank - 1; /* short rows: a few of them at once */
+    const int64_t bytes = p->n * p->item;
+    if (last >= 0 && p->n < SHORT && bytes < 2 * LINE && o->n[last] * bytes <= PIECE_BYTES)
+        take_dim(o, last, &p->n2, &p->a2, &p->b2);
 }
 
 /* A matrix larger than the caches whose destination rows all begin at a cache line. */
@@ -132,7 +134,7 @@ static void cut_into_tasks(const tn_ctx *ctx, copy_plan *p)
     p->part = p->n;
     if (p->mode == TRANSPOSE) {
         p->streams = can_stream(p);
-        p->piece = (p->streams ? BAND : LINE) / p->item;
+        p->piece = (p->streams ? BAND : LINE * (p->n < LINE ? LINE / p->n : 1)) / p->item;
         if (p->streams) p->part = PART / BAND / (RUN / p->item) * (RUN / p->item);
         p->parts = (p->n + p->part - 1) / p->part;
         p->pieces = (p->n2 + p->piece - 1) / p->piece * p->parts;
@@ -143,6 +145,7 @@ static void cut_into_tasks(const tn_ctx *ctx, copy_plan *p)
         bytes = (p->n < p->piece ? p->n : p->piece) * p->item;
         p->streams = p->mode == RUNS && bytes >= 2 * LINE &&
                      tn__ctx_streams(ctx, p->rows * p->n * p->item);
+        bytes *= p->n2;
     }
     p->units = p->rows * p->pieces;
     p->per_task = at_least_one(TASK_BYTES / at_least_one(bytes));
@@ -177,6 +180,10 @@ typedef struct bytes16 {
     uint64_t w[2];
 } bytes16;
 
+typedef struct bytes12 {
+    uint32_t w[3];
+} bytes12;
+
 /* n items of type T from src, b bytes apart, to dst, a bytes apart. */
 #define COPY_ITEMS(T)                                                                              \
     if (b == 0 && a == sizeof(T)) {                                                                \
@@ -207,7 +214,10 @@ static void copy_items(char *restrict dst, int64_t a, const char *restrict src, 
     case 2: COPY_ITEMS(uint16_t);
     case 4: COPY_ITEMS(uint32_t);
     case 8: COPY_ITEMS(uint64_t);
-    default: COPY_ITEMS(bytes16);
+    case 12: COPY_ITEMS(bytes12);
+    case 16: COPY_ITEMS(bytes16);
+    default:
+        for (int64_t i = 0; i < n; i++) memcpy(dst + i * a, src + i * b, (size_t)item);
     }
 }
 
@@ -217,16 +227,19 @@ static void copy_items(char *restrict dst, int64_t a, const char *restrict src, 
 static void transpose_block(char *dst, int64_t a2, int64_t n2, const char *src, int64_t b,
                             int64_t n, int64_t item)
 {
-    int64_t i = 0, j = 0;
-    if (item == 4) {
-        for (j = 0; j + 4 <= n; j += 4)
-            for (i = 0; i + 4 <= n2; i += 4)
-                tn__transpose_4x4(dst + i * a2 + j * 4, a2, src + j * b + i * 4, b);
+    const int64_t i = item == 4 ? n2 / 4 * 4 : 0;
+    int64_t       j = 0;
+    for (; i > 0 && j + 4 <= n; j += 4)
+        for (int64_t k = 0; k < i; k += 4)
+            tn__transpose_4x4(dst + k * a2 + j * 4, a2, src + j * b + k * 4, b);
+    if (j == 0 && n >= n2) { /* what these left over, along the longer side */
+        for (int64_t k = 0; k < n2; k++)
+            copy_items(dst + k * a2, item, src + k * item, b, n, item);
+        return;
     }
-    for (int64_t k = 0; k < i; k++) /* columns that the 4 x 4 ones left over, then rows */
-        copy_items(dst + k * a2 + j * item, item, src + j * b + k * item, b, n - j, item);
-    for (int64_t k = i; k < n2; k++)
-        copy_items(dst + k * a2, item, src + k * item, b, n, item);
+    for (int64_t k = i; j > 0 && k < n2; k++)
+        copy_items(dst + k * a2, item, src + k * item, b, j, item);
+    for (; j < n; j++) copy_items(dst + j * item, a2, src + j * b, item, n2, item);
 }
 
 /* A block of a plan: whole ones by the kernel. */
@@ -266,10 +279,12 @@ static void stream_band(const copy_plan *p, char *dst, const char *src, int64_t 
  * blocks of whole cache lines. */
 static void transpose_band(const copy_plan *p, char *dst, const char *src, int64_t n2, int64_t n)
 {
-    int64_t step = LINE / p->item;
+    const int64_t side = LINE / p->item; /* of a block; a narrow one is as much longer */
+    const int64_t step = n2 < side ? side * side / n2 : side;
+    const int64_t step2 = n < side ? side * side / n : side;
     for (int64_t j = 0; j < n; j += step)
-        for (int64_t i = 0; i < n2; i += step)
-            transpose_some(p, dst + j * p->item + i * p->a2, p->a2, n2 - i < step ? n2 - i : step,
+        for (int64_t i = 0; i < n2; i += step2)
+            transpose_some(p, dst + j * p->item + i * p->a2, p->a2, n2 - i < step2 ? n2 - i : step2,
                            src + j * p->b + i * p->item, n - j < step ? n - j : step);
 }
 
@@ -302,12 +317,14 @@ static void copy_piece(const copy_plan *p, char *dst, const char *src, const cha
     int64_t first = piece * p->piece;
     int64_t n = p->n - first < p->piece ? p->n - first : p->piece;
     dst += first * p->a, src += first * p->b;
-    if (p->streams)
-        p->stream(dst, src, (size_t)(n * p->item), &next, 1);
-    else if (p->mode == RUNS)
-        memcpy(dst, src, (size_t)(n * p->item));
-    else
-        copy_items(dst, p->a, src, p->b, n, p->item);
+    for (int64_t i = 0; i < p->n2; i++, dst += p->a2, src += p->b2) {
+        if (p->streams)
+            p->stream(dst, src, (size_t)(n * p->item), &next, 1);
+        else if (p->mode == RUNS)
+            memcpy(dst, src, (size_t)(n * p->item));
+        else
+            copy_items(dst, p->a, src, p->b, n, p->item);
+    }
 }
 
 /* Runs of a far copy that lie between what is moved and what is asked for. */
