@@ -20,6 +20,7 @@ enum {
     MAX_BLOCK = 2048,
     L1_BUDGET = 20 * 1024,
     TASK_ELEMENTS = 16384,
+    SHORT = 32, /* rows of fewer elements are gathered several at once */
     LEAD = 512 /* bytes between the end of a block and what is asked for with its first line */
 };
 
@@ -104,18 +105,20 @@ void tn__chain_finish(tn__chain *c, const tn_ctx *ctx)
     do {                                                                                           \
         T       *d = (T *)to;                                                                      \
         const T *s = (const T *)from;                                                              \
-        if (stride == 0) {                                                                         \
+        if (stride == 0 && rows == 1) {                                                            \
             const T x = *s;                                                                        \
             for (int64_t i = 0; i < n; i++) d[i] = x;                                              \
-        } else {                                                                                   \
-            for (int64_t i = 0; i < n; i++) d[i] = s[i * stride];                                  \
+            break;                                                                                 \
         }                                                                                          \
+        for (int64_t r = 0; r < rows; r++, s += row_stride)                                        \
+            for (int64_t i = 0; i < n; i++) *d++ = s[i * stride];                                  \
     } while (0)
 
-/* n elements of a row, `stride` elements apart, next to each other. */
-static void copy_run(void *to, const void *from, int64_t n, int64_t stride, int size)
+/* n elements of each of so many rows, `stride` elements apart, next to each other. */
+static void copy_run(void *to, const void *from, int64_t rows, int64_t row_stride, int64_t n,
+                     int64_t stride, int size)
 {
-    if (stride == 1) {
+    if (stride == 1 && rows == 1) {
         memcpy(to, from, (size_t)(n * size));
         return;
     }
@@ -142,11 +145,17 @@ static const char *gather(const tn__chain *c, const tn__slot *slot, const char *
     int64_t stride = slot->stride[in], left = c->dim[in] - index[in];
     if (stride == 1 && n <= left) return data + offset * size;
     for (char *to = room; n > 0;) {
-        int64_t run = n < left ? n : left;
-        copy_run(to, data + offset * size, run, stride, size);
-        to += run * size, n -= run;
+        int64_t run = n < left ? n : left, rows = 1;
+        int     d = in - 1;
+        if (d >= 0 && run == c->dim[in] && run < SHORT) {
+            rows = n / run < c->dim[d] - index[d] ? n / run : c->dim[d] - index[d];
+            index[d] += rows - 1;
+        }
+        const int64_t step = d >= 0 ? slot->stride[d] : 0; /* from row to row */
+        copy_run(to, data + offset * size, rows, step, run, stride, size);
+        offset += (rows - 1) * step;
+        to += rows * run * size, n -= rows * run;
         offset -= index[in] * stride, index[in] = 0, left = c->dim[in];
-        int d = in - 1;
         for (; d >= 0; d--) {
             offset += slot->stride[d];
             if (++index[d] < c->dim[d]) break;
@@ -164,7 +173,7 @@ static void fill_scalars(const tn__chain_run *r, char *scratch)
         const tn__slot *slot = &c->slot[s];
         if (slot->kind != TN__SLOT_SCALAR) continue;
         char *room = scratch + FLAG_BYTES + (size_t)slot->reg * c->register_bytes;
-        copy_run(room, r->in[slot->at].data, c->block, 0, slot->size);
+        copy_run(room, r->in[slot->at].data, 1, 0, c->block, 0, slot->size);
     }
 }
 
