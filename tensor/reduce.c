@@ -171,15 +171,16 @@ static bool has_work_left(const reduce_view *v)
 enum { FEW = 32, ROWS_AT_ONCE = 64 };
 
 #define GATHER(type)                                                                               \
-    for (int64_t r = 0; r < rows; r++)                                                             \
-        for (int64_t i = 0; i < p->n; i++)                                                         \
-            ((type *)buffer)[r * p->n + i] = ((const type *)x)[r * stride + offset[i]]
+    for (int64_t i = 0; i < p->n; i++)                                                             \
+        for (int64_t r = 0; r < rows; r++)                                                         \
+            ((type *)buffer)[r * row + i * column] = ((const type *)x)[r * stride + offset[i]]
 
-/* Rows of few elements that do not lie in one run, as a pooling's windows: `rows` of them, one
- * stride apart. */
+/* Rows of few elements, as a pooling's windows: `rows` of them, one stride apart. They go to rows
+ * of the buffer, or to its columns. */
 static void gather_rows(const reduce_pass *p, const char *x, int64_t stride, int64_t rows,
-                        char *buffer)
+                        bool to_columns, char *buffer)
 {
+    const int64_t row = to_columns ? 1 : p->n, column = to_columns ? rows : 1;
     int64_t      offset[FEW];
     tn__odometer e = { .rank = p->group.shape.rank };
     memcpy(e.n, p->group.shape.dim, sizeof e.n);
@@ -197,14 +198,24 @@ static void run_rows(const reduce_pass *p, int64_t u, int64_t end, char *buffer)
 {
     tn__odometer at = p->outer;
     int64_t      last = at.rank - 1;
+    const bool   is_short = (p->kind == TN__MAX || p->kind == TN__MIN) && p->n <= FEW &&
+        p->n * p->size < LINE;
+    _Alignas(LINE) char columns[LINE * ROWS_AT_ONCE];
     while (u < end) {
         int64_t b = u % p->blocks, count = 1, stride = p->block,
                 n = least(p->n - b * p->block, p->block);
         tn__odometer_set(&at, u / p->blocks);
         const char *x = p->x + at.a * p->size;
+        if (is_short && last >= 0) { /* side by side: of an extreme any order will do */
+            count = least(least(end - u, at.n[last] - at.at[last]), ROWS_AT_ONCE);
+            gather_rows(p, x, at.a_stride[last], count, true, columns);
+            p->cols((int)p->kind, columns, count, n, count, p->out + u * p->size);
+            u += count;
+            continue;
+        }
         if (!p->in_place && p->n <= FEW && last >= 0) {
             count = least(least(end - u, at.n[last] - at.at[last]), ROWS_AT_ONCE), stride = n;
-            gather_rows(p, x, at.a_stride[last], count, buffer);
+            gather_rows(p, x, at.a_stride[last], count, false, buffer);
             x = buffer;
         } else if (!p->in_place) {
             tn_tensor group = p->group;
