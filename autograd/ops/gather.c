@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { CHUNK = 4096 }; /* elements of a task */
+enum { CHUNK = 4096, LINES = 16 }; /* elements of a task; lines that share cache lines */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -48,7 +48,7 @@ typedef struct line_plan {
     const int64_t *index;
     tn__odometer   lines;     /* a: into the index, b: into x */
     int64_t        n_lines, n, step, x_step, x_axis, per_task;
-    bool           adds;
+    bool           adds, is_wide; /* lines that are neighbours in memory are taken together */
 } line_plan;
 
 /* Lines run along dimension `along`. */
@@ -71,16 +71,23 @@ static line_plan plan_lines(const tn_shape *x, const tn_shape *index, int axis, 
 }
 
 #define GATHER_LINE(T)                                                                             \
-    for (int64_t k = 0; k < p->n; k++)                                                             \
-        ((T *)p->y)[at.a + k * p->step] =                                                          \
-            ((const T *)p->x)[at.b + k * p->x_step + p->index[at.a + k * p->step] * p->x_axis];    \
+    do {                                                                                           \
+        T       *y = (T *)p->y + at.a;                                                             \
+        const T *x = (const T *)p->x + at.b;                                                       \
+        for (int64_t k = 0; k < n; k++) y[k * step] = x[k * x_step + index[k * step] * x_axis];    \
+    } while (0);                                                                                   \
     break
 
 #define SCATTER_LINE(T, U)                                                                         \
-    for (int64_t k = 0; k < p->n; k++) {                                                           \
-        T *to = (T *)p->x + at.b + k * p->x_step + p->index[at.a + k * p->step] * p->x_axis;       \
-        *to = (T)((U)*to + (U)((const T *)p->y)[at.a + k * p->step]);                              \
-    }                                                                                              \
+    do {                                                                                           \
+        T       *x = (T *)p->x + at.b;                                                             \
+        const T *y = (const T *)p->y + at.a;                                                       \
+        for (int64_t k = 0; k < n; k++)                                                            \
+            for (int64_t j = k * step; j < k * step + wide; j++) {                                 \
+                T *to = x + (j - k * step) + k * x_step + index[j] * x_axis;                       \
+                *to = (T)((U)*to + (U)y[j]);                                                       \
+            }                                                                                      \
+    } while (0);                                                                                   \
     break
 
 static void line_task(void *arg, int64_t task, int worker)
@@ -90,7 +97,11 @@ static void line_task(void *arg, int64_t task, int worker)
     (void)worker;
     tn__odometer at = p->lines;
     tn__odometer_set(&at, u);
-    for (; u < end; u++) {
+    const int64_t n = p->n, step = p->step, x_step = p->x_step, x_axis = p->x_axis;
+    const int     last = at.rank - 1;
+    for (int64_t wide; u < end; u += wide) {
+        const int64_t *index = p->index + at.a;
+        wide = p->is_wide ? least(end - u, at.n[last] - at.at[last]) : 1;
         switch (p->adds ? (int)p->dtype : -(int)tn_dtype_size(p->dtype)) {
         case -1: GATHER_LINE(uint8_t);
         case -2: GATHER_LINE(uint16_t);
@@ -102,7 +113,7 @@ static void line_task(void *arg, int64_t task, int worker)
         case TN_I64: SCATTER_LINE(int64_t, uint64_t);
         default: break;
         }
-        tn__odometer_next(&at);
+        for (int64_t j = 0; j < wide; j++) tn__odometer_next(&at);
     }
 }
 
@@ -193,6 +204,9 @@ static tn_status scatter_add_run(tn_exec *e)
     line_plan p = plan_lines(x, &e->in[1].shape, axis, axis);
     p.dtype = e->in[0].dtype, p.index = index, p.adds = true;
     p.x = e->out[0].data, p.y = (void *)(uintptr_t)tn__plain(e, 2, &scratch);
+    p.is_wide = axis < x->rank - 1;
+    const int64_t most = (p.n_lines + tn_ctx_threads(e->ctx) - 1) / tn_ctx_threads(e->ctx);
+    if (p.is_wide && p.per_task < LINES) p.per_task = least(LINES, most);
     run_lines(e, &p);
     return TN_OK;
 }

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { TASK_BYTES = 1 << 16, AHEAD = 8192, SOON = 8, CHUNK = 4096 };
+enum { TASK_BYTES = 1 << 16, AHEAD = 8192, SOON = 8, CHUNK = 4096, NARROW = 8 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -312,11 +312,18 @@ static bool is_one(const tn_tensor *t)
 /* Into a fresh array: row by row of it. */
 static void index_add_fresh(tn_exec *e, axis_view v, char *scratch, const int64_t *index)
 {
+    int64_t *links = (int64_t *)(void *)scratch;
+    if (index == e->in[1].data) { /* where it lies it is not to be overwritten */
+        memcpy(links, index, (size_t)e->in[1].shape.dim[0] * sizeof *links);
+        scratch += tn__index_bytes(&e->in[1]);
+    } else {
+        links = (int64_t *)(uintptr_t)index;
+    }
     const void   *src = tn__plain(e, 2, &scratch);
     const int64_t row_bytes = v.inner * (int64_t)tn_dtype_size(e->in[0].dtype);
     tn__row_sums_run(e->ctx, &(tn__row_sums){
         .dtype = e->in[0].dtype, .y = e->out[0].data, .base = e->in[0].data, .src = src,
-        .base_is_one = is_one(&e->in[0]), .index = (int64_t *)(uintptr_t)index,
+        .base_is_one = is_one(&e->in[0]), .index = links,
         .first = (int64_t *)(void *)scratch, .skip = ((const index_add_attrs *)e->attrs)->skip,
         .outer = v.outer, .n = e->in[1].shape.dim[0], .rows = v.n, .inner = v.inner,
         .is_far = row_bytes >= 2 * TN_LINE && tn__is_far(e) });
@@ -330,7 +337,9 @@ static tn_status index_add_run(tn_exec *e)
     const int64_t         *index;
     if (tn__indices(e, 1, v.n, &scratch, &index) != TN_OK) return TN_ERR_INDEX;
     if (e->in[0].data != e->out[0].data) {
-        if (is_one(&e->in[0]) || tn_tensor_is_contiguous(&e->in[0])) {
+        /* but not element by element, where outer ones are enough for all threads */
+        const bool is_wide = v.inner >= NARROW || v.outer < 4 * tn_ctx_threads(e->ctx);
+        if (is_wide && (is_one(&e->in[0]) || tn_tensor_is_contiguous(&e->in[0]))) {
             index_add_fresh(e, v, scratch, index);
             return TN_OK;
         }

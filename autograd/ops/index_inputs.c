@@ -14,6 +14,11 @@ size_t tn__index_bytes(const tn_tensor *t)
     return round_up((size_t)tn_shape_size(&t->shape) * sizeof(int64_t));
 }
 
+static bool is_ready(const tn_tensor *t)
+{
+    return t->dtype == TN_I64 && tn_tensor_is_contiguous(t);
+}
+
 static size_t plain_bytes(const tn_tensor *t)
 {
     return tn_tensor_is_contiguous(t)
@@ -41,16 +46,19 @@ static void load_task(void *arg, int64_t task, int worker)
     index_load *p = arg;
     int64_t     first = task * CHUNK, rest = p->n - first, n = rest < CHUNK ? rest : CHUNK;
     int64_t     bad = INT64_MAX;
+    uint64_t    signs = 0;
     int64_t    *out = p->out + first;
     int32_t     small[CHUNK];
     (void)worker;
     if (p->t->dtype == TN_I64) {
-        tn__copy_part(p->t, first, n, out);
+        if (p->out != p->t->data) tn__copy_part(p->t, first, n, out);
     } else {
         tn__copy_part(p->t, first, n, small);
         for (int64_t i = 0; i < n; i++) out[i] = small[i];
     }
-    for (int64_t i = n - 1; i >= 0; i--)
+    for (int64_t i = 0; i < n; i++)
+        signs |= (uint64_t)out[i] | ((uint64_t)p->limit - 1 - (uint64_t)out[i]);
+    for (int64_t i = n - 1; signs >> 63 && i >= 0; i--)
         if (out[i] < 0 || out[i] >= p->limit) bad = first + i;
     int64_t seen = atomic_load(&p->bad);
     while (bad < seen && !atomic_compare_exchange_weak(&p->bad, &seen, bad)) {
@@ -61,8 +69,9 @@ tn_status tn__indices(tn_exec *e, int k, int64_t limit, char **scratch, const in
 {
     index_load p = { .t = &e->in[k], .out = (int64_t *)(void *)*scratch,
                      .n = tn_shape_size(&e->in[k].shape), .limit = limit, .bad = INT64_MAX };
+    if (is_ready(p.t)) p.out = p.t->data;
+    else *scratch += tn__index_bytes(p.t);
     tn_parallel_for(e->ctx, (p.n + CHUNK - 1) / CHUNK, load_task, &p);
-    *scratch += tn__index_bytes(&e->in[k]);
     *out = p.out;
     int64_t bad = atomic_load(&p.bad);
     if (bad == INT64_MAX) return TN_OK;

@@ -5,7 +5,8 @@
 
 #include "autograd/ops/build.h"
 
-/* The indices of input k, in scratch; fails if one is not in [0, limit). */
+/* The indices of input k, where they lie if they are i64 and contiguous (then they are only to be
+ * read), else in scratch; fails if one is not in [0, limit). */
 tn_status tn__indices(tn_exec *e, int k, int64_t limit, char **scratch, const int64_t **out);
 size_t    tn__index_bytes(const tn_tensor *t); /* of scratch, for that */
 
