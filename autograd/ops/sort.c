@@ -175,17 +175,31 @@ static bool pick_largest(const sort_plan *p, const char *x, int64_t to, sort_ite
     return true;
 }
 
-/* The k first of a line in order, for k much smaller than n. */
-static void pick_first(const sort_plan *p, const char *x, sort_item *best)
+/* The k first of a line in order, in a or b (room for n each), for k much smaller than n. Where k is
+ * large, what may be one of them is kept, and of that, whenever there is enough, the k first. */
+static sort_item *pick_first(const sort_plan *p, const char *x, sort_item *a, sort_item *b)
 {
     int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
+    uint64_t  limit = UINT64_MAX;
+    bool      is_full = false;
     sort_item block[PICK_BLOCK];
     for (int64_t i = 0; i < p->n; i += PICK_BLOCK) {
         int64_t n = p->n - i < PICK_BLOCK ? p->n - i : PICK_BLOCK;
         make_keys(p->dtype, x + i * p->inner * size, p->inner, n, p->descending, block);
         for (int64_t j = 0; j < n; j++) block[j].position += i;
-        have = pick(block, n, p->k, best, have);
+        if (p->k <= PICK_MOST) {
+            have = pick(block, n, p->k, a, have);
+            continue;
+        }
+        for (int64_t j = 0; j < n; j++)
+            if (!is_full || block[j].key < limit) a[have++] = block[j];
+        if (have < 2 * p->k + PICK_BLOCK && i + n < p->n) continue;
+        sort_item *sorted = merge_sort(a, b, have);
+        if (sorted == b) b = a, a = sorted;
+        is_full = have >= p->k;
+        if (is_full) have = p->k, limit = a[p->k - 1].key;
     }
+    return a;
 }
 
 static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
@@ -193,10 +207,11 @@ static void sort_line(const sort_plan *p, int64_t line, sort_item *room)
     int64_t size = (int64_t)tn_dtype_size(p->dtype), outer = line / p->inner, i = line % p->inner;
     int64_t    from = outer * p->n * p->inner + i, to = outer * p->k * p->inner + i;
     sort_item *a = room, *b = room + p->n;
-    if (p->k <= PICK_MOST && 8 * p->k <= p->n) {
+    if (8 * p->k <= p->n) {
         const bool are_floats = tn_dtype_is_float(p->dtype) && p->inner == 1 && p->descending;
-        if (are_floats && pick_largest(p, p->x + from * size, to, room)) return;
-        pick_first(p, p->x + from * size, a);
+        if (are_floats && p->k <= PICK_MOST &&
+            pick_largest(p, p->x + from * size, to, room)) return;
+        a = pick_first(p, p->x + from * size, a, b);
     } else {
         make_keys(p->dtype, p->x + from * size, p->inner, p->n, p->descending, a);
         a = merge_sort(a, b, p->n);
