@@ -472,7 +472,8 @@ static tn_status add_step(fuser *f, int item, int g)
     if (s->kernel && s->op->scratch) {
         tn_exec e = { .ctx = f->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in,
                       .n_out = s->n_out, .in = s->tensors, .out = s->tensors + s->n_in };
-        size_t bytes = s->op->scratch(&e);
+        size_t bytes = s->op->scratch(&e), most = SIZE_MAX / 8; /* rounded up and added, not 0 */
+        if (bytes > most) bytes = most;
         if (bytes && (s->scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
     }
     if (s->chain) {

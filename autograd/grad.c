@@ -216,8 +216,14 @@ static tn_status expansion_vjp(tn_vjp *v)
     v->op->expand(&(tn_expansion){ .graph = g, .op = v->op, .attrs = v->attrs, .n_in = v->n_in,
                                 .n_out = v->n_out, .in = in, .out = out });
     tn_status s = tn_ctx_status(g->ctx);
-    for (int i = 0; s == TN_OK && i < v->n_out; i++)
-        if (out[i]) out[i] = tn__as_value(g, out[i]);
+    for (int i = 0; s == TN_OK && i < v->n_out; i++) {
+        const tn_type *t = &v->out[i]->type;
+        if (!v->dout[i]) continue;
+        out[i] = tn__as_value(g, out[i]);
+        if (!out[i] || out[i]->graph != g || out[i]->type.dtype != t->dtype ||
+            !tn_shape_equal(&out[i]->type.shape, &t->shape))
+            s = tn_fail(g->ctx, TN_ERR_GRAD, "%s: its expansion is another tensor", v->op->name);
+    }
     if (s == TN_OK) s = tn__backward(g, out, v->dout, v->n_out, in, v->n_in, v->din, NULL);
     tn_free(g->ctx, room);
     return s;

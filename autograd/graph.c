@@ -283,6 +283,21 @@ static bool shapes_suit_span(tn_infer *c)
     return fits;
 }
 
+/* What gives the first input's memory as its own gives what lies there: a view elements of that
+ * size, an op that writes rows a tensor of that type. */
+static bool types_suit_memory(tn_infer *c)
+{
+    const bool is_view = c->op->view != NULL, updates = c->op->flags & TN_UPDATES;
+    bool       fits = (!is_view && !updates) || c->n_in > 0;
+    if (fits && updates)
+        fits = c->out[0].dtype == c->in[0].dtype &&
+               tn_shape_equal(&c->out[0].shape, &c->in[0].shape);
+    for (int k = 0; fits && is_view && k < c->n_out; k++)
+        fits = tn_dtype_size(c->out[k].dtype) == tn_dtype_size(c->in[0].dtype);
+    if (!fits) tn_infer_fail(c, TN_ERR_DTYPE, "infer gave what its first input's memory is not");
+    return fits;
+}
+
 /* Checks the inputs' number, infers the outputs' types. */
 static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type *in, int n_in,
                   tn_type *out, int n_out)
@@ -299,7 +314,7 @@ static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type
                       n_in, n_out, TN_SPAN_MAX_IN, TN_SPAN_MAX_OUT);
         return false;
     }
-    if (!op->infer || op->infer(&c) != TN_OK) {
+    if (!op->name || !op->infer || op->infer(&c) != TN_OK) {
         if (tn_ctx_status(g->ctx) == TN_OK) tn_infer_fail(&c, TN_ERR_SHAPE, "refused");
         return false;
     }
@@ -307,7 +322,7 @@ static bool infer(tn_graph *g, const tn_op *op, const void *attrs, const tn_type
         tn_infer_fail(&c, TN_ERR_DTYPE, "no kernel for %s", tn_dtype_name(in[op->span_in].dtype));
         return false;
     }
-    return types_are_sane(&c) && (!op->span || shapes_suit_span(&c));
+    return types_are_sane(&c) && (!op->span || shapes_suit_span(&c)) && types_suit_memory(&c);
 }
 
 static tn_node *append(tn_graph *g, const tn_op *op, const void *attrs, tn_node *const *in,

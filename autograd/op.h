@@ -92,7 +92,7 @@ typedef struct tn_exec {
 } tn_exec;
 
 /* Reverse mode: dout[i] is the cotangent of out[i], NULL if it is zero. Sets din[i], if want[i], to
- * a node of in[i]'s shape or of a shape that it broadcasts from (the caller sums the rest away), or
+ * a node of in[i]'s shape or of one that it broadcasts to (the caller sums the rest away), or
  * leaves it NULL for zero. */
 typedef struct tn_vjp {
     tn_graph       *graph;

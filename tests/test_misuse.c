@@ -281,6 +281,71 @@ static tn_status no_types(tn_infer *c)
 
 static const tn_span spans = { 0 };
 
+static tn_status wide_types(tn_infer *c)
+{
+    for (int i = 0; i < c->n_out; i++) c->out[i] = (tn_type){ TN_F64, TN_SHAPE(2, 3) };
+    return TN_OK;
+}
+
+static tn_status no_run(tn_exec *e) { return e->scratch ? TN_ERR_STATE : TN_OK; }
+
+static bool same_view(const void *attrs, const tn_layout *in, tn_layout *out, int index)
+{
+    (void)attrs, (void)index;
+    *out = *in;
+    return true;
+}
+
+static size_t one_too_few(const tn_exec *e)
+{
+    return ((size_t)tn_shape_size(&e->in[0].shape) - 1) * sizeof(double);
+}
+
+static void expand_to_one(tn_expansion *c) { c->out[0] = tn_sum_all(c->in[0]); }
+static void expand_to_none(tn_expansion *c) { (void)c; }
+
+/* A node of another graph, whose number is none of this one's. */
+static void expand_elsewhere(tn_expansion *c)
+{
+    tn_graph *other = *(tn_graph *const *)c->attrs;
+    for (int i = 0; i < 5000; i++) c->out[0] = tn_full(other, TN_F32, TN_SHAPE(2, 3), i);
+}
+
+/* A view, or what writes rows, of no input or as another type would read and write past it. */
+TEST(misuse, ops_that_are_not_what_they_say)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN), *other = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *x = tn_input(g, "x", TN_F32, TN_SHAPE(2, 3)), *empty, *y, *dx;
+    const char *memory = "what its first input's memory is not";
+    for (int arity = 0; arity < 2; arity++) {
+        const tn_op view = { .name = "seen", .arity = arity, .infer = wide_types,
+                             .view = same_view },
+                    rows = { .name = "written", .arity = arity, .flags = TN_UPDATES,
+                             .infer = wide_types, .run = no_run };
+        REFUSED(tn_apply_in(g, &view, &x, arity, NULL, NULL), TN_ERR_DTYPE, memory);
+        REFUSED(tn_apply_in(g, &rows, &x, arity, NULL, NULL), TN_ERR_DTYPE, memory);
+    }
+    const tn_op no_name = { .arity = 1, .infer = no_types, .run = no_run };
+    REFUSED(tn_apply(&no_name, &x, 1, NULL), TN_ERR_SHAPE, "refused");
+    const tn_op scratch = { .name = "scratch", .arity = 1, .infer = no_types, .run = no_run,
+                            .scratch = one_too_few };
+    empty = tn_full(g, TN_F32, TN_SHAPE(0), 0), y = tn_apply(&scratch, &empty, 1, NULL);
+    REFUSED(tn_compile(g, &y, 1, NULL), TN_ERR_LIMIT, "limit");
+    void (*const expansions[])(tn_expansion *) = { expand_to_one, expand_to_none,
+                                                   expand_elsewhere };
+    for (int i = 0; i < 3; i++) {
+        const tn_op expands = { .name = "expands", .arity = 1, .infer = no_types, .run = no_run,
+                                .attrs_size = sizeof other, .expand = expansions[i] };
+        y = tn_sum_all(tn_apply(&expands, &x, 1, &other));
+        REFUSED(tn_grad(y, NULL, &x, 1, &dx) == TN_OK, TN_ERR_GRAD,
+                "expands: its expansion is another tensor");
+    }
+    tn_graph_free(g), tn_graph_free(other);
+    CHECK_INT(tn_ctx_memory(ctx), 0);
+    tn_ctx_free(ctx);
+}
+
 TEST(misuse, lists_that_are_not_there)
 {
     tn_ctx   *ctx = new_ctx();
