@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- arenas ---------------------------------------------------------------------------------- */
 
@@ -270,13 +269,6 @@ double tn_item(tn_program *p, const tn_node *output)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* leaves: it may return while workers are at its last tasks. */
 static tn_status run_step(tn_program *p, tn__step *s, uint64_t run, bool leaves)
 {
@@ -318,12 +310,12 @@ static tn_status run_steps(tn_program *p, int64_t from, int64_t to, uint64_t run
                              (long long)i, (long long)p->n_steps);
             break;
         }
-        double t = p->profiling ? now() : 0;
+        const int64_t begin = p->profiling ? tn__now() : 0;
         status = run_step(p, s, run, i + 1 < to && s[1].overlaps && !p->profiling);
         if (status != TN_OK && tn_ctx_status(p->ctx) == TN_OK)
             tn_fail(p->ctx, status, "%s failed", s->op->name);
         if (status != TN_OK && is_well) tn__fail_in(p->ctx, s->scope);
-        if (p->profiling) s->seconds += now() - t, s->runs++;
+        if (p->profiling) s->seconds += 1e-9 * (double)(tn__now() - begin), s->runs++;
     }
     tn__parallel_join(p->ctx, TN__ALL);
     return status;

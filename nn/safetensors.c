@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Numbers go between file and memory as they are. */
+#if defined __BYTE_ORDER__ && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#  error "safetensors files are little-endian, and this machine is not"
+#endif
+
 enum { HEADER_MOST = 100 << 20, NAME_MOST = 4096 };
 
 static const struct {

@@ -133,11 +133,11 @@ static void system_free(void *user, void *block, size_t size)
 
 #endif
 
-static double seconds_now(void)
+int64_t tn__now(void)
 {
     struct timespec t = { 0 };
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -160,9 +160,9 @@ static void touch_piece(void *arg, int64_t piece, int worker)
 static double touch_pieces(tn_ctx *ctx, char *p, size_t size)
 {
     touching t = { p, p + size };
-    double   begin = seconds_now();
+    int64_t  begin = tn__now();
     tn_parallel_for(ctx, (int64_t)((size + HUGE_PAGE - 1) / HUGE_PAGE), touch_piece, &t);
-    return seconds_now() - begin;
+    return 1e-9 * (double)(tn__now() - begin);
 }
 
 static bool gives_up_large(const tn_ctx *ctx) { return ctx->n_slow >= 2; }

@@ -5,6 +5,9 @@
 #include "tensor/context.h"
 #include "tensor/kernels/kernels.h"
 
+/* Nanoseconds, of a clock that never goes back. */
+int64_t tn__now(void);
+
 /* The kernels of the context's level. */
 const tn_kernels *tn__ctx_kernels(const tn_ctx *ctx);
 

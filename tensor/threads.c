@@ -164,13 +164,6 @@ static void pause_cpu(void)
 #endif
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* True as soon as ready(p, epoch) holds; false if it does not within awake_ns. */
 TN_INLINE bool wait_awake(tn__pool *p, uint64_t epoch, bool (*ready)(tn__pool *, uint64_t),
                           int64_t awake_ns)
@@ -179,7 +172,7 @@ TN_INLINE bool wait_awake(tn__pool *p, uint64_t epoch, bool (*ready)(tn__pool *,
         if (ready(p, epoch)) return true;
         pause_cpu();
     }
-    for (int64_t start = now_ns(), spent = 0; spent < awake_ns; spent = now_ns() - start) {
+    for (int64_t start = tn__now(), spent = 0; spent < awake_ns; spent = tn__now() - start) {
         if (spent > SPIN_NS) sched_yield();
         for (int i = 0; i < PAUSES; i++) {
             if (ready(p, epoch)) return true;
@@ -268,9 +261,9 @@ static void wake_caller(tn__pool *p)
 static int64_t wait_for_loop(tn__pool *p, uint64_t seen, int64_t awake_ns)
 {
     if (wait_awake(p, seen, is_open, awake_ns)) return AWAKE_NS;
-    int64_t start = now_ns();
+    int64_t start = tn__now();
     sleep_until_open(p, seen);
-    if (now_ns() - start + awake_ns < AWAKE_NS) return AWAKE_NS;
+    if (tn__now() - start + awake_ns < AWAKE_NS) return AWAKE_NS;
     return awake_ns / 2 > AWAKE_NS_MIN ? awake_ns / 2 : AWAKE_NS_MIN;
 }
 

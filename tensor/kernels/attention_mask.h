@@ -59,7 +59,7 @@ static __attribute__((noinline)) uint32_t TN_R(bits_of_bytes)(const uint8_t *p, 
 {
     uint32_t bits = 0;
     int64_t  b = 0;
-#if defined __SSE2__
+#if defined __x86_64__
     for (; step == 1 && b + 16 <= n; b += 16) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + b));
         const int     none = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
@@ -192,7 +192,7 @@ TN_INLINE void TN_R(kept_bits)(const uint32_t *w, uint32_t threshold, uint32_t b
     const __m512i t = _mm512_set1_epi16((short)threshold);
     for (int i = 0; i < 4; i++)
         bits[i] = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(w + 16 * i), t);
-#elif defined __SSE2__
+#elif defined __x86_64__
     const __m128i t = _mm_set1_epi16((short)threshold), zero = _mm_setzero_si128();
     for (int i = 0; i < 4; i++) { /* h >= t if t - h saturates to 0 */
         const __m128i *p = (const __m128i *)(const void *)(w + 16 * i);

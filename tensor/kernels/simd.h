@@ -24,6 +24,11 @@
 #include "tensor/kernels/kernels.h"
 #include "tensor/span.h"
 
+/* The x87 rounds to 64 bits where vectors round to 24 or 53: gradients come out wrong. */
+#if defined __i386__ && !defined __SSE2_MATH__
+#  error "32-bit x86 needs -msse2 -mfpmath=sse"
+#endif
+
 #if defined __x86_64__
 #  include <immintrin.h>
 #elif defined __aarch64__
