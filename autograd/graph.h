@@ -162,7 +162,9 @@ TN_API void *tn_input_data(tn_program *p, const char *name);
 TN_API tn_status tn_run(tn_program *p);
 
 /* Outputs of the last run, by node or by position in the list given to tn_compile. Of an assign:
- * what its variable holds now. */
+ * what its variable holds now. tn_output: NULL if there is none at index; before the first run what
+ * it points at is not an output yet, which tn_fetch and tn_item refuse (TN_ERR_STATE). tn_fetch: of
+ * bytes that differ from the output's, or a node that is no output, TN_ERR_ARG. */
 TN_API const void *tn_output(const tn_program *p, int index); /* contiguous */
 TN_API tn_type     tn_output_type(const tn_program *p, int index);
 TN_API tn_status   tn_fetch(tn_program *p, const tn_node *output, void *data, size_t bytes);

@@ -92,7 +92,7 @@ typedef struct tn_exec {
 } tn_exec;
 
 /* Reverse mode: dout[i] is the cotangent of out[i], NULL if it is zero. Sets din[i], if want[i], to
- * a node of in[i]'s shape or of one that it broadcasts to (the caller sums the rest away), or
+ * a node of in[i]'s shape, or of one that this broadcasts to (the caller sums the rest away), or
  * leaves it NULL for zero. */
 typedef struct tn_vjp {
     tn_graph       *graph;
@@ -123,7 +123,7 @@ typedef struct tn_layout {
 
 typedef struct tn_cost {
     double flops;
-    double bytes; /* that must move: each input read once, each output written once */
+    double bytes; /* that must move; 0: those of the inputs and outputs, once each */
 } tn_cost;
 
 /* Naive reference in f64, for tests: floats are double, integers int64_t, bools uint8_t;
@@ -202,7 +202,7 @@ struct tn_op {
     void (*vjp)(tn_vjp *c);
     void (*expand)(tn_expansion *c);                    /* also its reference in tests */
 
-    void (*cost)(const tn_infer *c, tn_cost *cost);  /* NULL: one flop per output element */
+    void (*cost)(const tn_infer *c, tn_cost *cost);  /* NULL: one flop for each element of out[0] */
     void (*ref)(const tn_ref *r);
     double           ref_tolerance;                  /* relative, of f64 against ref; 0: 1e-12 */
     const tn_sample *samples;

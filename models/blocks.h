@@ -89,6 +89,8 @@ TN_API tn_decoder tn_decoder_new(tn_params *p, const char *name, int64_t n_layer
 TN_API void       tn_encoder_clear(tn_ctx *ctx, tn_encoder *e);
 TN_API void       tn_decoder_clear(tn_ctx *ctx, tn_decoder *d);
 
+/* As one layer's apply: x [.., t, d] (and memory [.., tk, d]), or packed, -> the shape of x; where
+ * norms come first, one more stands at the end. */
 TN_API tn_node *tn_encoder_apply(const tn_encoder *e, tn_node *x, const tn_attention_mask *mask);
 TN_API tn_node *tn_decoder_apply(const tn_decoder *d, tn_node *x, tn_node *memory,
                                  const tn_attention_mask *mask,

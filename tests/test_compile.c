@@ -23,7 +23,7 @@ TEST(compile, common_subexpressions_and_dead_code_cost_nothing)
     tn_ctx_free(ctx);
 }
 
-TEST(compile, views_take_no_memory)
+TEST(compile, views_are_not_copied)
 {
     tn_ctx     *ctx = new_ctx();
     tn_graph   *g = tn_graph_new(ctx, TN_EVAL);
