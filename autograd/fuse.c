@@ -410,14 +410,16 @@ static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
     if (it->op->cost) it->op->cost(&c, &cost);
     else cost.flops = it->op == &tn_op_copy ? 0 : (double)tn_shape_size(&c.out[0].shape);
     s->flops += cost.flops;
+    if (s->kernel && !s->chain) s->bytes = cost.bytes;
     s->n_calls++;
     if (it->is_again) s->flops_again += cost.flops;
 }
 
-/* Bytes that must move: what the step reads and writes outside of itself, once each. */
+/* Bytes that must move: what the kernel says, or else what the step reads and writes outside of
+ * itself, once each. */
 static void add_bytes(tn__step *s)
 {
-    for (int i = 0; i < tn__step_tensors(s); i++) {
+    for (int i = s->bytes > 0 ? s->n_in + s->n_out : 0; i < tn__step_tensors(s); i++) {
         const tn_tensor *t = &s->tensors[i];
         double           n = 1;
         for (int d = 0; d < t->shape.rank; d++)

@@ -167,12 +167,6 @@ static void attention_cost(const tn_infer *c, tn_cost *cost)
     const double products = c->op->n_out == 2 ? 2 : 5;
     cost->flops = products * n * (double)s.h * (double)s.tq * (double)s.tk * (double)(s.dh + s.dv) *
                   (a->causal ? 0.5 : 1);
-    for (int i = 0; i < c->n_in; i++)
-        cost->bytes += (double)tn_shape_size(&c->in[i].shape) *
-            (double)tn_dtype_size(c->in[i].dtype);
-    for (int i = 0; i < c->n_out; i++)
-        cost->bytes += (double)tn_shape_size(&c->out[i].shape) *
-            (double)tn_dtype_size(c->out[i].dtype);
 }
 
 /* ---- gradients ------------------------------------------------------------------------------- */

@@ -5,16 +5,6 @@
 #include "autograd/program.h"
 #include "tensor/copy.h"
 
-/* What an op of this file is given and makes: bytes to move. */
-static void move_cost(const tn_infer *c, tn_cost *cost)
-{
-    double in = 0,
-           out = (double)tn_shape_size(&c->out[0].shape) * (double)tn_dtype_size(c->out[0].dtype);
-    for (int i = 0; i < c->n_in; i++)
-        in += (double)tn_shape_size(&c->in[i].shape) * (double)tn_dtype_size(c->in[i].dtype);
-    *cost = (tn_cost){ .bytes = in + out };
-}
-
 /* The part of out that is x's, from `first` along the axis, in steps. */
 static tn_tensor part_of(const tn_tensor *out, const tn_tensor *x, int axis, int64_t first,
                          int64_t step)
@@ -53,7 +43,7 @@ REF_MOVE(copy)
 TN_OP_DEFINE(copy,
     .doc = "y = x, contiguous in memory",
     .arity = 1, .flags = TN_STRIDED, .infer = copy_infer, .run = copy_run, .vjp = copy_vjp,
-    .ref = copy_ref, .cost = move_cost,
+    .ref = copy_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 3, 4 } } }, { .in = { { 67, 33 } } }, { .in = { { 2, 3, 5, 2 } } },
                { .in = { { 0 } } }, { .in = { { 3, -1 } } }));
 
@@ -135,7 +125,7 @@ static void concat_ref(const tn_ref *r)
 TN_OP_DEFINE(concat,
     .doc = "inputs one after another along an axis",
     .arity = 1, .max_arity = -1, .flags = TN_STRIDED, TN_ATTRS_OF(concat), .infer = concat_infer,
-    .run = concat_run, .vjp = concat_vjp, .ref = concat_ref, .cost = move_cost,
+    .run = concat_run, .vjp = concat_vjp, .ref = concat_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 2, 3 }, { 1, 3 } }, .n_in = 2, .attrs = CONCAT(0) },
                { .in = { { 2, 3 }, { 2, 1 }, { 2, 2 } }, .n_in = 3, .attrs = CONCAT(-1) },
                { .in = { { 2, 2, 3 }, { 2, 1, 3 } }, .n_in = 2, .attrs = CONCAT(1) },
@@ -269,7 +259,7 @@ static void pad_ref(const tn_ref *r)
 TN_OP_DEFINE(pad,
     .doc = "value of size n along the axis, with x at begin, begin + step, ..",
     .arity = 1, .flags = TN_STRIDED, TN_ATTRS_OF(pad), .infer = pad_infer, .run = pad_run,
-    .vjp = pad_vjp, .ref = pad_ref, .cost = move_cost,
+    .vjp = pad_vjp, .ref = pad_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 2, 3 } }, .attrs = PAD(0, 1, 1, 4, 0.5) },
                { .in = { { 2, 3 } }, .attrs = PAD(-1, 4, -2, 6, 0) },
                { .in = { { 2, 2, 2 } }, .attrs = PAD(1, 1, 3, 5, -1) },
@@ -403,7 +393,7 @@ static void fold_ref(const tn_ref *r)
 TN_OP_DEFINE(fold,
     .doc = "windows added up: the transpose of unfold, [.., windows, .., size] -> [.., n, ..]",
     .arity = 1, TN_ATTRS_OF(fold), .infer = fold_infer, .run = fold_run, .vjp = fold_vjp,
-    .ref = fold_ref, .cost = move_cost,
+    .ref = fold_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 4, 3 } }, .attrs = FOLD(0, 1, 6) },
                { .in = { { 2, 3, 2, 3 } }, .attrs = FOLD(1, 2, 8) },
                { .in = { { 2, 2, 2 } }, .attrs = FOLD(1, 5, 9) },

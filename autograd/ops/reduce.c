@@ -90,9 +90,7 @@ static size_t reduce_scratch(const tn_exec *e)
 /* One operation for each element read. */
 static void reduce_cost(const tn_infer *c, tn_cost *cost)
 {
-    double n = (double)tn_shape_size(&c->in[0].shape), m = (double)tn_shape_size(&c->out[0].shape);
-    cost->flops = n;
-    cost->bytes = (n + m) * (double)tn_dtype_size(c->in[0].dtype);
+    cost->flops = (double)tn_shape_size(&c->in[0].shape);
 }
 
 /* What was reduced, with its axes back at size 1: y or dy, ready to be broadcast against x. */

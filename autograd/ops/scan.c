@@ -51,10 +51,7 @@ static void run_scan(const tn_exec *e, scan_plan *p, tn_task task)
 
 static void scan_cost(const tn_infer *c, tn_cost *cost)
 {
-    double n = (double)tn_shape_size(&c->in[0].shape), m = (double)tn_shape_size(&c->out[0].shape);
-    cost->flops = n;
-    cost->bytes =
-        n * (double)tn_dtype_size(c->in[0].dtype) + m * (double)tn_dtype_size(c->out[0].dtype);
+    cost->flops = (double)tn_shape_size(&c->in[0].shape);
 }
 
 static tn_status number_infer(tn_infer *c, int64_t axis, int *known)

@@ -275,13 +275,6 @@ static tn_status infer_sort(tn_infer *c, int64_t axis, int64_t k)
     return TN_OK;
 }
 
-static void cost_of_sort(const tn_infer *c, tn_cost *cost)
-{
-    double n = (double)tn_shape_size(&c->in[0].shape), m = (double)tn_shape_size(&c->out[0].shape);
-    double size = (double)tn_dtype_size(c->in[0].dtype);
-    *cost = (tn_cost){ .bytes = n * size + m * (size + 8) };
-}
-
 /* dy back to where the values came from. */
 static void vjp_of_sort(tn_vjp *c, int64_t axis)
 {
@@ -354,7 +347,7 @@ static void sort_ref(const tn_ref *r)
 TN_OP_DEFINE(sort,
     .doc = "x in order along an axis, stable, NaNs last; and where each value came from",
     .arity = 1, .n_out = 2, TN_ATTRS_OF(sort), .infer = sort_infer, .run = sort_run,
-    .scratch = sort_scratch, .vjp = sort_vjp, .ref = sort_ref, .cost = cost_of_sort,
+    .scratch = sort_scratch, .vjp = sort_vjp, .ref = sort_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 7 } }, .attrs = SORT(0, false), .distinct = true },
                { .in = { { 2, 5 } }, .attrs = SORT(1, true), .distinct = true },
                { .in = { { 2, 4, 3 } }, .attrs = SORT(-2, false), .distinct = true },
@@ -424,7 +417,7 @@ static void topk_ref(const tn_ref *r)
 TN_OP_DEFINE(topk,
     .doc = "the k largest along an axis, falling, NaNs last; and where each came from",
     .arity = 1, .n_out = 2, TN_ATTRS_OF(topk), .infer = topk_infer, .run = topk_run,
-    .scratch = topk_scratch, .vjp = topk_vjp, .ref = topk_ref, .cost = cost_of_sort,
+    .scratch = topk_scratch, .vjp = topk_vjp, .ref = topk_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 7 } }, .attrs = TOPK(0, 3), .distinct = true },
                { .in = { { 2, 5 } }, .attrs = TOPK(-1, 5), .distinct = true },
                { .in = { { 2, 4, 3 } }, .attrs = TOPK(1, 2), .distinct = true },

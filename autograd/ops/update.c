@@ -66,18 +66,16 @@ static tn_status update_infer(tn_infer *c, int n_full)
     return s;
 }
 
-static void update_cost(const tn_infer *c, tn_cost *cost, int n_full, double flops)
+static void update_cost(const tn_infer *c, tn_cost *cost, double flops)
 {
-    double n = (double)tn_shape_size(&c->in[0].shape);
-    cost->flops = flops * n;
-    cost->bytes = (n_full + c->n_out) * n * (double)tn_dtype_size(c->in[0].dtype);
+    cost->flops = flops * (double)tn_shape_size(&c->in[0].shape);
 }
 
 /* RULES(op, inputs of full size, flops an element): its inference and cost. UPDATE: its common
  * lines. */
 #define RULES(op, n_full, flops)                                                                   \
     static tn_status op##_infer(tn_infer *c) { return update_infer(c, n_full); }                   \
-    static void op##_cost(const tn_infer *c, tn_cost *cost) { update_cost(c, cost, n_full, flops); }
+    static void op##_cost(const tn_infer *c, tn_cost *cost) { update_cost(c, cost, flops); }
 #define UPDATE(op, n_in, outs)                                                                     \
     .arity = n_in, .n_out = outs, .flags = TN_INPLACE_OK | TN_NOT_DIFFERENTIABLE,                  \
     .infer = op##_infer, .cost = op##_cost, .span = &op##_span, .ref = op##_ref
@@ -264,8 +262,7 @@ static tn_status sum_squares_infer(tn_infer *c)
 static void sum_squares_cost(const tn_infer *c, tn_cost *cost)
 {
     for (int i = 0; i < c->n_in; i++) {
-        double n = (double)tn_shape_size(&c->in[i].shape);
-        cost->flops += 2 * n, cost->bytes += n * (double)tn_dtype_size(c->in[i].dtype);
+        cost->flops += 2 * (double)tn_shape_size(&c->in[i].shape);
     }
 }
 

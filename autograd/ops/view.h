@@ -41,11 +41,4 @@ TN_INLINE void tn__ref_move(const tn_ref *r, int k, tn__ref_map map)
         for (int k = 0; k < r->n_out; k++) tn__ref_move(r, k, op##_map);                           \
     }
 
-/* Nothing is computed, and a view moves nothing either. */
-TN_INLINE void tn__no_cost(const tn_infer *c, tn_cost *cost)
-{
-    (void)c;
-    *cost = (tn_cost){ 0 };
-}
-
 #endif
