@@ -30,9 +30,9 @@ static bool fill_defaults(tn_ctx *ctx, tn_batches_options *o)
     if (o->seed == 0) o->seed = tn_ctx_seed(ctx);
     if (o->layout == TN_BATCH_PACKED) o->tokens = o->tokens / o->round_length * o->round_length;
     if (o->layout == TN_BATCH_PACKED && o->fixed_shapes && o->max_rows == 0)
-        o->max_rows = round_up(larger(o->tokens / PACKED_ROW, 1) + 1, o->round_rows);
+        o->max_rows = round_up(larger(o->tokens / PACKED_ROW, 1), o->round_rows);
     if (o->max_rows) { /* more rows than tokens are never needed */
-        int64_t enough = round_up(o->tokens + 1, o->round_rows);
+        int64_t enough = round_up(o->tokens, o->round_rows);
         o->max_rows = o->max_rows > enough ? enough : o->max_rows / o->round_rows * o->round_rows;
     }
     return true;
@@ -59,9 +59,9 @@ static bool check_options(tn_ctx *ctx, tn_batches_options *o, bool has_max_rows)
                 (long long)o->round_length, (long long)o->round_rows);
         return false;
     }
-    if (has_max_rows && o->max_rows < (o->layout == TN_BATCH_PACKED ? 2 : 1)) {
-        tn_fail(ctx, TN_ERR_ARG, "batches: max_rows has no room for a pair%s in multiples of %lld",
-                o->layout == TN_BATCH_PACKED ? " and the padding" : "", (long long)o->round_rows);
+    if (has_max_rows && o->max_rows < 1) {
+        tn_fail(ctx, TN_ERR_ARG, "batches: max_rows has no room for a pair in multiples of %lld",
+                (long long)o->round_rows);
         return false;
     }
     return true;
@@ -214,7 +214,7 @@ static bool shape_of(const tn_batches_options *o, extent e, tn__batch_shape *sha
     bool    is_packed = o->layout == TN_BATCH_PACKED;
     int64_t src = round_up(larger(e.src, 1), o->round_length);
     int64_t tgt = round_up(e.tgt, o->round_length), longest = larger(src, tgt);
-    int64_t rows = round_up(e.pairs + is_packed, o->round_rows), most;
+    int64_t rows = round_up(e.pairs, o->round_rows), most;
     if (is_packed)
         most = longest > o->tokens ? 0 : o->max_rows ? o->max_rows : INT64_MAX;
     else
@@ -224,7 +224,7 @@ static bool shape_of(const tn_batches_options *o, extent e, tn__batch_shape *sha
         rows = most;
         src = tgt = is_packed ? o->tokens : longest;
         *shape = (tn__batch_shape){ rows, src, tgt };
-        return e.pairs + is_packed <= rows;
+        return e.pairs <= rows;
     }
     *shape = (tn__batch_shape){ rows, src, tgt };
     return rows <= most;
@@ -242,7 +242,7 @@ tn__batch_shape tn__batch_plan_shape(const tn__batch_plan *p, int64_t first, int
 /* A row has at least one token of target. */
 int64_t tn__batch_plan_max_rows(const tn__batch_plan *p)
 {
-    int64_t most = round_up(p->o.tokens + 1, p->o.round_rows);
+    int64_t most = round_up(p->o.tokens, p->o.round_rows);
     return p->o.max_rows > 0 && p->o.max_rows < most ? p->o.max_rows : most;
 }
 

@@ -78,14 +78,12 @@ static void lay_row(side *s, bool is_packed, int64_t row, int64_t *at, int64_t n
     *at += is_packed ? n : length;
 }
 
-/* The rows after the pairs: padding. If packed, the first of them takes what is left. */
+/* The rows after the pairs: empty. If packed, padding behind them is in no row. */
 static void lay_padding(side *s, bool is_packed, const tn_batch *batch, int64_t at, int64_t length)
 {
     for (int64_t row = batch->pairs; row < batch->rows; row++) s->lengths[row] = 0;
     if (!is_packed) return;
-    s->offsets[batch->pairs] = (int32_t)at;
-    for (int64_t row = batch->pairs + 1; row <= batch->rows; row++)
-        s->offsets[row] = (int32_t)length;
+    for (int64_t row = batch->pairs; row <= batch->rows; row++) s->offsets[row] = (int32_t)at;
     /* whatever its length, padding is within a model's positions */
     for (int64_t i = at; i < length; i++) s->places[i] = 0;
 }
@@ -331,7 +329,9 @@ uint64_t tn_batches_fingerprint(const tn_batches *b)
     if (!b) return 0;
     const tn_batches_options *o = &b->plan.o;
     const tn_token_pairs     *p = &b->pairs;
-    uint64_t h = 0, options[] = { (uint64_t)o->layout, (uint64_t)o->tokens, (uint64_t)o->max_rows,
+    /* 1: packed, when padding was a row of its own */
+    const uint64_t layout = o->layout == TN_BATCH_PACKED ? 2 : 0;
+    uint64_t h = 0, options[] = { layout, (uint64_t)o->tokens, (uint64_t)o->max_rows,
                                   (uint64_t)o->max_length, o->crop, (uint64_t)o->round_length,
                                   (uint64_t)o->round_rows, o->fixed_shapes, o->source_eos,
                                   o->ordered, o->seed, (uint64_t)p->n };

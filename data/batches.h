@@ -28,7 +28,7 @@ typedef struct tn_batches_options {
     int64_t  round_rows;   /* rows are a multiple of this, by empty rows at the end; 0: 1 */
     bool     fixed_shapes; /* as few shapes as can be. Padded: both sides have one length, and each
                             * length one number of rows; packed: one shape for all, with max_rows
-                            * rows (0: tokens / 8, and that of the padding) */
+                            * rows (0: tokens / 8) */
     bool     source_eos;   /* sources end in eos too */
     bool     ordered;      /* not shuffled: the same batches each epoch, the shortest first if
                             * padded, and like pairs in the corpus's order */
@@ -36,9 +36,9 @@ typedef struct tn_batches_options {
     uint64_t seed;         /* of the shuffling; 0: the context's */
 } tn_batches_options;
 
-/* One batch. Its rows are `pairs` sentence pairs; if packed, one row that takes the padding at the
- * end (it may be empty); and empty rows. Shapes are [rows, src_length] and [rows, tgt_length] if
- * padded, [src_length] and [tgt_length] if packed. The arrays are valid until the next call of
+/* One batch. Its rows are `pairs` sentence pairs, and empty rows. Shapes are [rows, src_length] and
+ * [rows, tgt_length] if padded, [src_length] and [tgt_length] if packed: then what is padding, at
+ * the end, is in no row, and attention passes it by. The arrays are valid until the next call of
  * tn_batches_next or tn_batches_seek. */
 typedef struct tn_batch {
     int64_t        rows, pairs;
@@ -48,7 +48,8 @@ typedef struct tn_batch {
     const int32_t *tgt_out;                   /* the sentence and eos */
     const int32_t *src_lengths, *tgt_lengths; /* [rows]: tokens of each pair; 0 for other rows */
     const uint8_t *src_keep, *tgt_keep;       /* bool, like src and tgt_in: false where pad */
-    const int32_t *src_offsets, *tgt_offsets; /* [rows + 1]: where each row starts; packed only */
+    /* [rows + 1]: where each row starts, and the last one ends; packed only */
+    const int32_t *src_offsets, *tgt_offsets;
     /* of each token in its row, from 0 (of padding: 0); packed only */
     const int32_t *src_places, *tgt_places;
     const int64_t *index;                     /* [rows]: the pair's number in the corpus, or -1 */

@@ -108,9 +108,9 @@ static void check_padding_rows(const tn_batch *b, bool is_packed)
     check_keep(b->tgt_keep + t, NULL, 0, rows * b->tgt_length - t);
     if (!is_packed) return;
     CHECK_INT(b->src_offsets[0], 0);
-    for (int64_t row = b->pairs + 1; row <= b->rows; row++) {
-        CHECK_INT(b->src_offsets[row], b->src_length);
-        CHECK_INT(b->tgt_offsets[row], b->tgt_length);
+    for (int64_t row = b->pairs; row <= b->rows; row++) { /* padding is in none */
+        CHECK_INT(b->src_offsets[row], b->src_tokens);
+        CHECK_INT(b->tgt_offsets[row], b->tgt_tokens);
     }
 }
 
@@ -120,7 +120,7 @@ static void check_batch(const tn_batch *b, const tn_token_pairs *p, const tn_bat
     bool    is_packed = o->layout == TN_BATCH_PACKED;
     int64_t step = o->round_length ? o->round_length : 8, n_src = 0, n_tgt = 0;
     int64_t longest = b->src_length > b->tgt_length ? b->src_length : b->tgt_length;
-    CHECK(b->pairs > 0 && b->pairs + is_packed <= b->rows);
+    CHECK(b->pairs > 0 && b->pairs <= b->rows);
     CHECK(!o->max_rows || b->rows <= o->max_rows);
     CHECK_INT(b->rows % (o->round_rows ? o->round_rows : 1), 0);
     CHECK_INT(b->src_length % step, 0);
@@ -201,7 +201,7 @@ TEST(batches, edges)
         { 500, 30, { .tokens = 100000, .fixed_shapes = true } },
         { 500, 30, { .tokens = 31, .round_length = 1 } }, /* one row */
         { 50, 1, { .tokens = 6, .layout = TN_BATCH_PACKED, .round_length = 2,
-                   .fixed_shapes = true } }, /* and the padding */
+                   .fixed_shapes = true } },
     };
     tn_ctx *ctx = tn_ctx_new(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -391,7 +391,8 @@ TEST(batches, refused)
         { { .tokens = 4, .layout = TN_BATCH_PACKED }, "batches: a budget of 4 tokens has no room" },
         { { .tokens = 64, .round_rows = 16 }, "batches: a budget of 64 tokens has no room" },
         { { .max_rows = 3, .round_rows = 4 }, "batches: max_rows has no room for a pair in" },
-        { { .max_rows = 1, .layout = TN_BATCH_PACKED }, "batches: max_rows has no room for a" },
+        { { .max_rows = 1, .round_rows = 2, .layout = TN_BATCH_PACKED },
+          "batches: max_rows has no room for a" },
         { { .layout = (tn_batch_layout)7 }, "batches: an option is negative" },
     };
     tn_ctx               *ctx = tn_ctx_new(NULL);
