@@ -1,7 +1,7 @@
 /* 16-bit floats: every pattern widens to its value, and narrowing rounds to nearest even. */
 #include "check.h"
 
-#include "tensor/half.h"
+#include "libtensor.h"
 
 /* The value of a finite f16 by its definition. */
 static double f16_value(uint32_t h)
@@ -101,6 +101,30 @@ TEST(half, narrowing_the_ends)
     CHECK_INT(tn_bf16_from_f32(-INFINITY), 0xff80);
     CHECK_INT(tn_bf16_from_f32(tn__f32_of_bits(0x7f800001)), 0x7fc0);
     CHECK_INT(tn_bf16_from_f32(tn__f32_of_bits(0xffffffff)), 0xffff);
+}
+
+/* Casts of whole rows, and of what is left at their ends, at each level: every f16, and every 65,521st
+ * f32. */
+TEST(half, casts_give_the_same_bits)
+{
+    enum { N = 1 << 16 };
+    static uint16_t narrow[N], back[N];
+    static float    wide[N], many[N];
+    for (uint32_t i = 0; i < N; i++) narrow[i] = (uint16_t)i, many[i] = tn__f32_of_bits(i * 65521u);
+    for (int level = TN_CPU_BASE; level <= (int)tn_cpu_detect(); level++)
+        for (int64_t n = N; n >= N - 9; n -= 9) {
+            tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .cpu = (tn_cpu_level)level });
+            tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+            tn_node  *h = tn_constant(g, TN_F16, TN_SHAPE(n), narrow + (N - n));
+            tn_node  *x = tn_constant(g, TN_F32, TN_SHAPE(n), many + (N - n));
+            CHECK_INT(tn_eval(tn_cast(h, TN_F32), wide, (size_t)n * sizeof *wide), TN_OK);
+            CHECK_INT(tn_eval(tn_cast(x, TN_F16), back, (size_t)n * sizeof *back), TN_OK);
+            for (int64_t i = 0; i < n; i++) {
+                REQUIRE(tn__f32_bits(wide[i]) == tn__f32_bits(tn_f32_from_f16(narrow[N - n + i])));
+                REQUIRE(back[i] == tn_f16_from_f32(many[N - n + i]));
+            }
+            tn_graph_free(g), tn_ctx_free(ctx);
+        }
 }
 
 TEST_MAIN

@@ -5,6 +5,10 @@
 
 #include "tensor/half.h"
 
+#if defined __x86_64__
+#  include <immintrin.h>
+#endif
+
 #define LN2     0.69314718055994530942
 #define LN10    2.30258509299404568402
 #define SQRT_PI 1.77245385090551602730
@@ -413,6 +417,34 @@ static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype midd
     }
 }
 
+/* f16 to f32 and back: by the processor where it has that, with the same bits. */
+#define TO_F16_base   CAST_CASE(TN_F16, uint16_t, float, SAME, tn_f16_from_f32(v))
+#define FROM_F16_base CAST_CASE(TN_F32, float, float, tn_f32_from_f16, v)
+#if defined TN_TARGET_AVX2
+TN_TARGET_AVX2 static void to_f16(const float *in, uint16_t *out, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++) out[i] = tn_f16_from_f32(in[i]);
+}
+
+TN_TARGET_AVX2 static void from_f16(const uint16_t *in, float *out, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i,
+                         _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + i))));
+    for (; i < n; i++) out[i] = tn_f32_from_f16(in[i]);
+}
+
+#  define TO_F16_avx2     case TN_F16: to_f16(in, args->out[0], n); break;
+#  define FROM_F16_avx2   case TN_F32: from_f16(in, args->out[0], n); break;
+#  define TO_F16_avx512   TO_F16_avx2
+#  define FROM_F16_avx512 FROM_F16_avx2
+#endif
+
 /* Everything of f32; all but the 16-bit floats of the other wide dtypes, whose way there is f32
  * (so they are rounded twice); of a narrow dtype, the wide one that holds all of its numbers.
  * kind: REAL or INT. */
@@ -435,7 +467,7 @@ static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype midd
     }
 #define CAST_F32(level, target, fused, unused)                                                     \
     CAST_FN(level, target, f32, float, CAST_WIDE_CASES(float, REAL)                                \
-            CAST_CASE(TN_F16, uint16_t, float, SAME, tn_f16_from_f32(v))                           \
+            TO_F16_##level                                                                         \
             CAST_CASE(TN_BF16, uint16_t, float, SAME, tn_bf16_from_f32(v)) default: break;)
 #define CAST_WIDE(level, target, fused, type, ctype, kind)                                         \
     CAST_FN(level, target, type, ctype, CAST_WIDE_CASES(ctype, kind) default:                      \
@@ -443,6 +475,9 @@ static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype midd
 #define CAST_NARROW(level, target, fused, type, ctype, dtype, wide, wctype, load)                  \
     CAST_FN(level, target, type, ctype, CAST_CASE(dtype, wctype, wctype, load, v) default:         \
             cast_twice(args, cast_##type##_##level, dtype, cast_##wide##_##level, sizeof(ctype));)
+#define CAST_F16(level, target, fused, unused)                                                     \
+    CAST_FN(level, target, f16, uint16_t, FROM_F16_##level default:                                \
+            cast_twice(args, cast_f16_##level, TN_F32, cast_f32_##level, sizeof(uint16_t));)
 
 TN_EACH_LEVEL(CAST_F32, )
 TN_EACH_LEVEL(CAST_WIDE, f64, double, REAL)
@@ -450,7 +485,7 @@ TN_EACH_LEVEL(CAST_WIDE, i32, int32_t, INT)
 TN_EACH_LEVEL(CAST_WIDE, i64, int64_t, INT)
 TN_EACH_LEVEL(CAST_NARROW, u8, uint8_t, TN_I32, i32, int32_t, SAME)
 TN_EACH_LEVEL(CAST_NARROW, flag, uint8_t, TN_I32, i32, int32_t, IS_TRUE)
-TN_EACH_LEVEL(CAST_NARROW, f16, uint16_t, TN_F32, f32, float, tn_f32_from_f16)
+TN_EACH_LEVEL(CAST_F16, )
 TN_EACH_LEVEL(CAST_NARROW, bf16, uint16_t, TN_F32, f32, float, tn_f32_from_bf16)
 
 static const tn_span cast_span = { {
