@@ -204,6 +204,48 @@ TEST(index, gradients_add_in_rising_order)
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) check_sums(columns[i]);
 }
 
+/* gather, scatter_add and index_add along each axis of [36, 45, 5], of whole numbers: lines side by
+ * side, rows of few elements, indices that lie ready and such that do not. */
+TEST(index, along_each_axis)
+{
+    enum { A = 36, B = 45, C = 5, N = A * B * C };
+    static float   x[N], src[N], taken[N], added[N], rows[N];
+    static int64_t index[N];
+    const int64_t  size[3] = { A, B, C }, stride[3] = { B * C, C, 1 };
+    for (int k = 0; k < 3 * 4; k++) {
+        const int axis = k % 3, narrow = k / 3 % 2, threads = k / 6 ? 3 : 1;
+        ctx = tn_ctx_new(&(tn_ctx_options){ .threads = threads });
+        g = tn_graph_new(ctx, TN_TRAIN);
+        for (int i = 0; i < N; i++) {
+            const tn_rng rng = { .seed = 3, .stream = (uint64_t)k };
+            x[i] = added[i] = rows[i] = (float)(i % 101), src[i] = (float)(i * 7 % 103);
+            index[i] = (int64_t)(tn_random_u64(rng, i) % (uint64_t)size[axis]);
+        }
+        for (int i = 0; i < N; i++) {
+            const int64_t here = i / stride[axis] % size[axis];
+            taken[i] = x[i + (index[i] - here) * stride[axis]];
+            added[i + (index[i] - here) * stride[axis]] += src[i];
+            rows[i + (index[here] - here) * stride[axis]] += src[i];
+        }
+        tn_node *at = tn_constant(g, TN_I64, S(A, B, C), index), *y;
+        tn_node *line = tn_constant(g, TN_I64, S(size[axis]), index);
+        if (narrow) at = tn_cast(at, TN_I32), line = tn_cast(line, TN_I32);
+        tn_node *to = tn_constant(g, TN_F32, S(A, B, C), x);
+        tn_node *from = tn_constant(g, TN_F32, S(A, B, C), src);
+        const float *const want[3] = { taken, added, rows };
+        for (int op = 0; op < 3; op++) {
+            y = op == 0   ? tn_gather(to, axis, at)
+                : op == 1 ? tn_scatter_add(to, axis, at, from)
+                          : tn_index_add(to, axis, line, from);
+            float *got = value_of(y);
+            CHECK_MSG(got && memcmp(got, want[op], sizeof x) == 0, "op %d, axis %d, %d threads", op,
+                      axis, threads);
+            free(got);
+        }
+        end();
+    }
+}
+
 /* ---- sorting --------------------------------------------------------------------------------- */
 
 TEST(index, sort)
