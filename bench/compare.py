@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ours and theirs by turns in one run: medians, spread and ratios, as the tables of docs/benchmarks.md.
 
-    bench/compare.py --build build --parts step,losses,affine,gemm,attention,ops,decode,padding \\
+    bench/compare.py --build build --parts step,others,losses,affine,gemm,attention,ops,decode,padding \\
         --text pairs.tsv.gz --write docs/benchmarks.md
 
 Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the
@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 STEPS = {"eager": "PyTorch", "fused": "PyTorch", "compiled": "PyTorch", "jax": "JAX"}
 MODULES = {"PyTorch": ("torch",), "JAX": ("jax",), "CTranslate2": ("ctranslate2", "numpy")}
 LIBRARIES = ("OpenBLAS", "BLIS", "oneDNN")  # that bench_gemm looks for in the system
-PARTS = ("step", "losses", "affine", "gemm", "attention", "ops", "decode", "padding")
+PARTS = ("step", "others", "losses", "affine", "gemm", "attention", "ops", "decode", "padding")
 args = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
 args.add_argument("--build", default="build")
 args.add_argument("--parts", default="step", help="of " + ",".join(PARTS) + " (default: step)")
@@ -37,6 +37,8 @@ args.add_argument("--threads", type=int, default=2)
 args.add_argument("--peers", default="eager,fused,compiled,jax",
                   help="of step; those far behind in the first round are left out then")
 args.add_argument("--level", choices=["avx2"], help="of step: no instructions beyond these, on either side")
+args.add_argument("--models", default="mlp;small_mlp;lstm;gru;cnn;vit;graph;vae;factors;contrast;temporal;mixer",
+                  help="as bench_others --models")
 args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
 args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model",
                   help="sizes, as bench_attention --sizes")
@@ -262,6 +264,23 @@ def step():
                 rows), size == sizes[-1])
     if not rows:
         raise LeftOut("no size can be run")
+
+
+def others():
+    """Each model in processes of its own, so that memory is its own."""
+    need("PyTorch")
+    rows = []
+    for model in args.models.split(";"):
+        common = ["--models", model, "--repeats", 3, "--threads", args.threads]
+        pairs = [(last(ours("others", "--json", *common)), last(theirs("torch_others.py", *common)))
+                 for _ in range(args.rounds)]
+        mine, peer = zip(*pairs)
+        rows.append([f"{model}: {mine[0]['what']}", spread(column(mine, "step_ms"), 2),
+                     spread(column(peer, "step_ms"), 2),
+                     f"**{spread([b['step_ms'] / a['step_ms'] for a, b in pairs], 2)}**",
+                     f"{middle(mine, 'rss_mib'):,.0f}, {middle(peer, 'rss_mib'):,.0f}"])
+    where = machine(f"; {peer[0]['peer']}, fused Adam; medians of {args.rounds} alternations")
+    write("others", where + "\n\n" + table(["model", "step, ms", "PyTorch's", "ratio", "MiB: ours, theirs"], rows))
 
 
 def losses():

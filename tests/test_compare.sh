@@ -88,12 +88,12 @@ compare 1 --parts step --peers compiled
 contains "compare.py: step is left out: no size can be run"
 HAS= LIBRARIES=
 : > "$dir/text.tsv"
-compare 1 --parts step,losses,gemm,attention,ops,decode,padding --text "$dir/text.tsv"
+compare 1 --parts step,others,losses,gemm,attention,ops,decode,padding --text "$dir/text.tsv"
 contains "compare.py: JAX is missing"
 contains "compare.py: CTranslate2 is missing"
 contains "compare.py: step is left out: none of its --peers is there"
 contains "compare.py: gemm is left out: there is nothing to compare it with"
-for part in losses attention ops decode padding; do contains "compare.py: $part is left out"; done
+for part in others losses attention ops decode padding; do contains "compare.py: $part is left out"; done
 
 # no sentences: what a page says of them stays
 printf '%s\n' "<!-- begin decode -->" "as it was" "<!-- end decode -->" > "$dir/page.md"
