@@ -18,6 +18,7 @@ typedef struct part {
 typedef struct product {
     struct product *next;
     tn_node        *d;
+    int64_t         rows; /* of this one and the next ones */
 } product;
 
 /* What the walk knows about the nodes that there were when it began. */
@@ -86,20 +87,6 @@ static tn_status add_to(walk *w, const tn_node *x, tn_node *dx)
 /* A matrix that is multiplied by few rows many times, as in each step of a recurrence, has one
  * product over all of these rows, and not a sum of as many products. */
 
-/* Keeps dx, a cotangent of x, if it is a product whose operands are no larger than the sum. */
-static bool keep_product(walk *w, const tn_node *x, tn_node *dx)
-{
-    const tn__call *c = dx->call;
-    if (!c || c->op != &tn_op_matmul || tn_rank(dx) != 2) return false;
-    const int64_t m = tn_dim(dx, 0), n = tn_dim(dx, 1), k = tn_dim(c->in[0], 1);
-    if (k * (m + n) > 2 * m * n) return false;
-    product *one = tn_alloc(w->g->ctx, sizeof *one);
-    if (!one) return true; /* the context has the error */
-    *one = (product){ w->products[x->id], dx };
-    w->products[x->id] = one;
-    return true;
-}
-
 /* The sum of the last of x's products, as one. */
 static tn_node *join_products(walk *w, const tn_node *x)
 {
@@ -117,6 +104,26 @@ static tn_node *join_products(walk *w, const tn_node *x)
     if (a && n > 1) y = tn_matmul(tn_transpose(tn_concat(a, n, 0), 0, 1), tn_concat(b, n, 0));
     tn_free(w->g->ctx, a);
     return a ? y : NULL;
+}
+
+/* Keeps dx, a cotangent of x, if it is a product whose operands are no larger than the sum; joins
+ * the kept ones first where those of all would be four times as large (and SMALL elements): they
+ * stay in memory. */
+static bool keep_product(walk *w, const tn_node *x, tn_node *dx)
+{
+    enum { SMALL = 1 << 16 };
+    const tn__call *c = dx->call;
+    if (!c || c->op != &tn_op_matmul || tn_rank(dx) != 2) return false;
+    const int64_t m = tn_dim(dx, 0), n = tn_dim(dx, 1), k = tn_dim(c->in[0], 1);
+    product     **at = &w->products[x->id], *one;
+    if (k * (m + n) > 2 * m * n) return false;
+    if (*at && ((*at)->rows + k) * (m + n) > 4 * m * n + SMALL)
+        add_to(w, x, join_products(w, x));
+    one = tn_alloc(w->g->ctx, sizeof *one);
+    if (!one) return true; /* the context has the error */
+    *one = (product){ *at, dx, k + (*at ? (*at)->rows : 0) };
+    *at = one;
+    return true;
 }
 
 /* ---- cotangents ------------------------------------------------------------------------------ */

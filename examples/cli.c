@@ -14,6 +14,8 @@ static const char *name_of(char **argv)
     return strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
 }
 
+static const char *parsed_for = ""; /* the program */
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 static bool is_int(const cli_option *o) { return o->kind >= CLI_INT && o->kind <= CLI_BEAM; }
@@ -99,7 +101,7 @@ static const cli_option *find(const cli_option *options, int n, const char *name
 
 cli_result cli_parse(int argc, char **argv, const char *about, const cli_option *options, int n)
 {
-    const char *program = name_of(argv);
+    const char *program = parsed_for = name_of(argv);
     for (int i = 1; i < argc; i++) {
         const char       *word = argv[i], *value = strchr(word, '=');
         size_t            length = value ? (size_t)(value - word) : strlen(word);
@@ -232,6 +234,7 @@ int cli_choice(const char *name, const char *text, const char *choices)
         if (strlen(text) == n && memcmp(c, text, n) == 0) return i;
         c += n + (c[n] == '|');
     }
-    fprintf(stderr, "--%s %s: it is one of %s\n", name, text, choices);
+    fprintf(stderr, "%s%s--%s %s: it is one of %s\n", parsed_for, *parsed_for ? ": " : "", name,
+            text, choices);
     return -1;
 }

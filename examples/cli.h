@@ -50,7 +50,8 @@ bool cli_can_write(const char *program, const cli_option *options, int n);
 cli_result cli_parse_over(int argc, char **argv, const cli_option *options, int n,
                           const char *fixed, const char *file);
 
-/* Is text one of the choices ("a|b|c")? Says on stderr what they are if not. Its number, or -1. */
+/* Is text one of the choices ("a|b|c")? Says on stderr what they are if not, after the name of the
+ * program whose options were parsed. Its number, or -1. */
 int cli_choice(const char *name, const char *text, const char *choices);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,6 +39,27 @@ const char *folder_hold(folder *f, const char *path, bool *is_busy)
     return NULL;
 }
 
+/* Is it a temporary file of saving `file`: a process's number, a dash and a number behind it? */
+static bool is_left(const char *name, const char *file)
+{
+    size_t n = strlen(file);
+    int    end = 0;
+    if (strncmp(name, file, n) != 0) return false;
+    sscanf(name + n, ".%*[0-9]-%*[0-9].tmp%n", &end);
+    return end > 0 && !name[n + (size_t)end];
+}
+
+/* What trainings that were killed while they saved have left. Nobody else saves in a folder that is
+ * held. */
+static void remove_left(const folder *f, const char *const *files, int n)
+{
+    DIR *all = f->is_held ? opendir(f->path) : NULL;
+    for (struct dirent *e; all && (e = readdir(all));)
+        for (int i = 0; i < n; i++)
+            if (is_left(e->d_name, files[i])) unlinkat(f->handle, e->d_name, 0);
+    if (all) closedir(all);
+}
+
 static const char *try_file(const char *path, const char *file, bool resumed)
 {
     static char why[2 * LONGEST];
@@ -59,6 +81,7 @@ const char *folder_open(folder *f, const char *path, const char *const *files, i
     if (!why) why = folder_hold(f, path, &is_busy);
     f->is_made = is_made;
     for (int i = 0; !why && i < n; i++) why = try_file(path, files[i], resumed);
+    if (!why) remove_left(f, files, n);
     return why;
 }
 

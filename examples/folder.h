@@ -19,8 +19,8 @@ const char *folder_file(const char *path, const char *file);
 const char *folder_hold(folder *f, const char *path, bool *is_busy);
 
 /* Makes the folder if there is none, holds it and tries whether these n files can be saved there.
- * One that is there already is not to be lost: resumed is false for a training that begins. NULL,
- * or why not. */
+ * One that is there already is not to be lost: resumed is false for a training that begins. What a
+ * kill while saving has left of them is removed. NULL, or why not. */
 const char *folder_open(folder *f, const char *path, const char *const *files, int n, bool resumed);
 
 /* Lets others in; one that was made for nothing is removed. */

@@ -275,14 +275,15 @@ static void tell_stopped(void)
     printf("\n");
 }
 
-/* What came of the steps since the last report, in `seconds`; left: steps, or seconds where time is
- * the limit. */
-static void report(int64_t step, double sum, double count, double seconds, double left)
+/* What came of the n steps since the last report, in `seconds`; left: steps, or seconds where time
+ * is the limit. */
+static void report(int64_t step, int64_t n, double sum, double count, double seconds, double left)
 {
-    if (minutes <= 0) left *= seconds / REPORT_EVERY;
+    if (minutes <= 0) left *= seconds / (double)n;
     left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
-    printf("step %lld  loss %.3f  perplexity %.2f  %.0f tokens/s  left %d:%02d\n", (long long)step,
-           sum / count, exp(sum / count), count / seconds, (int)left / 60, (int)left % 60);
+    printf("step %lld  loss ", (long long)step), output_number(sum / count, 3);
+    printf("  perplexity "), output_number(exp(sum / count), 2);
+    printf("  %.0f tokens/s  left %d:%02d\n", count / seconds, (int)left / 60, (int)left % 60);
     fflush(stdout);
 }
 
@@ -333,6 +334,7 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
     tn_windows  *windows = windows_of(w, ids, n, false);
     tn_program *step = windows ? build(w, true) : NULL, *look = step ? build(w, false) : NULL;
     int         skipped = 0; /* in a row */
+    int64_t     told = tn_optimizer_steps(w->opt); /* the step of the last report */
     if (look) find_position(w, windows, ids, n);
     while (tn_ctx_status(w->ctx) == TN_OK && !interrupted) {
         const int64_t k = tn_optimizer_steps(w->opt) + 1;
@@ -350,8 +352,9 @@ static tn_status train(work *w, const int32_t *ids, int64_t n)
         if (status != TN_OK) break;
         skipped = 0;
         if (k % REPORT_EVERY) continue;
-        report(k, sum, count, now() - last, limit > 0 ? limit - spent : (double)(steps - k));
-        sum = count = 0, last = now();
+        report(k, k - told, sum, count, now() - last,
+               limit > 0 ? limit - spent : (double)(steps - k));
+        sum = count = 0, last = now(), told = k;
         if (save && check_and_keep(w, windows, look) != TN_OK) break;
     }
     if (tn_ctx_status(w->ctx) == TN_OK && check_and_keep(w, windows, look) == TN_OK) {
@@ -375,8 +378,8 @@ static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
     if (tn_ctx_status(w->ctx) == TN_OK && !isfinite(sum))
         diverged(w, "the held-out loss is not finite");
     if (tn_ctx_status(w->ctx) == TN_OK)
-        printf("held-out: perplexity %.2f, %.3f bits a byte\n", exp(sum / count),
-               sum / count * (double)n / (double)bytes / log(2));
+        printf("held-out: perplexity "), output_number(exp(sum / count), 2),
+            printf(", %.3f bits a byte\n", sum / count * (double)n / (double)bytes / log(2));
     tn_program_free(p), tn_windows_free(windows);
     return tn_ctx_status(w->ctx);
 }

@@ -53,6 +53,12 @@ const char *output_refused(const char *path)
     return remove(beside) == 0 ? NULL : strerror(errno);
 }
 
+void output_number(double x, int digits)
+{
+    if (x < 1e9) printf("%.*f", digits, x);
+    else printf("%.*e", digits, x);
+}
+
 /* What no shell changes stays as it is. All else goes between single quotes, which hold everything
  * but themselves: one of those is outside of them, behind a backslash. */
 void output_word(const char *word)

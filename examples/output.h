@@ -12,6 +12,13 @@ int output_end(const char *program, int status);
  * out by making one beside it, which is removed. */
 const char *output_refused(const char *path);
 
+/* Prints x with so many digits behind the point; one that is very large, as of a training that goes
+ * wrong, by a power of ten. */
+void output_number(double x, int digits);
+
+/* "" for one, "s" for any other number of them. */
+static inline const char *output_s(long long n) { return n == 1 ? "" : "s"; }
+
 /* Prints a word of a command to copy, such as a path: in a shell's quotes where it needs them. */
 void output_word(const char *word);
 

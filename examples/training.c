@@ -3,6 +3,7 @@
 
 #include "blame.h"
 #include "clock.h"
+#include "output.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -264,14 +265,17 @@ tn_status training_step(training *r)
 
 void training_report(training *r)
 {
-    double left = r->o.seconds > 0 ? r->o.seconds - r->spent
-                                : (double)(r->o.steps - r->step) * r->seconds / (double)r->reported;
-    left = fmax(0, fmin(left, 5999999)); /* whose minutes have 5 digits */
+    double left = 5999999; /* whose minutes have 5 digits */
+    if (r->o.seconds > 0) left = fmin(left, r->o.seconds - r->spent);
+    if (r->o.steps)
+        left = fmin(left, (double)(r->o.steps - r->step) * r->seconds / (double)r->reported);
+    left = fmax(0, left);
     printf("step %lld", (long long)r->step);
     if (r->o.steps) printf("/%lld", (long long)r->o.steps);
-    printf("  loss %.3f  perplexity %.3f  %.0f tokens/s  lr %.2e", r->sum / r->count,
-           exp(r->nll / r->count), r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
-    if (r->o.clip > 0) printf("  norm %.2f", tn_optimizer_grad_norm(r->optimizer));
+    printf("  loss "), output_number(r->sum / r->count, 3);
+    printf("  perplexity "), output_number(exp(r->nll / r->count), 3);
+    printf("  %.0f tokens/s  lr %.2e", r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));
+    if (r->o.clip > 0) printf("  norm "), output_number(tn_optimizer_grad_norm(r->optimizer), 2);
     if (r->skipped) printf("  skipped %lld", (long long)r->skipped);
     printf("  left %d:%02d\n", (int)left / 60, (int)left % 60);
     fflush(stdout);

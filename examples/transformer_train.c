@@ -120,11 +120,11 @@ static const char *const fixed = "swap|pairs|vocab|max-length|size|d-model|heads
                                  "attention-dropout|post-norm|tokens|layout|seed|save";
 
 static const size sizes[] = {
+    { "micro", 32, 2, 64, 1 },
     { "nano", 128, 4, 256, 4 },
     { "tiny", 128, 4, 512, 2 },
     { "small", 256, 4, 1024, 3 },
     { "base", 512, 8, 2048, 6 },
-    { "micro", 32, 2, 64, 1 }
 };
 
 static const char      *const schedules = "constant|linear|cosine|isqrt|noam";
@@ -138,7 +138,7 @@ static bool choose(int *which)
 {
     int kind = cli_choice("schedule", s.schedule, schedules);
     int layout = cli_choice("layout", s.layout, "packed|padded");
-    *which = cli_choice("size", s.size, "nano|tiny|small|base|micro");
+    *which = cli_choice("size", s.size, "micro|nano|tiny|small|base");
     schedule = (tn_schedule_kind)kind;
     return *which >= 0 && kind >= 0 && layout >= 0;
 }
@@ -314,26 +314,30 @@ static bool make_model(tn_ctx *ctx, const tn_corpus *corpus, translation *t)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+static bool tell_bleu(training *r, const corpora *c)
+{
+    tn_bleu_score bleu;
+    int64_t       exact, n = tn_corpus_size(c->valid);
+    if (n > s.n_test) n = s.n_test;
+    if (!translation_test(training_model(r), c->valid, n, 1, &bleu, &exact)) return false;
+    printf(", BLEU %.2f", bleu.score);
+    return true;
+}
+
+/* Its line ends also where saving fails: the reason stands on one of its own. */
 static bool validate(training *r, const corpora *c)
 {
     double perplexity;
     if (training_validate(r, &perplexity) != TN_OK) return false;
-    printf("step %lld  validation perplexity %.3f%s", (long long)r->step, perplexity,
-           perplexity < r->best ? ", the best" : "");
-    if (perplexity < r->best) {
-        r->best = perplexity;
-        if (!save_best(r)) return false;
-    }
-    if (s.bleu) {
-        tn_bleu_score bleu;
-        int64_t       exact, n = tn_corpus_size(c->valid);
-        if (n > s.n_test) n = s.n_test;
-        if (!translation_test(training_model(r), c->valid, n, 1, &bleu, &exact)) return false;
-        printf(", BLEU %.2f", bleu.score);
-    }
+    const bool is_best = perplexity < r->best;
+    printf("step %lld  validation perplexity ", (long long)r->step);
+    output_number(perplexity, 3);
+    printf("%s", is_best ? ", the best" : "");
+    if (is_best) r->best = perplexity;
+    const bool ok = (!is_best || save_best(r)) && (!s.bleu || tell_bleu(r, c));
     printf("\n");
     fflush(stdout);
-    return true;
+    return ok;
 }
 
 static void tell_recomputed(const tn_program *p)
@@ -394,8 +398,8 @@ static bool finish(training *r, const corpora *c)
     }
     if (!translation_test(t, c->test, n, s.beam, &bleu, &exact)) return false;
     printf("%s\n", tn_bleu_text(&bleu, text, sizeof text));
-    printf("held-out: exact %.1f %% of %lld sentences\n", 100.0 * (double)exact / (double)n,
-           (long long)n);
+    printf("held-out: exact %.1f %% of %lld sentence%s\n", 100.0 * (double)exact / (double)n,
+           (long long)n, output_s(n));
     return true;
 }
 
@@ -441,11 +445,12 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
         return false;
     }
     if (last && training_resume(r, last, resumed) != TN_OK) return false;
-    printf("%lld pairs, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
-           "threads, %s\n",
-           (long long)tn_batches_pairs(r->batches), (long long)tn_batches_dropped(r->batches),
+    const long long n_pairs = tn_batches_pairs(r->batches);
+    printf("%lld pair%s, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
+           "thread%s, %s\n",
+           n_pairs, output_s(n_pairs), (long long)tn_batches_dropped(r->batches),
            (long long)tn_tokenizer_vocab(t->tokenizer), (long long)tn_params_size(t->params),
-           tn_ctx_threads(ctx), tn_cpu_level_name(tn_ctx_cpu(ctx)));
+           tn_ctx_threads(ctx), output_s(tn_ctx_threads(ctx)), tn_cpu_level_name(tn_ctx_cpu(ctx)));
     fflush(stdout);
     if (!last) return true;
     saved = r->step;
@@ -459,7 +464,11 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
 static void tell_failure(tn_ctx *ctx)
 {
     const char *last = s.save ? last_in(s.save) : NULL;
+    const tn_status status = tn_ctx_status(ctx);
     fprintf(stderr, "transformer_train: %s\n", tn_error(ctx));
+    if (status == TN_ERR_LIMIT || status == TN_ERR_MEMORY)
+        fprintf(stderr, "transformer_train: less memory is taken by fewer --tokens, by --recompute "
+                        "and by a smaller model\n");
     if (saved >= 0 && place.is_held && access(last, F_OK) == 0) /* nobody else saved there */
         fprintf(stderr, "transformer_train: %s holds step %lld\n", last, (long long)saved);
 }

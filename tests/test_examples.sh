@@ -49,6 +49,37 @@ contains "$dir/rest.txt" "resumed after step 20"
 cmp "$dir/whole/best.safetensors" "$dir/half/best.safetensors" ||
     fail "the resumed model is another one"
 
+# What a kill while saving has left is removed by who goes on, and nothing else is.
+left="last.safetensors.123-0.tmp best.safetensors.4-17.tmp"
+kept="last.safetensors.tmp last.safetensors.1-0.tmp.mine other.safetensors.1-0.tmp"
+for file in $left $kept; do : > "$dir/half/$file"; done
+$train --resume "$dir/half" --steps 40 > /dev/null 2>&1 || fail "resuming where something is left"
+for file in $left; do [ ! -e "$dir/half/$file" ] || fail "$file is still there"; done
+for file in $kept; do [ -e "$dir/half/$file" ] || fail "$file is removed"; rm "$dir/half/$file"; done
+
+# Of --steps and --minutes what ends first is what is left.
+$train $small --steps 2 --minutes 5000 --report-every 1 > "$dir/out.txt" 2>&1 || fail "both limits"
+contains "$dir/out.txt" "^step 2/2 .* left 0:00"
+
+# A disk that is full: the line before what is said about it has its end.
+(
+    trap '' XFSZ
+    ulimit -f 100
+    $train $small --steps 1 --valid-every 1 --save "$dir/too_large" > "$dir/out.txt" 2>&1
+) && fail "saving more than there is room for ended with 0"
+contains "$dir/out.txt" "^step 1  validation perplexity .*, the best$"
+[ -z "$(tail -c 1 "$dir/out.txt")" ] || fail "a line without an end"
+contains "$dir/out.txt" "^transformer_train: cannot write .*best.safetensors"
+
+# One is one, and a number that is very large takes no line of digits.
+head -1 "$dir/pairs.tsv" > "$dir/one.tsv"
+$train --train "$dir/one.tsv" --test "$dir/one.tsv" --size micro --vocab 300 --threads 1 --steps 1 \
+    > "$dir/out.txt" 2>&1 || fail "a corpus of one pair"
+contains "$dir/out.txt" "^1 pair, 0 left out .* 1 thread, "
+contains "$dir/out.txt" "of 1 sentence$"
+$train $small --lr 5 --steps 40 --report-every 1 > "$dir/out.txt" 2>&1
+awk 'length($0) > 200 { exit 1 }' "$dir/out.txt" || { fail "a line of digits"; cat "$dir/out.txt"; }
+
 # What is given beside --resume counts, and the file says so; the file's own values change nothing.
 $train --resume "$dir/half" --steps 42 > /dev/null 2>&1 || fail "resuming again"
 for with in as_it_was "--clip 1 --dropout 0.1 --schedule constant" "--clip 0.01" \
@@ -317,6 +348,13 @@ interrupt_at "^step 100" "$dir/odd.txt" $gpt $micro --steps 1000000 \
 contains "$dir/odd.txt" "to go on: gpt --model '"
 said=$(sed -n "s|.*to go on: gpt||p" "$dir/odd.txt")
 eval "$gpt $said --steps 1 --tokens 2" > "$dir/rest.txt" 2>&1 || fail "gpt going on as it said:$said"
+# The time left is told by the steps since it went on, also where they are fewer than of other reports.
+$gpt $micro --steps 198 --save "$dir/late.st" --tokens 2 > /dev/null 2>&1 || fail "gpt, 198 steps"
+interrupt_at "^step 300" "$dir/late.txt" $gpt --model "$dir/late.st" --steps 100000000
+awk '/^step / { split($NF, t, ":"); left[$2] = 60 * t[1] + t[2] }
+     END { exit !(left[200] > left[300] / 5) }' "$dir/late.txt" ||
+    { fail "the time left of a gpt that goes on"; cat "$dir/late.txt"; }
+
 $gpt --model "$dir/gpt.st" --prompt "The dog" --temperature 0 --tokens 8 > "$dir/out.txt" 2>&1 ||
     fail "gpt writing"
 contains "$dir/out.txt" "^The dog."
@@ -367,7 +405,7 @@ wrong "--tokens wants a whole number from 1 to 1073741824, not -3" $train --toke
 wrong "--max-length wants a whole number from 1 to" $train --max-length 9223372036854775807
 wrong "--beam wants a whole number from 1 to 32, not 33" $train --beam 33
 for option in pairs test-pairs d-model; do wrong "wants a whole number from 1" $train --$option 0; done
-wrong "it is one of nano" $train --size huge
+wrong "^transformer_train: --size huge: it is one of micro|nano" $train --size huge
 wrong "none.tsv" $train --train "$dir/none.tsv" --steps 1
 printf 'no tab here\n' > "$dir/bad.tsv"
 wrong "bad.tsv:1: expected one tab, found 0" $train --train "$dir/bad.tsv" --steps 1

@@ -488,4 +488,22 @@ static bool make_and_run(tn_ctx *ctx)
 
 TEST(recompute, every_allocation_may_fail) { check_each_allocation(make_and_run); }
 
+/* What layers of one weight multiply is joined a few layers at a time: not all of it is kept. */
+TEST(recompute, of_layers_that_share_a_weight)
+{
+    enum { N = 256 };
+    tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(N, N)), *dw = NULL;
+    tn_node  *h = tn_input(g, "x", TN_F32, TN_SHAPE(N, N));
+    for (int i = 0; i < 40; i++)
+        TN_SCOPE(g, "layer.%d", i / 8) h = tn_tanh(tn_matmul(h, w));
+    CHECK_INT(tn_grad(tn_sum_all(h), NULL, &w, 1, &dw), TN_OK);
+    tn_program *p = tn_compile(g, &dw, 1, &(tn_compile_options){ .recompute = "layer.*" });
+    REQUIRE(p);
+    const size_t one = N * N * sizeof(float), bytes = tn_program_stats_of(p).arena_bytes;
+    CHECK_MSG(bytes <= 64 * one, "expected at most 64 matrices, got %g", (double)bytes / one);
+    tn_program_free(p), tn_graph_free(g), tn_variable_free(w), tn_ctx_free(ctx);
+}
+
 TEST_MAIN
