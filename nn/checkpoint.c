@@ -57,47 +57,6 @@ static int with_kind(tn_metadata *to, const tn_metadata *metadata, int n, const 
     return count;
 }
 
-tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
-                             const tn_metadata *metadata, int n_metadata)
-{
-    if (!p) return TN_ERR_ARG;
-    tn_ctx *ctx = tn_params_ctx(p);
-    int     n = count_variables(p, opt);
-    if (n_metadata < 0 || (n_metadata && !metadata))
-        return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save: no list of %d texts", n_metadata);
-    if (check_set("tn_checkpoint_save", p, opt) != TN_OK) return TN_ERR_ARG;
-    tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
-    tn_metadata          *texts = tn_alloc(ctx, ((size_t)n_metadata + 1) * sizeof *texts);
-    tn_status             s = entries && texts ? TN_OK : tn_ctx_status(ctx);
-    if (s == TN_OK) n_metadata = with_kind(texts, metadata, n_metadata, opt);
-    for (int i = 0; s == TN_OK && i < n; i++) {
-        tn_node *v = variable_at(p, opt, i);
-        entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v),
-                                             tn_variable_data(kept(opt, v)) };
-    }
-    if (s == TN_OK) s = tn_safetensors_write(ctx, path, entries, n, texts, n_metadata);
-    tn_free(ctx, entries), tn_free(ctx, texts);
-    return s;
-}
-
-/* ---- loading --------------------------------------------------------------------------------- */
-
-static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at,
-                             const char *name, const tn_node *v)
-{
-    if (at < 0) return tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
-    tn_type in = tn_safetensors_type(f, at), want = tn_node_type(v);
-    char    a[96], b[96];
-    if (!tn_shape_equal(&in.shape, &want.shape))
-        return tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s here", path, name,
-                       tn_shape_text(&in.shape, a, sizeof a),
-                       tn_shape_text(&want.shape, b, sizeof b));
-    if (in.dtype != want.dtype && !(tn__is_real(in.dtype) && tn__is_real(want.dtype)))
-        return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name,
-                       tn__safetensors_dtype(f, at), tn_dtype_name(want.dtype));
-    return TN_OK;
-}
-
 tn_status tn__check_finite(tn_ctx *ctx, const char *path, const char *name, const tn_node *v,
                            const void *numbers, double most)
 {
@@ -135,6 +94,51 @@ static double most_of(const tn_params *p, const tn_optimizer *opt, int i)
         if (opt->slots[k].v == v) return INFINITY;
     }
     return v == opt->accumulated_count ? 0 : DBL_MAX;
+}
+
+/* ---- saving ----------------------------------------------------------------------------------- */
+
+tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
+                             const tn_metadata *metadata, int n_metadata)
+{
+    if (!p) return TN_ERR_ARG;
+    tn_ctx *ctx = tn_params_ctx(p);
+    int     n = count_variables(p, opt);
+    if (n_metadata < 0 || (n_metadata && !metadata))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save: no list of %d texts", n_metadata);
+    if (check_set("tn_checkpoint_save", p, opt) != TN_OK) return TN_ERR_ARG;
+    tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
+    tn_metadata          *texts = tn_alloc(ctx, ((size_t)n_metadata + 1) * sizeof *texts);
+    tn_status             s = entries && texts ? TN_OK : tn_ctx_status(ctx);
+    if (s == TN_OK) n_metadata = with_kind(texts, metadata, n_metadata, opt);
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        const tn_node *v = variable_at(p, opt, i);
+        const void    *numbers = tn_variable_data(kept(opt, v));
+        const double   most = most_of(p, opt, i);
+        entries[i] = (tn_safetensors_entry){ name_at(p, opt, i), tn_node_type(v), numbers };
+        if (most > 0) s = tn__check_finite(ctx, path, entries[i].name, v, numbers, most);
+    }
+    if (s == TN_OK) s = tn_safetensors_write(ctx, path, entries, n, texts, n_metadata);
+    tn_free(ctx, entries), tn_free(ctx, texts);
+    return s;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static tn_status check_entry(tn_ctx *ctx, const char *path, const tn_safetensors *f, int at,
+                             const char *name, const tn_node *v)
+{
+    if (at < 0) return tn_fail(ctx, TN_ERR_FORMAT, "%s: there is no %s in it", path, name);
+    tn_type in = tn_safetensors_type(f, at), want = tn_node_type(v);
+    char    a[96], b[96];
+    if (!tn_shape_equal(&in.shape, &want.shape))
+        return tn_fail(ctx, TN_ERR_SHAPE, "%s: %s is %s there, %s here", path, name,
+                       tn_shape_text(&in.shape, a, sizeof a),
+                       tn_shape_text(&want.shape, b, sizeof b));
+    if (in.dtype != want.dtype && !(tn__is_real(in.dtype) && tn__is_real(want.dtype)))
+        return tn_fail(ctx, TN_ERR_DTYPE, "%s: %s is %s there, %s here", path, name,
+                       tn__safetensors_dtype(f, at), tn_dtype_name(want.dtype));
+    return TN_OK;
 }
 
 /* What variable i is in the file, to be freed; NULL with the reason in the context. */
@@ -212,19 +216,22 @@ tn_status tn_checkpoint_save_average(const char *path, const tn_params *p, const
     if (!opt) return tn_fail(ctx, TN_ERR_ARG, "tn_checkpoint_save_average: no optimizer");
     int     n = tn_params_count(p), averaged = 0;
     tn_safetensors_entry *entries = tn_alloc(ctx, (size_t)(n + 1) * sizeof *entries);
-    if (!entries) return tn_ctx_status(ctx);
-    for (int i = 0; i < n; i++) {
+    tn_status             s = entries ? TN_OK : tn_ctx_status(ctx);
+    for (int i = 0; s == TN_OK && i < n; i++) {
         tn_node    *v = tn_params_at(p, i), *average = NULL;
         const char *name = tn_variable_name(v);
         for (int k = 0; opt->averages && !average && k < opt->n_slots; k++)
             if (opt->slots[k].index == i) average = tn__optimizer_average(opt, &opt->slots[k]);
         averaged += average != NULL;
-        entries[i] = (tn_safetensors_entry){ name, tn_node_type(v),
-                                             tn_variable_data(average ? average : v) };
+        const void *numbers = tn_variable_data(average ? average : v);
+        entries[i] = (tn_safetensors_entry){ name, tn_node_type(v), numbers };
+        if (!tn_params_is_buffer(p, i))
+            s = tn__check_finite(ctx, path, name, v, numbers, DBL_MAX);
     }
-    tn_status s = averaged ? tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata)
-                           : tn_fail(ctx, TN_ERR_STATE,
-                                     "tn_checkpoint_save_average: the optimizer keeps no averages");
+    if (s == TN_OK)
+        s = averaged ? tn_safetensors_write(ctx, path, entries, n, metadata, n_metadata)
+                     : tn_fail(ctx, TN_ERR_STATE,
+                               "tn_checkpoint_save_average: the optimizer keeps no averages");
     tn_free(ctx, entries);
     return s;
 }

@@ -15,7 +15,9 @@ extern "C" {
 #endif
 
 /* Saves the parameters and buffers of p, with texts; opt (NULL: a model alone) with all its state,
- * and its kind as the text "libtensor.optimizer". TN_ERR_ARG here and below: opt is not of p. */
+ * and its kind as the text "libtensor.optimizer". TN_ERR_ARG here and below: opt is not of p.
+ * TN_ERR_FORMAT: a number is infinite or NaN, as after a training that diverged, so that it could
+ * not be loaded again. An older file is as it was then. */
 TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                                     const tn_metadata *metadata, int n_metadata);
 
@@ -30,7 +32,8 @@ TN_API tn_status tn_checkpoint_save(const char *path, const tn_params *p, const 
  * that was not interrupted if the seed is the same. */
 TN_API tn_status tn_checkpoint_load(const char *path, tn_params *p, tn_optimizer *opt);
 
-/* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none. */
+/* Saves the optimizer's averages of the weights as a model. TN_ERR_STATE if it keeps none; what is
+ * not finite is refused as above. */
 TN_API tn_status tn_checkpoint_save_average(const char *path, const tn_params *p,
                                             const tn_optimizer *opt,
                                             const tn_metadata *metadata, int n_metadata);
