@@ -377,9 +377,10 @@ static tn_status validate(work *w, const int32_t *ids, int64_t n, size_t bytes)
     }
     if (tn_ctx_status(w->ctx) == TN_OK && !isfinite(sum))
         diverged(w, "the held-out loss is not finite");
-    if (tn_ctx_status(w->ctx) == TN_OK)
-        printf("held-out: perplexity "), output_number(exp(sum / count), 2),
-            printf(", %.3f bits a byte\n", sum / count * (double)n / (double)bytes / log(2));
+    if (tn_ctx_status(w->ctx) == TN_OK) {
+        printf("held-out: perplexity "), output_number(exp(sum / count), 2);
+        printf(", %.3f bits a byte\n", sum / count * (double)n / (double)bytes / log(2));
+    }
     tn_program_free(p), tn_windows_free(windows);
     return tn_ctx_status(w->ctx);
 }

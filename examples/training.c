@@ -194,7 +194,7 @@ double training_rate(const training *r)
     tn_schedule schedule = { .kind = o->schedule,
                              .lr = o->lr,
                              .warmup = o->warmup,
-                             .total = o->steps,
+                             .total = o->steps + 1, /* the last step learns, too */
                              .d_model = r->t->model->config.d_model };
     return tn_schedule_lr(&schedule, s);
 }
