@@ -261,7 +261,7 @@ typedef struct options {
     int64_t     threads, repeats;
     const char *list;
     double      ms;
-    bool        json;
+    bool        json, profile, dump;
     bool        wanted[N_MODELS];
 } options;
 
@@ -308,9 +308,12 @@ static bool measure(const options *o, const struct model *model)
         return false;
     }
     for (int i = 0; i < m.n_inputs; i++) feed(step, m.inputs[i]);
+    if (o->dump) tn_program_dump(step, stdout);
     seconds(step, 2);
+    tn_program_profile(step, o->profile);
     const int n = (int)(1e-3 * o->ms / seconds(step, 1)) + 1;
     for (int64_t r = 0; r < o->repeats; r++) samples[r] = seconds(step, n);
+    if (o->profile) tn_program_profile_dump(step, stdout);
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     const double ms = 1e3 * tn_bench_median(samples, (int)o->repeats);
@@ -339,6 +342,8 @@ int main(int argc, char **argv)
         TN_BENCH_THREADS(&o.threads),
         { CLI_INT, "repeats", &o.repeats, "N", "samples of each, median taken" },
         { CLI_REAL, "ms", &o.ms, "X", "least length of a sample" },
+        { CLI_FLAG, "profile", &o.profile, NULL, "the time of each op" },
+        { CLI_FLAG, "dump", &o.dump, NULL, "the program" },
         TN_BENCH_JSON(&o.json),
     };
     int end = tn_bench_parse(argc, argv, "A training step of models other than the Transformer.",

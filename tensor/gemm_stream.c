@@ -5,7 +5,9 @@
 #include "tensor/gemm_plan.h"
 
 enum {
-    ROWS_MOST = 80, /* with more, packing B for tiles is worth it */
+    ROWS_MOST = 80, /* with more, packing B for tiles is worth it; */
+    ROWS_FEW = 4,   /* with these, where a vector of columns is taken at once; */
+    ROWS_ANY = 8,   /* with these, B need not be wider than A is high */
     WIDTH_MOST = 2048,  /* columns of a task */
     WIDTH_LEAST = 64,
     BLOCK_LEAST = 64,   /* columns of C that stay in L1 */
@@ -21,15 +23,22 @@ typedef struct run {
     int64_t                width, block;
 } run;
 
-/* A matrix that may well be in the second cache is faster by tiles. */
+/* A matrix that may well be in the second cache is faster by tiles; so is one in the last cache
+ * where registers hold but one vector of its columns (AVX2: 1.5 to 3 times), for all but the fewest
+ * rows that are in memory. */
 bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
 {
-    const int64_t bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
-    const bool by_rows = g->b_col == 1 && g->b_row >= g->n && g->m <= ROWS_MOST;
-    const bool by_cols = g->b_row == 1 && g->b_col >= g->k && g->m <= TURNED_ROWS_MOST;
+    const tn__caches caches = tn__ctx_caches(ctx);
+    const int64_t    bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
+    const bool       is_wide = kernels_of(ctx, g->dtype)->stream_vectors > 1;
+    const bool is_flat = g->m <= (is_wide ? ROWS_MOST : ROWS_FEW) &&
+                         (g->m <= ROWS_ANY || g->n >= ROWS_ANY * g->m) &&
+                         bytes >= (is_wide ? caches.l2 / 8 : caches.l3 / 4);
+    const bool by_rows = g->b_col == 1 && g->b_row >= g->n && is_flat;
+    const bool by_cols = g->b_row == 1 && g->b_col >= g->k && bytes >= caches.l2 / 8 &&
+                         g->m <= (is_wide ? TURNED_ROWS_MOST : 1);
     return (by_rows || by_cols) && g->batch_rank == 0 && g->beta == 0 && g->m >= 1 &&
-           g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH &&
-           bytes >= tn__ctx_caches(ctx).l2 / 8;
+           g->n >= WIDTH_LEAST && g->k >= TN__GEMM_STREAM_DEPTH;
 }
 
 /* Of one worker: A packed, and the sums. */

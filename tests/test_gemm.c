@@ -345,13 +345,14 @@ TEST(gemm, last_panels)
         }
 }
 
-/* Few rows and a matrix that is not in the second cache: B streams past. */
+/* Few rows and a matrix that is not in the second cache, or in none: B streams past. */
 TEST(gemm, few_rows)
 {
     static const int64_t shape[][3] = { { 1, 2100, 260 }, { 2, 4099, 131 }, { 5, 513, 1030 },
                                         { 14, 2049, 270 },
-                                        { 33, 1000, 517 }, { 64, 5003, 107 }, { 65, 700, 780 } };
-    for (int s = 0; s < 7; s++)
+                                        { 33, 1000, 517 }, { 64, 5003, 107 }, { 65, 700, 780 },
+                                        { 1, 2100, 2109 }, { 3, 4099, 1100 }, { 4, 1031, 4300 } };
+    for (int s = 0; s < 10; s++)
         for (int x = 0; x < 4; x++) {
             gemm_case t = { .dtype = (s + x) % 4 == 3 ? TN_F64 : TN_F32, .m = shape[s][0],
                             .n = shape[s][1],

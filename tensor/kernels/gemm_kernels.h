@@ -85,6 +85,7 @@ struct tn__gemm_kernels {
     void (*stream_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,
                         int64_t k, double scale);
     void (*stream)(const tn__gemm_stream *stream);
+    int64_t stream_vectors; /* of columns that it takes at once */
 
     /* A by rows that lie tn__gemm_a_row(k) apart; up to a vector more is written behind them. */
     void (*panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,

@@ -519,6 +519,7 @@ const tn__gemm_kernels *KERNELS(void)
         .width = NAME(width), .has_rows = NAME(has_rows),
         .pack_b = NAME(pack_b), .block = NAME(block), .blocks = BLOCKS,
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
+        .stream_vectors = STREAM_NV,
         .panels_pack = NAME(panels_pack), .panels = NAME(panels),
     };
     return &kernels;
