@@ -170,9 +170,16 @@ static bool has_work_left(const reduce_view *v)
 
 enum { FEW = 32, ROWS_AT_ONCE = 64 };
 
+/* Elements from here and there: nothing for vectors, of which clang would make four versions. */
+#if defined __clang__
+#  define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
+#else
+#  define ONE_BY_ONE
+#endif
+
 #define GATHER(type)                                                                               \
     for (int64_t i = 0; i < p->n; i++)                                                             \
-        for (int64_t r = 0; r < rows; r++)                                                         \
+        ONE_BY_ONE for (int64_t r = 0; r < rows; r++)                                              \
             ((type *)buffer)[r * row + i * column] = ((const type *)x)[r * stride + offset[i]]
 
 /* Rows of few elements, as a pooling's windows: `rows` of them, one stride apart. They go to rows

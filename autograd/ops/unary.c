@@ -421,23 +421,30 @@ static void cast_twice(const tn_span_args *args, tn_span_fn first, tn_dtype midd
 #define TO_F16_base   CAST_CASE(TN_F16, uint16_t, float, SAME, tn_f16_from_f32(v))
 #define FROM_F16_base CAST_CASE(TN_F32, float, float, tn_f32_from_f16, v)
 #if defined TN_TARGET_AVX2
-TN_TARGET_AVX2 static void to_f16(const float *in, uint16_t *out, int64_t n)
+TN_TARGET_AVX2 static void eight_to_f16(const float *in, uint16_t *out)
 {
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(void *)(out + i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
-    for (; i < n; i++) out[i] = tn_f16_from_f32(in[i]);
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     _mm256_cvtps_ph(_mm256_loadu_ps(in), _MM_FROUND_TO_NEAREST_INT));
 }
 
-TN_TARGET_AVX2 static void from_f16(const uint16_t *in, float *out, int64_t n)
+TN_TARGET_AVX2 static void eight_from_f16(const uint16_t *in, float *out)
 {
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(out + i,
-                         _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + i))));
-    for (; i < n; i++) out[i] = tn_f32_from_f16(in[i]);
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)in)));
 }
+
+/* cast_eight of each eight, and of the last ones in a buffer. */
+#  define F16_ROW(name, from, to, cast_eight)                                                      \
+      TN_TARGET_AVX2 static void name(const from *in, to *out, int64_t n)                          \
+      {                                                                                            \
+          from left[8] = { 0 };                                                                    \
+          to   made[8];                                                                            \
+          for (; n >= 8; n -= 8, in += 8, out += 8) cast_eight(in, out);                           \
+          memcpy(left, in, (size_t)n * sizeof *in);                                                \
+          cast_eight(left, made);                                                                  \
+          memcpy(out, made, (size_t)n * sizeof *out);                                              \
+      }
+F16_ROW(to_f16, float, uint16_t, eight_to_f16)
+F16_ROW(from_f16, uint16_t, float, eight_from_f16)
 
 #  define TO_F16_avx2     case TN_F16: to_f16(in, args->out[0], n); break;
 #  define FROM_F16_avx2   case TN_F32: from_f16(in, args->out[0], n); break;
