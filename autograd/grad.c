@@ -94,16 +94,18 @@ static tn_node *join_products(walk *w, const tn_node *x)
     product  *p = w->products[x->id];
     int       n = 0;
     for (product *q = p; q && n < MOST; q = q->next) n++;
-    tn_node **a = tn_alloc(w->g->ctx, (size_t)(2 * n) * sizeof *a), **b = a + n, *y = p->d;
-    for (int i = 0; a && i < n; i++) {
+    tn_node **a = tn_alloc(w->g->ctx, (size_t)(2 * n) * sizeof *a), **b, *y = p->d;
+    if (!a) return NULL;
+    b = a + n;
+    for (int i = 0; i < n; i++) {
         product *next = p->next;
         a[i] = tn_transpose(p->d->call->in[0], 0, 1), b[i] = p->d->call->in[1];
         tn_free(w->g->ctx, p);
         w->products[x->id] = p = next;
     }
-    if (a && n > 1) y = tn_matmul(tn_transpose(tn_concat(a, n, 0), 0, 1), tn_concat(b, n, 0));
+    if (n > 1) y = tn_matmul(tn_transpose(tn_concat(a, n, 0), 0, 1), tn_concat(b, n, 0));
     tn_free(w->g->ctx, a);
-    return a ? y : NULL;
+    return y;
 }
 
 /* Keeps dx, a cotangent of x, if it is a product whose operands are no larger than the sum; joins

@@ -135,4 +135,10 @@ TN_INLINE void tn__no_cost(const tn_infer *c, tn_cost *cost)
     cost->flops = 0;
 }
 
+/* One operation for each element read. */
+TN_INLINE void tn__cost_of_input(const tn_infer *c, tn_cost *cost)
+{
+    cost->flops = (double)tn_shape_size(&c->in[0].shape);
+}
+
 #endif

@@ -37,8 +37,7 @@ args.add_argument("--threads", type=int, default=2)
 args.add_argument("--peers", default="eager,fused,compiled,jax",
                   help="of step; those far behind in the first round are left out then")
 args.add_argument("--level", choices=["avx2"], help="of step: no instructions beyond these, on either side")
-args.add_argument("--models", default="mlp;small_mlp;lstm;gru;cnn;vit;graph;vae;factors;contrast;temporal;mixer",
-                  help="as bench_others --models")
+args.add_argument("--models", default="all", help="of others, as bench_others --models")
 args.add_argument("--gemm", default="squares;small;attention;model", help="groups or sizes, as bench_gemm --sizes")
 args.add_argument("--attention", default="1,1024,8,64;1,4096,8,64;1,4096,8,64,c;model",
                   help="sizes, as bench_attention --sizes")
@@ -270,7 +269,8 @@ def others():
     """Each model in processes of its own, so that memory is its own."""
     need("PyTorch")
     rows = []
-    for model in args.models.split(";"):
+    known = ours("others", "--json", "--models", args.models, "--repeats", 1, "--ms", 0, "--threads", args.threads)
+    for model in column(rows_of(known), "model"):
         common = ["--models", model, "--repeats", 3, "--threads", args.threads]
         pairs = [(last(ours("others", "--json", *common)), last(theirs("torch_others.py", *common)))
                  for _ in range(args.rounds)]

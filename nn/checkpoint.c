@@ -96,7 +96,7 @@ static double most_of(const tn_params *p, const tn_optimizer *opt, int i)
     return v == opt->accumulated_count ? 0 : DBL_MAX;
 }
 
-/* ---- saving ----------------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 tn_status tn_checkpoint_save(const char *path, const tn_params *p, const tn_optimizer *opt,
                              const tn_metadata *metadata, int n_metadata)

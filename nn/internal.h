@@ -16,8 +16,9 @@ tn_node *tn__no_layer(const tn_node *x, const char *call);
 /* f64, f32, f16 or bf16: what is converted to what a variable is. */
 bool tn__is_real(tn_dtype d);
 
-/* Numbers that v has or is to have: TN_ERR_FORMAT, naming file, variable and place, if one is larger
- * than `most` or NaN. DBL_MAX is for what must be finite, and INFINITY for what may be infinite. */
+/* Numbers that v has or is to have: TN_ERR_FORMAT, naming file, variable and place, if one is
+ * larger than `most` or NaN. DBL_MAX is for what must be finite, and INFINITY for what may be
+ * infinite. */
 tn_status tn__check_finite(tn_ctx *ctx, const char *path, const char *name, const tn_node *v,
                            const void *numbers, double most);
 

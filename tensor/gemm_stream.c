@@ -6,8 +6,9 @@
 
 enum {
     ROWS_MOST = 80, /* with more, packing B for tiles is worth it; */
-    ROWS_FEW = 4,   /* with these, where a vector of columns is taken at once; */
-    ROWS_ANY = 8,   /* with these, B need not be wider than A is high */
+    ROWS_FEW = 4,   /* the same where one vector of columns is taken at once */
+    ROWS_TINY = 8,  /* with more, A is worth packing for columns that are FLAT times as many */
+    FLAT = 8,
     WIDTH_MOST = 2048,  /* columns of a task */
     WIDTH_LEAST = 64,
     BLOCK_LEAST = 64,   /* columns of C that stay in L1 */
@@ -32,7 +33,7 @@ bool tn__gemm_streams(const tn_ctx *ctx, const tn_gemm *g)
     const int64_t    bytes = g->n * g->k * (int64_t)tn_dtype_size(g->dtype);
     const bool       is_wide = kernels_of(ctx, g->dtype)->stream_vectors > 1;
     const bool is_flat = g->m <= (is_wide ? ROWS_MOST : ROWS_FEW) &&
-                         (g->m <= ROWS_ANY || g->n >= ROWS_ANY * g->m) &&
+                         (g->m <= ROWS_TINY || g->n >= FLAT * g->m) &&
                          bytes >= (is_wide ? caches.l2 / 8 : caches.l3 / 4);
     const bool by_rows = g->b_col == 1 && g->b_row >= g->n && is_flat;
     const bool by_cols = g->b_row == 1 && g->b_col >= g->k && bytes >= caches.l2 / 8 &&

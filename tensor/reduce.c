@@ -170,7 +170,7 @@ static bool has_work_left(const reduce_view *v)
 
 enum { FEW = 32, ROWS_AT_ONCE = 64 };
 
-/* Elements from here and there: nothing for vectors, of which clang would make four versions. */
+/* Elements from here and there are nothing for vectors: clang's would be a kilobyte. */
 #if defined __clang__
 #  define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
 #else

@@ -28,7 +28,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 #if defined TN_OPENMP
 #  include <omp.h>
 #endif

@@ -103,8 +103,8 @@ TEST(half, narrowing_the_ends)
     CHECK_INT(tn_bf16_from_f32(tn__f32_of_bits(0xffffffff)), 0xffff);
 }
 
-/* Casts of whole rows, and of what is left at their ends, at each level: every f16, and every 65,521st
- * f32. */
+/* Casts of whole rows, and of what is left at their ends, at each level: every f16, and every
+ * 65,521st f32. */
 TEST(half, casts_give_the_same_bits)
 {
     enum { N = 1 << 16 };
@@ -113,7 +113,8 @@ TEST(half, casts_give_the_same_bits)
     for (uint32_t i = 0; i < N; i++) narrow[i] = (uint16_t)i, many[i] = tn__f32_of_bits(i * 65521u);
     for (int level = TN_CPU_BASE; level <= (int)tn_cpu_detect(); level++)
         for (int64_t n = N; n >= N - 9; n -= 9) {
-            tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1, .cpu = (tn_cpu_level)level });
+            tn_ctx   *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1,
+                                                          .cpu = (tn_cpu_level)level });
             tn_graph *g = tn_graph_new(ctx, TN_EVAL);
             tn_node  *h = tn_constant(g, TN_F16, TN_SHAPE(n), narrow + (N - n));
             tn_node  *x = tn_constant(g, TN_F32, TN_SHAPE(n), many + (N - n));

@@ -87,12 +87,6 @@ static size_t reduce_scratch(const tn_exec *e)
     return tn__reduce_scratch(e->ctx, &e->in[0], axes_set(&a->axes));
 }
 
-/* One operation for each element read. */
-static void reduce_cost(const tn_infer *c, tn_cost *cost)
-{
-    cost->flops = (double)tn_shape_size(&c->in[0].shape);
-}
-
 /* What was reduced, with its axes back at size 1: y or dy, ready to be broadcast against x. */
 static tn_node *with_axes(tn_vjp *c, tn_node *y)
 {
@@ -143,7 +137,7 @@ static int64_t reduced_index(const tn_ref *r, int64_t i)
 #define OVER(keep, ...) &(const reduce_attrs){ { __VA_ARGS__ }, keep }
 #define REDUCTION(name, more_flags)                                                                \
     .arity = 1, .flags = TN_STRIDED | (more_flags), TN_ATTRS_OF(reduce), .run = name##_run,        \
-    .scratch = reduce_scratch, .cost = reduce_cost
+    .scratch = reduce_scratch, .cost = tn__cost_of_input
 
 /* Rows, columns, the middle, both ends, all; tails of vectors; more than one block of rows. */
 #define REDUCE_SAMPLES                                                                             \

@@ -49,11 +49,6 @@ static void run_scan(const tn_exec *e, scan_plan *p, tn_task task)
         }                                                                                          \
     }
 
-static void scan_cost(const tn_infer *c, tn_cost *cost)
-{
-    cost->flops = (double)tn_shape_size(&c->in[0].shape);
-}
-
 static tn_status number_infer(tn_infer *c, int64_t axis, int *known)
 {
     if (!tn_dtype_is_float(c->in[0].dtype) && !tn_dtype_is_index(c->in[0].dtype))
@@ -143,7 +138,7 @@ static void cumsum_ref(const tn_ref *r)
 TN_OP_DEFINE(cumsum,
     .doc = "running sums along an axis: y[i] = x[0] + .. + x[i]",
     .arity = 1, .flags = TN_INPLACE_OK, TN_ATTRS_OF(cumsum), .infer = cumsum_infer,
-    .run = cumsum_run, .vjp = cumsum_vjp, .ref = cumsum_ref, .cost = scan_cost,
+    .run = cumsum_run, .vjp = cumsum_vjp, .ref = cumsum_ref, .cost = tn__cost_of_input,
     TN_SAMPLES({ .in = { { 5 } }, .attrs = ALONG(0, false) },
                { .in = { { 3, 4 } }, .attrs = ALONG(0, true) },
                { .in = { { 2, 3, 2 } }, .attrs = ALONG(-2, false) },
@@ -284,12 +279,12 @@ static void argmin_ref(const tn_ref *r) { arg_ref(r, false); }
 TN_OP_DEFINE(argmax,
     .doc = "index of the largest element along an axis, the first of equals; a NaN is larger",
     .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer,
-    .run = argmax_run, .ref = argmax_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
+    .run = argmax_run, .ref = argmax_ref, .cost = tn__cost_of_input, TN_SAMPLES(ARG_SAMPLES));
 
 TN_OP_DEFINE(argmin,
     .doc = "index of the smallest element along an axis, the first of equals; a NaN is smaller",
     .arity = 1, .flags = TN_NOT_DIFFERENTIABLE, TN_ATTRS_OF(arg), .infer = arg_infer,
-    .run = argmin_run, .ref = argmin_ref, .cost = scan_cost, TN_SAMPLES(ARG_SAMPLES));
+    .run = argmin_run, .ref = argmin_ref, .cost = tn__cost_of_input, TN_SAMPLES(ARG_SAMPLES));
 
 static tn_node *arg_of(const tn_op *op, tn_node *x, int axis, bool keep_dims)
 {

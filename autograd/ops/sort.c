@@ -175,8 +175,8 @@ static bool pick_largest(const sort_plan *p, const char *x, int64_t to, sort_ite
     return true;
 }
 
-/* The k first of a line in order, in a or b (room for n each), for k much smaller than n. Where k is
- * large, what may be one of them is kept, and of that, whenever there is enough, the k first. */
+/* The k first of a line in order, in a or b (room for n each), for k much smaller than n. Where k
+ * is large, what may be one of them is kept, and of that, whenever there is enough, the k first. */
 static sort_item *pick_first(const sort_plan *p, const char *x, sort_item *a, sort_item *b)
 {
     int64_t   size = (int64_t)tn_dtype_size(p->dtype), have = 0;
