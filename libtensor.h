@@ -10,6 +10,7 @@
 #include "autograd/op.h"
 #include "autograd/ops.h"
 #include "nn/attention.h"
+#include "nn/conv.h"
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "nn/checkpoint.h"

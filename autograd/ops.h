@@ -171,6 +171,8 @@ TN_API tn_node *tn_tril(tn_node *x, int64_t diagonal); /* of the last two dims; 
 TN_API tn_node *tn_triu(tn_node *x, int64_t diagonal);
 TN_API tn_node *tn_unfold(tn_node *x, int axis, int64_t size, int64_t step);
     /* sliding windows, a view: [.., n, ..] -> [.., (n - size) / step + 1, .., size] */
+TN_API tn_node *tn_fold(tn_node *x, int axis, int64_t step, int64_t n);
+    /* its transpose: windows of the last dim added up along the axis, which gets size n */
 TN_API tn_node *tn_contiguous(tn_node *x);
 TN_API tn_node *tn_arange(tn_graph *g, tn_dtype dtype, int64_t n, double start, double step);
 

@@ -145,6 +145,59 @@ tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
 tn_node *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 tn_node *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 
+/* ---- batch norm ------------------------------------------------------------------------------ */
+
+tn_batch_norm tn_batch_norm_new(tn_params *p, const char *name, int64_t d)
+{
+    tn_init       ones = tn_init_ones();
+    tn_batch_norm l = { .name = tn__open_layer(p, name), .eps = 1e-5, .momentum = 0.1 };
+    if (!l.name) return l;
+    l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
+    l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
+    l.mean = tn_buffer(p, "mean", tn_params_dtype(p), TN_SHAPE(d));
+    l.var = tn_buffer(p, "var", tn_params_dtype(p), TN_SHAPE(d));
+    if (l.var) tn_variable_fill(l.var, 1);
+    tn_params_pop(p);
+    return l;
+}
+
+static tn_node *moved(tn_node *buffer, tn_node *x, double momentum)
+{
+    x = tn_stop_gradient(tn_reshape(x, TN_SHAPE(-1)));
+    return tn_assign(buffer, tn_lerp(tn_read(tn_node_graph(x), buffer), x,
+                                     tn_scalar_like(x, momentum)));
+}
+
+tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assigns[2])
+{
+    if (assigns) assigns[0] = assigns[1] = NULL;
+    if (!l) return tn__no_layer(x, "tn_batch_norm_apply");
+    if (!x || !l->gamma || !l->beta || !l->mean || !l->var) return NULL;
+    if (tn_rank(x) < 2 || tn_dim(x, -1) != tn_dim(l->gamma, 0)) {
+        char           text[64];
+        const tn_shape s = tn_node_shape(x);
+        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s is not rows of %lld channels",
+                l->name ? l->name : "batch norm", tn_shape_text(&s, text, sizeof text),
+                (long long)tn_dim(l->gamma, 0));
+        return NULL;
+    }
+    tn_graph *g = enter(x, l->name);
+    tn_node  *mean = tn_read(g, l->mean), *var = tn_read(g, l->var);
+    if (tn_graph_mode(g) == TN_TRAIN) {
+        const int axes[TN_MAX_RANK] = { 0, 1, 2, 3, 4, 5, 6, 7 }, n = tn_rank(x) - 1;
+        mean = tn_mean(x, axes, n, true);
+        var = tn_var(x, axes, n, true, 0);
+        if (assigns) {
+            assigns[0] = moved(l->mean, mean, l->momentum);
+            assigns[1] = moved(l->var, tn_var(x, axes, n, true, 1), l->momentum);
+        }
+    }
+    tn_node *scale = tn_mul(tn_rsqrt(tn_add_scalar(var, l->eps)), l->gamma);
+    tn_node *y = tn_add(tn_mul(tn_sub(x, mean), scale), l->beta);
+    tn_scope_pop(g);
+    return y;
+}
+
 /* ---- FeedForward ----------------------------------------------------------------------------- */
 
 tn_node *tn_activate(tn_node *x, tn_activation activation)

@@ -71,6 +71,24 @@ TN_API tn_node      *tn_norm_apply(const tn_norm_layer *l, tn_node *x); /* eithe
 TN_API tn_node      *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x);
 TN_API tn_node      *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x);
 
+/* ---- batch norm: Ioffe & Szegedy 2015 -------------------------------------------------------- */
+
+typedef struct tn_batch_norm {
+    const char *name;
+    tn_node    *gamma, *beta; /* [d]: ones and zeros at first */
+    tn_node    *mean, *var;   /* [d], buffers: what an EVAL graph uses; zeros and ones at first */
+    double      eps, momentum;
+} tn_batch_norm;
+
+TN_API tn_batch_norm tn_batch_norm_new(tn_params *p, const char *name, int64_t d);
+    /* eps 1e-5, momentum 0.1, as PyTorch's */
+
+/* (x - mean) / sqrt(var + eps) gamma + beta of each channel, x [.., d]. In a TRAIN graph mean and
+ * var are those of x over all its other dims, and assigns gets two nodes that move the buffers
+ * towards them, b + momentum (x's - b), where x's var is divided by n - 1: they must be among the
+ * outputs of the program. assigns may be NULL: the buffers stay. */
+TN_API tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assigns[2]);
+
 /* ---- FeedForward: act(x w_in + b_in) w_out + b_out, row by row ------------------------------- */
 
 typedef enum tn_activation {

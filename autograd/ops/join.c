@@ -401,9 +401,10 @@ TN_OP_DEFINE(fold,
                { .in = { { 4, 3 } }, .attrs = FOLD(0, 1, 7), .fails = TN_ERR_ARG,
                  .message = "fold: [4,3]: 4 windows of 3 in steps of 1 do not cover size 7" }));
 
-tn_node *tn__fold(tn_node *x, int64_t axis, int64_t step, int64_t n)
+tn_node *tn_fold(tn_node *x, int axis, int64_t step, int64_t n)
 {
-    return tn_apply(&tn_op_fold, &x, 1, &(fold_attrs){ axis, step, n });
+    int a = tn_axis(axis, tn_rank(x) - 1);
+    return tn_apply(&tn_op_fold, &x, 1, &(fold_attrs){ a < 0 ? axis : a, step, n });
 }
 
 /* ---- arange ---------------------------------------------------------------------------------- */

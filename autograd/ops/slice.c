@@ -332,7 +332,7 @@ static void unfold_vjp(tn_vjp *c)
 {
     const unfold_attrs *a = c->attrs;
     int                 axis = tn_axis((int)a->axis, tn_rank(c->in[0]));
-    c->din[0] = tn__fold(c->dout[0], axis, a->step, tn_dim(c->in[0], axis));
+    c->din[0] = tn_fold(c->dout[0], axis, a->step, tn_dim(c->in[0], axis));
 }
 
 static bool unfold_map(const tn_ref *r, int k, const int64_t *at, int64_t *in)

@@ -6,11 +6,9 @@
 
 #include <string.h>
 
-/* The transposes of slice and of unfold, in join.c. spread: zeros of size n along the axis, with x
- * at begin, begin + step, ..; fold: windows of the last dimension added up to size n along the
- * axis. */
+/* The transpose of slice, in join.c: zeros of size n along the axis, with x at begin, begin + step,
+ * .. */
 tn_node *tn__spread(tn_node *x, int64_t axis, int64_t begin, int64_t step, int64_t n);
-tn_node *tn__fold(tn_node *x, int64_t axis, int64_t step, int64_t n);
 
 /* Of a call of slice in steps of 1: where its part is. False: it is another call, or has none. */
 bool tn__slice_part(const tn__call *c, int *axis, int64_t *begin, int64_t *count);
