@@ -70,20 +70,16 @@ static tn_node *normed(maker *m, tn_node *x, int64_t d)
     return tn_norm_apply(&l, x);
 }
 
-/* A 3 x 3 convolution of x [b, h, w, in], without padding: windows as rows, times a matrix. */
+/* A 3 x 3 convolution, without padding. */
 static tn_node *convolution(maker *m, tn_node *x, int64_t in, int64_t out)
 {
-    tn_node *windows = tn_unfold(tn_unfold(x, 1, 3, 1), 2, 3, 1); /* [b, h-2, w-2, in, 3, 3] */
-    return linear(m, tn_flatten(windows, -3, -1), 9 * in, out);
+    char          name[NAME];
+    const tn_conv l = tn_conv_new(m->params, name_of(m, name), TN_SHAPE(3, 3), in, out, NULL);
+    return tn_conv_apply(&l, x);
 }
 
 /* The largest of each 2 x 2. */
-static tn_node *pool(tn_node *x)
-{
-    const int64_t b = tn_dim(x, 0), h = tn_dim(x, 1), w = tn_dim(x, 2), c = tn_dim(x, 3);
-    tn_node      *windows = tn_reshape(x, TN_SHAPE(b, h / 2, 2, w / 2, 2, c));
-    return tn_max(windows, (const int[]){ 2, 4 }, 2, false);
-}
+static tn_node *pool(tn_node *x) { return tn_max_pool(x, TN_SHAPE(2, 2), NULL); }
 
 /* ---- the models: each gives its loss ----------------------------------------------------- */
 
@@ -137,7 +133,7 @@ static tn_node *gru(maker *m)
 static tn_node *cnn(maker *m)
 {
     tn_node *x = pool(tn_relu(convolution(m, input(m, TN_SHAPE(64, 28, 28, 1)), 1, 32)));
-    x = tn_slice(tn_slice(tn_relu(convolution(m, x, 32, 64)), 1, 0, 10, 1), 2, 0, 10, 1);
+    x = tn_relu(convolution(m, x, 32, 64));
     x = tn_relu(linear(m, tn_flatten(pool(x), 1, -1), 5 * 5 * 64, 128));
     return tn_cross_entropy(linear(m, x, 128, 10), indices(m, TN_SHAPE(64), 10), NULL);
 }

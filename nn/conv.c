@@ -17,13 +17,27 @@ static tn_node *padded(tn_node *x, int dims, const int64_t *padding, double valu
     return x;
 }
 
-/* [b, n.., c] -> a view [b, m.., c, size..]. */
+/* Dim `from` of x becomes dim `to`. */
+static tn_node *moved(tn_node *x, int from, int to)
+{
+    int axes[TN_MAX_RANK], n = 0;
+    for (int i = 0; i < tn_rank(x); i++) {
+        if (n == to) axes[n++] = from;
+        if (i != from) axes[n++] = i;
+    }
+    if (n == to) axes[n++] = from;
+    return tn_permute(x, axes, n);
+}
+
+/* [b, n.., c] -> a view [b, m.., size.., c]. Channels stay last on the way: what is made of the
+ * gradient of each view has them together in memory. */
 static tn_node *windows(tn_node *x, tn_shape size, const int64_t *stride, const int64_t *dilation)
 {
-    for (int i = 0; i < size.rank; i++) {
+    for (int i = size.rank - 1; i >= 0; i--) {
         const int64_t d = dilation ? or_one(dilation[i]) : 1;
         x = tn_unfold(x, 1 + i, (size.dim[i] - 1) * d + 1, or_one(stride[i]));
         if (d > 1) x = tn_slice(x, -1, 0, INT64_MAX, d);
+        x = moved(x, tn_rank(x) - 1, 1 + size.rank);
     }
     return x;
 }
@@ -32,8 +46,9 @@ static tn_node *windows(tn_node *x, tn_shape size, const int64_t *stride, const 
 static tn_node *folded(tn_node *x, tn_shape size, const int64_t *stride, const int64_t *dilation,
                        const int64_t *n)
 {
-    for (int i = size.rank - 1; i >= 0; i--) {
+    for (int i = 0; i < size.rank; i++) {
         const int64_t d = or_one(dilation[i]), width = (size.dim[i] - 1) * d + 1;
+        x = moved(x, 1 + size.rank, tn_rank(x) - 1);
         if (d > 1) { /* zeros between */
             x = tn_flatten(tn_pad(tn_unsqueeze(x, -1), -1, 0, d - 1, 0), -2, -1);
             x = tn_slice(x, -1, 0, width, 1);
@@ -41,17 +56,6 @@ static tn_node *folded(tn_node *x, tn_shape size, const int64_t *stride, const i
         x = tn_fold(x, 1 + i, or_one(stride[i]), n[i]);
     }
     return x;
-}
-
-/* [b, m.., c, k..] -> [b, m.., k.., c], or back. */
-static tn_node *channels_moved(tn_node *x, int dims, bool to_end)
-{
-    int axes[TN_MAX_RANK], n = 0;
-    for (int i = 0; i <= dims; i++) axes[n++] = i;
-    if (!to_end) axes[n++] = 1 + 2 * dims;
-    for (int i = 0; i < dims; i++) axes[n++] = 1 + dims + i + to_end;
-    if (to_end) axes[n++] = 1 + dims;
-    return tn_permute(x, axes, n);
 }
 
 /* ---- the layer ------------------------------------------------------------------------------- */
@@ -109,14 +113,13 @@ static tn_node *convolved(tn_node *x, tn_node *w, tn_shape kernel, const tn_conv
 {
     const int dims = kernel.rank;
     x = windows(padded(x, dims, o->padding, 0), kernel, o->stride, o->dilation);
-    x = tn_flatten(channels_moved(x, dims, true), -dims - 1, -1);
-    return tn_matmul(x, tn_flatten(w, 0, dims));
+    return tn_matmul(tn_flatten(x, -dims - 1, -1), tn_flatten(w, 0, dims));
 }
 
 /* w [kernel.., 1, out]: each channel with kernels of its own. */
 static tn_node *convolved_apart(tn_node *x, tn_node *w, tn_shape kernel, const tn_conv_options *o)
 {
-    const int     dims = kernel.rank, axes[] = { -1, -2, -3 };
+    const int     dims = kernel.rank, axes[] = { -2, -3, -4 };
     const int64_t each = tn_dim(w, -1) / tn_dim(x, -1);
     if (each > 1) {
         tn_shape shape = tn_node_shape(x);
@@ -124,10 +127,7 @@ static tn_node *convolved_apart(tn_node *x, tn_node *w, tn_shape kernel, const t
         x = tn_flatten(tn_expand(tn_unsqueeze(x, -1), shape), -2, -1);
     }
     x = windows(padded(x, dims, o->padding, 0), kernel, o->stride, o->dilation);
-    int to_front[TN_CONV_DIMS + 1] = { dims };
-    for (int i = 0; i < dims; i++) to_front[1 + i] = i;
-    w = tn_permute(tn_squeeze(w, -2), to_front, dims + 1);
-    return tn_sum(tn_mul(x, w), axes, dims, false);
+    return tn_sum(tn_mul(x, tn_squeeze(w, -2)), axes, dims, false);
 }
 
 /* w [kernel.., out, in] */
@@ -144,8 +144,7 @@ static tn_node *spread(tn_node *x, tn_node *w, tn_shape kernel, const tn_conv_op
     }
     shape.dim[1 + 2 * dims] = out, shape.rank = 2 + 2 * dims;
     x = tn_matmul(x, tn_transpose(tn_flatten(w, 0, dims), 0, 1));
-    x = channels_moved(tn_reshape(x, shape), dims, false);
-    x = folded(x, kernel, o->stride, o->dilation, n);
+    x = folded(tn_reshape(x, shape), kernel, o->stride, o->dilation, n);
     for (int i = 0; i < dims; i++) {
         if (o->extra[i]) x = tn_pad(x, 1 + i, 0, o->extra[i], 0);
         if (o->padding[i]) x = tn_slice(x, 1 + i, o->padding[i], -o->padding[i], 1);
@@ -205,7 +204,7 @@ static tn_node *pooled(tn_node *x, tn_shape size, const tn_pool_options *options
 {
     if (!x) return NULL;
     tn_pool_options o = options ? *options : (tn_pool_options){ 0 };
-    const int       axes[] = { -1, -2, -3 };
+    const int       axes[] = { -2, -3, -4 };
     bool            fits = size.rank >= 1 && size.rank <= TN_CONV_DIMS && tn_rank(x) == size.rank + 2;
     for (int i = 0; fits && i < size.rank; i++) {
         if (!o.stride[i]) o.stride[i] = size.dim[i];

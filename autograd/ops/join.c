@@ -316,52 +316,92 @@ static tn_status fold_infer(tn_infer *c)
     return TN_OK;
 }
 
+/* Dims in front of the axis, and behind it: how many, how far apart in x. */
+typedef struct fold_dims {
+    int     rank;
+    int64_t dim[TN_MAX_RANK], stride[TN_MAX_RANK], count; /* count: of all together */
+} fold_dims;
+
 typedef struct fold_plan {
-    tn_dtype    dtype;
-    const void *x;
-    void       *y;
-    int64_t     outer, windows, inner, size, step, n, per_task;
+    const tn_tensor *x;
+    void            *y;
+    fold_dims        outer, inner; /* inner without its innermost, */
+    int64_t          run, run_stride; /* which is this long */
+    int64_t          windows, window_stride, size, size_stride, step, n, per_task;
 } fold_plan;
+
+/* Dims first .. end - 1 of x, those that lie one behind the other as one. */
+static fold_dims dims_of(const tn_tensor *x, int first, int end)
+{
+    fold_dims f = { .count = 1 };
+    for (int d = first; d < end; d++) {
+        const int64_t dim = x->shape.dim[d];
+        f.count *= dim;
+        if (dim == 1) continue;
+        if (f.rank > 0 && f.stride[f.rank - 1] == dim * x->stride[d]) f.dim[f.rank - 1] *= dim;
+        else f.dim[f.rank++] = dim;
+        f.stride[f.rank - 1] = x->stride[d];
+    }
+    return f;
+}
+
+static int64_t offset_of(const fold_dims *f, int64_t i)
+{
+    int64_t offset = 0;
+    for (int d = f->rank - 1; d >= 0; d--) offset += i % f->dim[d] * f->stride[d], i /= f->dim[d];
+    return offset;
+}
 
 /* y[o][j][i] = sum over windows w that hold j, rising, of x[o][w][i][j - w step] */
 #define FOLD_ROW(T)                                                                                \
     do {                                                                                           \
-        const T *x = (const T *)p->x + o * p->windows * p->inner * p->size;                        \
-        T       *y = (T *)p->y + row * p->inner;                                                   \
-        for (int64_t i = 0; i < p->inner; i++) {                                                   \
-            T sum = 0;                                                                             \
-            for (int64_t w = first; w <= last; w++)                                                \
-                sum += x[(w * p->inner + i) * p->size + j - w * p->step];                          \
-            y[i] = sum;                                                                            \
+        T *y = (T *)p->y + (row * p->inner.count + i) * p->run;                                    \
+        for (int64_t r = 0; r < p->run; r++) y[r] = 0;                                             \
+        for (int64_t w = first; w <= last; w++) {                                                  \
+            const T *x = (const T *)p->x->data + from + w * p->window_stride +                     \
+                         (j - w * p->step) * p->size_stride;                                       \
+            if (p->run_stride == 1)                                                                \
+                for (int64_t r = 0; r < p->run; r++) y[r] += x[r];                                 \
+            else                                                                                   \
+                for (int64_t r = 0; r < p->run; r++) y[r] += x[r * p->run_stride];                 \
         }                                                                                          \
     } while (0)
 
 static void fold_task(void *arg, int64_t task, int worker)
 {
     const fold_plan *p = arg;
-    int64_t          end = (task + 1) * p->per_task, rows = p->outer * p->n;
+    int64_t          end = (task + 1) * p->per_task, rows = p->outer.count * p->n;
     (void)worker;
     for (int64_t row = task * p->per_task; row < end && row < rows; row++) {
-        int64_t o = row / p->n, j = row % p->n;
+        int64_t o = row / p->n, j = row % p->n, outer = offset_of(&p->outer, o);
         int64_t first = j < p->size ? 0 : (j - p->size) / p->step + 1, last = j / p->step;
         if (last >= p->windows) last = p->windows - 1;
-        if (p->dtype == TN_F32) FOLD_ROW(float);
-        else FOLD_ROW(double);
+        for (int64_t i = 0; i < p->inner.count; i++) {
+            int64_t from = outer + offset_of(&p->inner, i);
+            if (p->x->dtype == TN_F32) FOLD_ROW(float);
+            else FOLD_ROW(double);
+        }
     }
 }
 
 static tn_status fold_run(tn_exec *e)
 {
     const fold_attrs *a = e->attrs;
-    const tn_shape   *s = &e->in[0].shape;
-    fold_plan p = { .dtype = e->in[0].dtype, .x = e->in[0].data, .y = e->out[0].data, .outer = 1,
-                    .windows = s->dim[a->axis], .inner = 1, .size = s->dim[s->rank - 1],
-                    .step = a->step, .n = a->n };
-    for (int d = 0; d < a->axis; d++) p.outer *= s->dim[d];
-    for (int d = (int)a->axis + 1; d < s->rank - 1; d++) p.inner *= s->dim[d];
-    int64_t terms = p.inner * (p.size / p.step + 1); /* of one row */
-    p.per_task = terms > 0 && terms < 16384 ? 16384 / terms : 1;
-    tn_parallel_for(e->ctx, (p.outer * p.n + p.per_task - 1) / p.per_task, fold_task, &p);
+    const tn_tensor  *x = &e->in[0];
+    const int         axis = (int)a->axis, last = x->shape.rank - 1;
+    fold_plan         p = { .x = x, .y = e->out[0].data, .outer = dims_of(x, 0, axis),
+                            .inner = dims_of(x, axis + 1, last), .run = 1, .run_stride = 1,
+                            .windows = x->shape.dim[axis], .window_stride = x->stride[axis],
+                            .size = x->shape.dim[last], .size_stride = x->stride[last],
+                            .step = a->step, .n = a->n };
+    if (p.inner.count * p.outer.count == 0) return TN_OK;
+    if (p.inner.rank > 0) {
+        p.run = p.inner.dim[--p.inner.rank], p.run_stride = p.inner.stride[p.inner.rank];
+        p.inner.count /= p.run;
+    }
+    int64_t terms = p.inner.count * p.run * (p.size / p.step + 1); /* of one row */
+    p.per_task = terms < 16384 ? 16384 / terms : 1;
+    tn_parallel_for(e->ctx, (p.outer.count * p.n + p.per_task - 1) / p.per_task, fold_task, &p);
     return TN_OK;
 }
 
@@ -392,8 +432,8 @@ static void fold_ref(const tn_ref *r)
 #define FOLD(...) &(const fold_attrs){ __VA_ARGS__ }
 TN_OP_DEFINE(fold,
     .doc = "windows added up: the transpose of unfold, [.., windows, .., size] -> [.., n, ..]",
-    .arity = 1, TN_ATTRS_OF(fold), .infer = fold_infer, .run = fold_run, .vjp = fold_vjp,
-    .ref = fold_ref, .cost = tn__no_cost,
+    .arity = 1, .flags = TN_STRIDED, TN_ATTRS_OF(fold), .infer = fold_infer, .run = fold_run,
+    .vjp = fold_vjp, .ref = fold_ref, .cost = tn__no_cost,
     TN_SAMPLES({ .in = { { 4, 3 } }, .attrs = FOLD(0, 1, 6) },
                { .in = { { 2, 3, 2, 3 } }, .attrs = FOLD(1, 2, 8) },
                { .in = { { 2, 2, 2 } }, .attrs = FOLD(1, 5, 9) },
@@ -401,9 +441,23 @@ TN_OP_DEFINE(fold,
                { .in = { { 4, 3 } }, .attrs = FOLD(0, 1, 7), .fails = TN_ERR_ARG,
                  .message = "fold: [4,3]: 4 windows of 3 in steps of 1 do not cover size 7" }));
 
+/* Windows that lie one behind the other and leave nothing out: nothing is to be added. */
+static tn_node *joined(tn_node *x, int axis)
+{
+    int axes[TN_MAX_RANK], n = 0, last = tn_rank(x) - 1;
+    for (int i = 0; i < last; i++) {
+        axes[n++] = i;
+        if (i == axis) axes[n++] = last;
+    }
+    return tn_flatten(tn_permute(x, axes, n), axis, axis + 1);
+}
+
 tn_node *tn_fold(tn_node *x, int axis, int64_t step, int64_t n)
 {
     int a = tn_axis(axis, tn_rank(x) - 1);
+    if (x && a >= 0 && step > 0 && tn_dim(x, -1) == step && n % step == 0 &&
+        n / step == tn_dim(x, a) && tn_dtype_is_float(tn_node_dtype(x)))
+        return joined(x, a);
     return tn_apply(&tn_op_fold, &x, 1, &(fold_attrs){ a < 0 ? axis : a, step, n });
 }
 
