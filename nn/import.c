@@ -20,6 +20,7 @@ typedef struct source {
     const tn_import_rule *rule;
     int                   tensor[SOURCES], n;
     int64_t               ins, outs;    /* rows of the result; outputs of all tensors together */
+    int64_t               kernel;       /* transposed: inputs come in so many places each */
     int64_t               first, count; /* of the outputs */
 } source;
 
@@ -115,15 +116,29 @@ static bool is_whole(const source *s)
     return s->n == 1 && s->rule->of == 0 && !s->rule->transposed;
 }
 
+/* [out, in, kernel..] for [kernel.., in, out] */
+static bool takes_transposed(source *s, const tn_shape *d, const tn_shape *parameter)
+{
+    const int last = d->rank - 1;
+    if (last < 1 || d->dim[1] != parameter->dim[last - 1]) return false;
+    s->outs += d->dim[0], s->kernel = 1;
+    for (int i = 2; i <= last; i++) {
+        if (d->dim[i] != parameter->dim[i - 2]) return false;
+        s->kernel *= d->dim[i];
+    }
+    s->ins = d->dim[1] * s->kernel;
+    return true;
+}
+
 /* Whether a tensor of shape d may be (a part of) the parameter; counts its inputs and outputs. */
 static bool takes(source *s, const tn_shape *d, const tn_shape *parameter)
 {
-    const bool is_transposed = s->rule->transposed;
     if (is_whole(s)) return tn_shape_equal(d, parameter);
-    if (d->rank != parameter->rank || d->rank > 2 || d->rank < 1 + is_transposed) return false;
-    s->outs += d->dim[is_transposed ? 0 : d->rank - 1];
-    s->ins = d->rank == 2 ? d->dim[is_transposed] : 1;
-    return d->rank == 1 || s->ins == parameter->dim[0];
+    if (d->rank != parameter->rank) return false;
+    if (s->rule->transposed) return takes_transposed(s, d, parameter);
+    s->outs += d->dim[d->rank - 1];
+    s->ins = d->rank == 2 ? d->dim[0] : 1;
+    return d->rank == 1 || (d->rank == 2 && s->ins == parameter->dim[0]);
 }
 
 /* What the tensors of a rule are together, against the parameter. */
@@ -203,9 +218,11 @@ static tn_status check_rest(import *m)
 static void place(const source *s, char *out, const char *in, int64_t at, int64_t n, size_t size)
 {
     const int64_t from = at > s->first ? at : s->first, end = s->first + s->count;
+    const int64_t kernel = s->kernel, each = kernel ? s->ins / kernel : 0;
     for (int64_t c = from; c < at + n && c < end; c++)
         for (int64_t i = 0; i < s->ins; i++) {
-            const int64_t k = s->rule->transposed ? (c - at) * s->ins + i : i * n + c - at;
+            const int64_t k = kernel ? (c - at) * s->ins + i % each * kernel + i / each
+                                     : i * n + c - at;
             memcpy(out + (size_t)(i * s->count + c - s->first) * size, in + (size_t)k * size, size);
         }
 }

@@ -18,7 +18,8 @@ extern "C" {
 
 /* Where a parameter's numbers come from. Of several rules that name it, the first counts.
  *
- * Outputs are what a layer computes: the rows of PyTorch's Linear.weight [out, in] (transposed),
+ * Outputs are what a layer computes: the rows of PyTorch's Linear.weight [out, in] (transposed; so
+ * with its convolutions [out, in, size..], of transposed ones the rows are inputs, here too),
  * the last dimension of what already lies as ours does ([in, out], biases). Several tensors are
  * joined along their outputs, and then a part of these may be taken:
  *   qkv.w from the three matrices of q, k and v:      .from = "*.q.weight *.k.weight *.v.weight"
@@ -28,7 +29,8 @@ typedef struct tn_import_rule {
                          names in the file is known, and not wanted */
     const char *from; /* the file's tensors, spaces between them; each * is the text that the one in
                          `to` stood for, in order */
-    bool        transposed; /* matrices are [out, in] there */
+    bool        transposed; /* matrices are [out, in] there, and kernels [out, in, size..]; here
+                               [in, out] and [size.., in, out] */
     int         first, count, of; /* `count` pieces from piece `first` on, where the outputs are cut
                                      into `of` equal ones; of 0: all of them */
 } tn_import_rule;

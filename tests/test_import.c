@@ -180,6 +180,32 @@ TEST(import, joins_transposes_and_takes_parts)
     close_fixture(&f);
 }
 
+/* Kernels of convolutions: [out, in, height, width] there, [height, width, in, out] here. */
+TEST(import, moves_kernels)
+{
+    static const import_tensor  there = { "weight", { 4, { 3, 2, 2, 5 } } };
+    static const tn_import_rule rule = { .to = "c.w", .from = "weight", .transposed = true };
+    tn_ctx                     *ctx = tn_ctx_new(NULL);
+    for (int fits = 0; fits < 2; fits++) {
+        tn_params    *p = tn_params_new(ctx, TN_F32);
+        const tn_conv c = tn_conv_new(p, "c", fits ? TN_SHAPE(2, 5) : TN_SHAPE(5, 2), 2, 3,
+                                      &(tn_conv_options){ .no_bias = true });
+        write_file(ctx, &there, 1, "");
+        CHECK_INT(tn_import(path, p, &rule, 1, NULL), fits ? TN_OK : TN_ERR_SHAPE);
+        if (!fits)
+            CHECK_CONTAINS(tn_error(ctx), "weight is [3,2,2,5] there, to be transposed, c.w is "
+                                          "[5,2,2,3]");
+        const float *w = tn_variable_data(c.w);
+        double      *x = numbers_of(&there);
+        for (int i = 0; fits && i < 60; i++) {
+            const int o = i % 3, in = i / 3 % 2, at = i / 6; /* at: of 2 x 5 */
+            CHECK_NEAR(w[i], x[(o * 2 + in) * 10 + at], 1e-7);
+        }
+        free(x), remove(path), tn_clear_error(ctx), tn_params_free(p);
+    }
+    tn_ctx_free(ctx);
+}
+
 /* What is wrong is named, and nothing is changed. */
 TEST(import, what_does_not_fit)
 {
