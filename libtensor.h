@@ -21,6 +21,7 @@
 #include "nn/schedule.h"
 #include "data/text.h"
 #include "data/corpus.h"
+#include "data/idx.h"
 #include "data/tokenizer.h"
 #include "data/token_pairs.h"
 #include "data/batches.h"

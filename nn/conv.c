@@ -205,7 +205,8 @@ static tn_node *pooled(tn_node *x, tn_shape size, const tn_pool_options *options
     if (!x) return NULL;
     tn_pool_options o = options ? *options : (tn_pool_options){ 0 };
     const int       axes[] = { -2, -3, -4 };
-    bool            fits = size.rank >= 1 && size.rank <= TN_CONV_DIMS && tn_rank(x) == size.rank + 2;
+    bool            fits = size.rank >= 1 && size.rank <= TN_CONV_DIMS;
+    fits = fits && tn_rank(x) == size.rank + 2;
     for (int i = 0; fits && i < size.rank; i++) {
         if (!o.stride[i]) o.stride[i] = size.dim[i];
         fits = o.padding[i] >= 0 && 2 * o.padding[i] <= size.dim[i];

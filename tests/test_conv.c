@@ -3,7 +3,7 @@
 #include "failing.h"
 #include "layers.h"
 
-/* ---- PyTorch's numbers (2.15, float64), of what `whole` fills: whole numbers but for the norm - */
+/* ---- PyTorch's numbers (2.15, float64), of what `whole` fills -------------------------------- */
 
 static const double torch_one_dim[] = {
     7, -18, -11, -33, -27, 0, -6, 22, 12, 13, 16, -33, -11, -33, -41, 13,
