@@ -397,11 +397,12 @@ static tn__chain *build_chain(fuser *f, int g, chain_builder *b)
     return keep_chain(f->p, c);
 }
 
-static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
+static tn_status add_cost(const fuser *f, tn__step *s, const tn__item *it)
 {
-    tn_type  small[32], *types = small;
+    const size_t n = (size_t)(it->n_in + it->n_out);
+    tn_type      small[32], *types = n <= 32 ? small : tn_alloc(f->ctx, n * sizeof *types);
+    if (!types) return TN_ERR_MEMORY;
     s->n_again += it->is_again;
-    if (it->n_in + it->n_out > 32) return;
     for (int k = 0; k < it->n_in; k++) types[k] = value(f, it->in[k])->type;
     for (int k = 0; k < it->n_out; k++) types[it->n_in + k] = value(f, it->out[k])->type;
     tn_infer c = { .ctx = f->ctx, .op = it->op, .attrs = it->attrs, .n_in = it->n_in,
@@ -411,8 +412,9 @@ static void add_cost(const fuser *f, tn__step *s, const tn__item *it)
     else cost.flops = it->op == &tn_op_copy ? 0 : (double)tn_shape_size(&c.out[0].shape);
     s->flops += cost.flops;
     if (s->kernel && !s->chain) s->bytes = cost.bytes;
-    s->n_calls++;
     if (it->is_again) s->flops_again += cost.flops;
+    if (types != small) tn_free(f->ctx, types);
+    return TN_OK;
 }
 
 /* Bytes that must move: what the kernel says, or else what the step reads and writes outside of
@@ -436,22 +438,22 @@ static tn_status add_step(fuser *f, int item, int g)
         return TN_ERR_MEMORY;
     tn__step *s = &p->steps[p->n_steps];
     *s = (tn__step){ .scratch = -1, .chain_scratch = -1 };
-    chain_builder *b = tn_alloc(f->ctx, sizeof *b);
-    if (!b) return TN_ERR_MEMORY;
     const tn__item *it = NULL;
     if (item >= 0) {
         it = &f->l->items[item];
         s->kernel = true, s->op = it->op, s->attrs = it->attrs, s->scope = it->scope;
         s->n_in = it->n_in, s->n_out = it->n_out;
-        add_cost(f, s, it);
+        if (add_cost(f, s, it) != TN_OK) return TN_ERR_MEMORY;
     }
+    chain_builder *b = tn_alloc(f->ctx, sizeof *b);
+    if (!b) return TN_ERR_MEMORY;
     if (g >= 0) {
         const tn__item *first = &f->l->items[f->groups[g].first];
         s->chain = build_chain(f, g, b);
         if (!s->op) s->op = first->op, s->scope = first->scope;
         s->n_chain_in = b->n_in, s->n_chain_out = b->n_out;
         for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
-            add_cost(f, s, &f->l->items[m]);
+            add_cost(f, s, &f->l->items[m]); /* a span has few operands: no memory */
             if (f->l->items[m].note) snprintf(s->note, sizeof s->note, "%s", f->l->items[m].note);
         }
     }

@@ -96,7 +96,7 @@ tn_status tn__pair(tn__lowered *l)
         tn__item both;
         if (k == l->n || !is_free(l, i, k, made)) continue;
         s = make_both(p, &l->items[i], &l->items[k], &both);
-        if (s == TN_OK) merge(l, i, k, &both, made, room);
+        if (s == TN_OK) merge(l, i--, k, &both, made, room); /* what stands there now comes next */
     }
     tn_free(p->ctx, made), tn_free(p->ctx, room);
     return s;

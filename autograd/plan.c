@@ -182,9 +182,9 @@ static size_t best_offset(const placed *at, int64_t n, const placed *x)
 
 static tn_status place(tn_program *p)
 {
-    placed *all = tn_alloc(p->ctx, (size_t)(2 * p->n_buffers + 1) * sizeof *all),
-        *at = all + p->n_buffers;
+    placed *all = tn_alloc(p->ctx, (size_t)(2 * p->n_buffers + 1) * sizeof *all);
     if (!all) return TN_ERR_MEMORY;
+    placed *at = all + p->n_buffers;
     int64_t n = 0, n_at = 0;
     for (int i = 0; i < p->n_buffers; i++) {
         const tn__buffer *b = &p->buffers[i];

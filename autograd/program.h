@@ -121,7 +121,6 @@ typedef struct tn__step {
     int          scratch;                 /* buffer, or -1 */
     int          chain_scratch;
     double       flops, bytes;
-    int          n_calls;
     /* of the calls: recomputed ones, and their share of flops */
     int          n_again;
     double       flops_again;

@@ -19,7 +19,7 @@ static bool encode_side(tn_ctx *ctx, tn_tokenizer *t, const tn_text *text, int64
     int64_t room = 0, used = 0;
     if (!(*at = tn__array_new(ctx, n + 1, sizeof **at))) return false;
     for (int64_t i = 0; i < n; i++) {
-        int64_t most = (int64_t)text[i].length; /* ids that it can have */
+        int64_t most = (int64_t)text[i].length + 1; /* ids that it can have; and *ids is not NULL */
         if (!tn__array_grow(ctx, ids, &room, used + most, sizeof **ids)) return false;
         used += tn_tokenizer_encode(t, text[i].bytes, text[i].length, *ids + used, room - used);
         (*at)[i + 1] = used;

@@ -139,14 +139,17 @@ static int digits(double x)
     return strtod(text, NULL) == x ? 15 : 17;
 }
 
-static void write_value(FILE *to, const cli_option *o)
+/* False: not all of it. A stream in memory that cannot grow says so here, and not when it ends. */
+static bool write_value(FILE *to, const cli_option *o)
 {
-    if (o->kind == CLI_FLAG) fprintf(to, "%s=%d\n", o->name, *(bool *)o->value);
-    if (is_int(o)) fprintf(to, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
+    int n = 0;
+    if (o->kind == CLI_FLAG) n = fprintf(to, "%s=%d\n", o->name, *(bool *)o->value);
+    if (is_int(o)) n = fprintf(to, "%s=%lld\n", o->name, (long long)*(int64_t *)o->value);
     if (is_real(o))
-        fprintf(to, "%s=%.*g\n", o->name, digits(*(double *)o->value), *(double *)o->value);
+        n = fprintf(to, "%s=%.*g\n", o->name, digits(*(double *)o->value), *(double *)o->value);
     if (o->kind == CLI_TEXT && *(const char **)o->value)
-        fprintf(to, "%s=%s\n", o->name, *(const char **)o->value);
+        n = fprintf(to, "%s=%s\n", o->name, *(const char **)o->value);
+    return n >= 0;
 }
 
 char *cli_write(const char *before, const cli_option *options, int n)
@@ -154,9 +157,9 @@ char *cli_write(const char *before, const cli_option *options, int n)
     char  *text = NULL;
     size_t size = 0;
     FILE  *to = open_memstream(&text, &size);
-    if (to) fputs(before, to);
-    for (int i = 0; to && i < n; i++) write_value(to, &options[i]);
-    if (to && fclose(to) == 0) return text;
+    bool   ok = to && fputs(before, to) >= 0;
+    for (int i = 0; ok && i < n; i++) ok = write_value(to, &options[i]);
+    if (to && fclose(to) == 0 && ok) return text;
     return free(text), NULL;
 }
 
@@ -193,12 +196,13 @@ static char *write_named(const cli_option *options, int n, const char *names)
     char  *text = NULL;
     size_t size = 0, length;
     FILE  *to = open_memstream(&text, &size);
-    for (; to && *names; names += length + (names[length] == '|')) {
+    bool   ok = to != NULL;
+    for (; ok && *names; names += length + (names[length] == '|')) {
         length = strcspn(names, "|");
         const cli_option *o = find(options, n, names, length);
-        if (o) write_value(to, o);
+        if (o) ok = write_value(to, o);
     }
-    if (to && fclose(to) == 0) return text;
+    if (to && fclose(to) == 0 && ok) return text;
     return free(text), NULL;
 }
 

@@ -140,7 +140,8 @@ static char *recall_settings(void)
     const char     *text = f ? tn_safetensors_metadata(f, "gpt") : NULL;
     char           *kept = text ? strdup(text) : NULL;
     if (!f) fprintf(stderr, "gpt: %s\n", ctx ? tn_error(ctx) : "no context");
-    if (f && (!kept || !cli_read(kept, options, N_REMEMBERED))) {
+    if (text && !kept) fprintf(stderr, "gpt: no memory\n");
+    else if (f && (!text || !cli_read(kept, options, N_REMEMBERED))) {
         fprintf(stderr, "gpt: %s: it has no gpt\n", model);
         free(kept), kept = NULL;
     }
@@ -162,6 +163,22 @@ static bool read_position(const char *text, work *w)
     return !*text && epoch >= 0 && epoch < (long long)1 << 53 && batch >= 0;
 }
 
+/* A file may say that its model is of any size: one that is larger than what is in the file is not
+ * made. Counts the matrices. */
+static tn_status check_size(const work *w, const tn_safetensors *f)
+{
+    const double vocab = (double)tn_tokenizer_vocab(w->tokenizer), d = (double)s.d,
+                 need = d * (vocab + (double)s.length + 12 * d * (double)s.layers);
+    double       have = 0;
+    for (int i = 0; i < tn_safetensors_count(f); i++) {
+        const tn_type t = tn_safetensors_type(f, i);
+        if (t.dtype != TN_N_DTYPES) have += (double)tn_shape_size(&t.shape);
+    }
+    if (need <= have) return TN_OK;
+    return tn_fail(w->ctx, TN_ERR_FORMAT,
+                   "%s: a model of %.0f numbers or more, and %.0f are in it", model, need, have);
+}
+
 /* Tokenizer and position of a file. */
 static tn_status recall(work *w)
 {
@@ -172,6 +189,7 @@ static tn_status recall(work *w)
         tn_fail(w->ctx, TN_ERR_FORMAT, "%s: it has no tokenizer, or no position", model);
     else if (f)
         w->tokenizer = tn_tokenizer_unpack(w->ctx, model, tokenizer, strlen(tokenizer));
+    if (w->tokenizer) check_size(w, f);
     tn_safetensors_close(f);
     return tn_ctx_status(w->ctx);
 }

@@ -280,8 +280,9 @@ static char *read_resumed(int argc, char **argv)
     tn_ctx *ctx = tn_ctx_new(&(tn_ctx_options){ .threads = 1 });
     char *text = ctx ? translation_remembered(ctx, last_in(resume)) : NULL;
     char *copy = text ? strdup(text) : NULL, *rest = copy ? strstr(copy, "options\n") : NULL;
-    if (!text) fprintf(stderr, "transformer_train: %s\n", ctx ? tn_error(ctx) : "no memory");
-    else tn_free(ctx, text);
+    if (!copy)
+        fprintf(stderr, "transformer_train: %s\n", ctx && !text ? tn_error(ctx) : "no memory");
+    tn_free(ctx, text);
     tn_ctx_free(ctx);
     if (copy && read_options(rest ? rest + strlen("options\n") : NULL, argc, argv)) return copy;
     free(copy);

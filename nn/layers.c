@@ -102,7 +102,8 @@ tn_node *tn_embedding_logits(const tn_embedding_layer *l, tn_node *x)
 {
     if (!l) return tn__no_layer(x, "tn_embedding_logits");
     tn_graph *g = enter(x, l->name);
-    tn_node  *y = tn_matmul(x, tn_transpose(tn_read(g, l->w), 0, 1));
+    tn_node  *w = x && !g ? l->w : tn_read(g, l->w); /* of variables alone the op says what to do */
+    tn_node  *y = tn_matmul(x, tn_transpose(w, 0, 1));
     tn_scope_pop(g);
     return y;
 }
@@ -297,6 +298,7 @@ static tn_node *sinusoidal(tn_graph *g, int64_t n, int64_t d, tn_dtype dtype)
 tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
 {
     if (!l) return tn__no_layer(x, "tn_positions_apply");
+    if (tn_is_variable(x) && tn_node_graph(index)) x = tn_read(tn_node_graph(index), x);
     tn_graph *g = enter(x, l->name);
     int64_t   t = tn_dim(x, -2), n = index ? l->length : t;
     tn_node  *y = NULL;
@@ -310,6 +312,9 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
     } else if (x && !tn_dtype_is_float(tn_node_dtype(x))) {
         tn_fail(tn_node_ctx(x), TN_ERR_DTYPE, "%s: x is %s, not f32 or f64",
                 l->name ? l->name : "positions", tn_dtype_name(tn_node_dtype(x)));
+    } else if (x && !g) {
+        tn_fail(tn_node_ctx(x), TN_ERR_ARG, "%s: x is a variable: give it by tn_read(g, x)",
+                l->name ? l->name : "positions");
     } else if (x) {
         tn_node *table = l->w ? tn_read(g, l->w) : sinusoidal(g, n, l->d, tn_node_dtype(x));
         y = tn_add(x, index ? tn_embedding(table, index, -1) : tn_slice(table, 0, 0, t, 1));

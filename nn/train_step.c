@@ -44,11 +44,15 @@ static void require_finite(building *b, tn_node *x)
 /* Of all gradients, f64. */
 static tn_node *sum_squares(const building *b)
 {
+    enum { MOST = 4096 }; /* inputs of an op */
     int       n = 0;
-    tn_node **list = tn_alloc(b->opt->ctx, (size_t)b->opt->n_slots * sizeof *list);
+    tn_node **list = tn_alloc(b->opt->ctx, (size_t)b->opt->n_slots * sizeof *list), *sum = NULL;
     for (int i = 0; list && i < b->opt->n_slots; i++)
         if (b->grad[i]) list[n++] = b->grad[i];
-    tn_node *sum = list ? tn__sum_squares(list, n) : NULL;
+    for (int i = 0; i < n; i += MOST) {
+        tn_node *part = tn__sum_squares(list + i, n - i < MOST ? n - i : MOST);
+        sum = i ? tn_add(sum, part) : part;
+    }
     tn_free(b->opt->ctx, list);
     return sum;
 }

@@ -239,6 +239,27 @@ TEST(batches, corpus_to_rows)
     tn_ctx_free(ctx);
 }
 
+/* An empty text has no ids, and what begins a corpus may be one (clang's sanitizer tells of an
+ * offset from NULL). */
+TEST(batches, empty_texts_first)
+{
+    static const char text[] = "\tx\n\t\nab\t\n";
+    tn_ctx         *ctx = tn_ctx_new(NULL);
+    tn_corpus      *c = tn_corpus_parse(ctx, "x", text, sizeof text - 1,
+                                        &(tn_corpus_options){ .allow_empty = true });
+    tn_tokenizer   *t = tn_tokenizer_train(ctx, NULL, 0, NULL);
+    tn_token_pairs *p = tn_token_pairs_encode(ctx, c, t, t);
+    REQUIRE(p);
+    CHECK_INT(p->n, 3);
+    CHECK(p->src_at[1] == 0 && p->src_at[2] == 0 && p->src_at[3] == 2);
+    CHECK(p->tgt_at[1] == 1 && p->tgt_at[2] == 1 && p->tgt_at[3] == 1);
+    CHECK(p->src[0] == 4 + 'a' && p->src[1] == 4 + 'b' && p->tgt[0] == 4 + 'x');
+    tn_token_pairs_free(ctx, p);
+    tn_tokenizer_free(t);
+    tn_corpus_free(c);
+    tn_ctx_free(ctx);
+}
+
 /* What a batch is, in one number. */
 static uint64_t digest(const tn_batch *b)
 {

@@ -370,6 +370,26 @@ static void check_pair(const pair_case *c)
     tn_program_free(p), tn_program_free(apart), tn_graph_free(g), tn_ctx_free(ctx);
 }
 
+/* Of several losses in a row each is a pair with its gradient. */
+TEST(loss, losses_in_a_row_are_pairs)
+{
+    enum { N = 4 };
+    tn_ctx   *ctx = new_ctx(1, TN_CPU_AUTO);
+    tn_graph *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node  *target = tn_full(g, TN_I32, TN_SHAPE(3), 1), *x[N], *out[N], *sum = NULL;
+    for (int i = 0; i < N; i++)
+        x[i] = tn_sin(tn_reshape(tn_arange(g, TN_F32, 12, i, 0.37), TN_SHAPE(3, 4)));
+    for (int i = 0; i < N; i++) {
+        tn_node *loss = tn_cross_entropy(x[i], target, NULL);
+        sum = sum ? tn_add(sum, loss) : loss;
+    }
+    REQUIRE(tn_grad(sum, NULL, x, N, out) == TN_OK);
+    tn_program *p = tn_compile(g, out, N, NULL);
+    REQUIRE(p);
+    CHECK(dump_has(p, "cross_entropy_both") && !dump_has(p, "cross_entropy_rows"));
+    tn_program_free(p), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
 /* What reads the losses, and a cache before rows go into it, is not moved behind that. */
 TEST(loss, rows_are_written_between_forward_and_backward)
 {

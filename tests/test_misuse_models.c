@@ -154,6 +154,14 @@ TEST(misuse_models, layers_on_the_wrong_values)
                                 NULL), TN_ERR_ARG, "its cache");
     REFUSED(tn_feed_forward_apply(&ff, r.x), TN_ERR_ARG, "77");
     REFUSED(tn_positions_apply(&positions, r.ids, NULL), TN_ERR_DTYPE, "i32");
+    tn_embedding_layer table = tn_embedding_new(r.p, "table", 9, 8, NULL); /* variables alone */
+    tn_positions       learned = tn_positions_learned(r.p, "learned", 9, 8);
+    REFUSED(tn_positions_apply(&positions, table.w, NULL), TN_ERR_ARG, "tn_read(g, x)");
+    REFUSED(tn_positions_apply(&learned, table.w, NULL), TN_ERR_ARG, "tn_read(g, x)");
+    REFUSED(tn_embedding_logits(&table, learned.w), TN_ERR_ARG, "tn_read(g, w)");
+    tn_node *places = tn_input(r.g, "places", TN_I64, TN_SHAPE(9));
+    CHECK(tn_positions_apply(&positions, table.w, places));
+    CHECK(tn_positions_apply(&learned, table.w, places));
     REFUSED(tn_embedding_new(r.p, "e", 8, 8, &(tn_embedding_options){ .has_padding = true,
         .padding_idx = 9 }).w, TN_ERR_ARG, "9");
     end(&r, ctx);

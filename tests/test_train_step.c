@@ -162,6 +162,28 @@ TEST(train_step, a_resumed_training_has_the_same_bits)
     }
 }
 
+/* More gradients than an op has inputs: each is 1, and their norm the root of their number. */
+TEST(train_step, clips_any_number_of_gradients)
+{
+    enum { N = 4100 };
+    tn_ctx    *ctx = new_ctx(1);
+    tn_params *p = tn_params_new(ctx, TN_F32);
+    tn_graph  *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node   *loss = tn_full(g, TN_F32, TN_SCALAR, 0);
+    for (int i = 0; i < N; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "w%d", i);
+        loss = tn_add(loss, tn_param(p, name, TN_SCALAR, NULL));
+    }
+    tn_optimizer *opt = tn_sgd_new(p, &(tn_sgd_options){ .lr = 1, .clip_norm = 2 });
+    tn_program   *step = tn_train_step(g, loss, opt);
+    CHECK_MSG(step && tn_run(step) == TN_OK, "%s", tn_error(ctx));
+    CHECK_NEAR(tn_optimizer_grad_norm(opt), sqrt(N), 1e-9);
+    CHECK_NEAR(*(const float *)tn_variable_data(tn_params_at(p, N - 1)), -2 / sqrt(N), 1e-6);
+    tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(p);
+    tn_ctx_free(ctx);
+}
+
 TEST(train_step, fusing_and_reusing_memory_change_no_bit)
 {
     tn_ctx    *ctx = new_ctx(2);
@@ -195,6 +217,31 @@ TEST(train_step, a_steady_step_allocates_nothing)
     CHECK_INT(tn_ctx_allocations(ctx) - before, 0);
     tn_program_free(step), tn_graph_free(g), tn_optimizer_free(opt), tn_params_free(r.p),
         tn_ctx_free(ctx);
+}
+
+/* The global norm squares and adds each of n gradients, however many those are. */
+TEST(train_step, the_norm_of_many_gradients_has_its_cost)
+{
+    enum { N = 40, SIZE = 1000 };
+    tn_ctx    *ctx = new_ctx(1);
+    tn_params *p = tn_params_new(ctx, TN_F32);
+    tn_graph  *g = tn_graph_new(ctx, TN_TRAIN);
+    tn_node   *loss = tn_full(g, TN_F32, TN_SCALAR, 0);
+    double     flops[2] = { 0, 0 };
+    for (int i = 0; i < N; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "w%d", i);
+        loss = tn_add(loss, tn_sum_all(tn_read(g, tn_param(p, name, TN_SHAPE(SIZE), NULL))));
+    }
+    for (int clips = 0; clips < 2; clips++) {
+        tn_optimizer *opt = tn_sgd_new(p, &(tn_sgd_options){ .clip_norm = clips });
+        tn_program   *step = tn_train_step(g, loss, opt);
+        CHECK_MSG(step, "%s", tn_error(ctx));
+        flops[clips] = tn_program_stats_of(step).flops;
+        tn_program_free(step), tn_optimizer_free(opt);
+    }
+    CHECK_NEAR(flops[1] - flops[0], 2 * N * SIZE, 100);
+    tn_graph_free(g), tn_params_free(p), tn_ctx_free(ctx);
 }
 
 /* ---- what is trained ------------------------------------------------------------------------- */
