@@ -105,53 +105,71 @@ static bool group_fits(const fuser *f, int extra, const int *joined, int n)
            outputs <= TN__CHAIN_OUT && inputs + outputs <= TN__CHAIN_SLOTS;
 }
 
-/* The groups that feed item i with values of its own shape join it where that is sound. */
-static void join_producers(fuser *f, int i, bool *in_set)
+/* The group of the item that makes value v; -1. */
+static int group_making(const fuser *f, int v)
+{
+    return f->producer[v] >= 0 ? f->group_of[f->producer[v]] : -1;
+}
+
+/* Why the group joined[n], which makes value v, cannot be one chain with item i and those before
+ * it in the list, all of which in_set marks; NULL: it can. */
+static const char *why_apart(const fuser *f, int i, int v, const int *joined, int n,
+                             const bool *in_set)
+{
+    const tn__item *it = &f->l->items[i];
+    if (it->stays || f->l->items[f->producer[v]].stays) return "rows are written";
+    if (!same_shape(f, v, it->out[0])) return "broadcast";
+    if (n == TN_SPAN_MAX_IN || !group_fits(f, i, joined, n + 1)) return "chain full";
+    for (int m = f->groups[joined[n]].first; m >= 0; m = f->next_member[m])
+        if (!readers_allow(f, m, i, in_set)) return "read in between";
+    return NULL;
+}
+
+/* Lists and marks the groups that feed item i and may join it. What one of them keeps from it may
+ * join after it: so all are looked at twice. */
+static int find_joining(fuser *f, int i, int *joined, bool *in_set)
 {
     tn__item *it = &f->l->items[i];
-    int       joined[TN_SPAN_MAX_IN + 1], n = 0;
-    for (int round = 0; round < 2; round++) {
-        for (int k = 0; k < it->n_in; k++) {
-            int producer = f->producer[it->in[k]];
-            if (producer < 0 || f->group_of[producer] < 0) continue;
-            int g = f->group_of[producer];
-            if (in_set[g]) continue;
-            if (it->stays || f->l->items[producer].stays) {
-                it->note = "rows are written";
-                continue;
-            }
-            if (!same_shape(f, it->in[k], it->out[0])) {
-                it->note = "broadcast";
-                continue;
-            }
-            in_set[g] = true;
-            joined[n] = g;
-            bool ok = n < TN_SPAN_MAX_IN && group_fits(f, i, joined, n + 1);
-            if (!ok) it->note = "chain full";
-            for (int m = f->groups[g].first; ok && m >= 0; m = f->next_member[m])
-                if (!readers_allow(f, m, i, in_set)) ok = false, it->note = "read in between";
-            if (ok) n++;
-            else in_set[g] = false;
-        }
+    int       n = 0;
+    for (int k = 0; k < 2 * it->n_in; k++) {
+        const int v = it->in[k % it->n_in], g = group_making(f, v);
+        if (g < 0 || in_set[g]) continue;
+        in_set[g] = true, joined[n] = g;
+        const char *why = why_apart(f, i, v, joined, n, in_set);
+        if (!why) n++;
+        else in_set[g] = false, it->note = why;
     }
-    /* one group of all, members in rising order of item */
-    int own = (int)f->n_groups++;
+    return n;
+}
+
+/* All members in rising order of item. */
+static void merge_groups(fuser *f, int into, int gone)
+{
+    group *to = &f->groups[into], *from = &f->groups[gone];
+    int    merged = -1, *tail = &merged, a = to->first, b = from->first;
+    while (a >= 0 || b >= 0) {
+        int *pick = b < 0 || (a >= 0 && a < b) ? &a : &b, member = *pick;
+        *pick = f->next_member[member];
+        *tail = member, tail = &f->next_member[member];
+        f->group_of[member] = into;
+    }
+    *tail = -1;
+    to->first = merged, to->n += from->n, to->n_in += from->n_in, to->n_out += from->n_out;
+    from->n = 0, from->first = -1;
+}
+
+/* Item i and the groups that feed it, where that is sound, become one. in_set: no group. */
+static void join_producers(fuser *f, int i, bool *in_set)
+{
+    const tn__item *it = &f->l->items[i];
+    int             joined[TN_SPAN_MAX_IN + 1];
+    const int       n = find_joining(f, i, joined, in_set), own = (int)f->n_groups++;
     f->groups[own] = (group){ .first = i, .n = 1, .n_in = it->n_in, .n_out = it->n_out,
                               .kernel = -1 };
     f->group_of[i] = own;
     for (int j = 0; j < n; j++) {
-        group *from = &f->groups[joined[j]], *to = &f->groups[own];
+        merge_groups(f, own, joined[j]);
         in_set[joined[j]] = false;
-        int merged = -1, *tail = &merged, a = to->first, b = from->first;
-        while (a >= 0 || b >= 0) {
-            int *pick = b < 0 || (a >= 0 && a < b) ? &a : &b, member = *pick;
-            *pick = f->next_member[member];
-            *tail = member, tail = &f->next_member[member];
-            f->group_of[member] = own;
-        }
-        *tail = -1;
-        to->first = merged, to->n += from->n, to->n_in += from->n_in, to->n_out += from->n_out;
-        from->n = 0, from->first = -1;
     }
 }
 
@@ -431,59 +449,84 @@ static void add_bytes(tn__step *s)
     }
 }
 
-static tn_status add_step(fuser *f, int item, int g)
+static tn_status add_kernel(const fuser *f, tn__step *s, const tn__item *it)
 {
-    tn_program *p = f->p;
-    if (!tn__grow(f->ctx, &p->steps, p->n_steps, &p->cap_steps, sizeof *p->steps))
-        return TN_ERR_MEMORY;
-    tn__step *s = &p->steps[p->n_steps];
-    *s = (tn__step){ .scratch = -1, .chain_scratch = -1 };
-    const tn__item *it = NULL;
-    if (item >= 0) {
-        it = &f->l->items[item];
-        s->kernel = true, s->op = it->op, s->attrs = it->attrs, s->scope = it->scope;
-        s->n_in = it->n_in, s->n_out = it->n_out;
-        if (add_cost(f, s, it) != TN_OK) return TN_ERR_MEMORY;
+    s->kernel = true, s->op = it->op, s->attrs = it->attrs, s->scope = it->scope;
+    s->n_in = it->n_in, s->n_out = it->n_out;
+    return add_cost(f, s, it);
+}
+
+/* The chain that group g is, alone or behind the step's kernel. */
+static tn_status add_chain(fuser *f, tn__step *s, int g, chain_builder *b)
+{
+    const tn__item *first = &f->l->items[f->groups[g].first];
+    s->chain = build_chain(f, g, b);
+    if (!s->chain) return TN_ERR_MEMORY;
+    if (!s->op) s->op = first->op, s->scope = first->scope;
+    s->n_chain_in = b->n_in, s->n_chain_out = b->n_out;
+    tn_status status = TN_OK;
+    for (int m = f->groups[g].first; status == TN_OK && m >= 0; m = f->next_member[m]) {
+        const tn__item *it = &f->l->items[m];
+        status = add_cost(f, s, it);
+        if (it->note) snprintf(s->note, sizeof s->note, "%s", it->note);
     }
-    chain_builder *b = tn_alloc(f->ctx, sizeof *b);
-    if (!b) return TN_ERR_MEMORY;
-    if (g >= 0) {
-        const tn__item *first = &f->l->items[f->groups[g].first];
-        s->chain = build_chain(f, g, b);
-        if (!s->op) s->op = first->op, s->scope = first->scope;
-        s->n_chain_in = b->n_in, s->n_chain_out = b->n_out;
-        for (int m = f->groups[g].first; m >= 0; m = f->next_member[m]) {
-            add_cost(f, s, &f->l->items[m]); /* a span has few operands: no memory */
-            if (f->l->items[m].note) snprintf(s->note, sizeof s->note, "%s", f->l->items[m].note);
-        }
-    }
-    int n = tn__step_tensors(s);
-    s->tensors = tn__program_alloc(p, (size_t)n * sizeof *s->tensors);
-    s->values = tn__program_alloc(p, (size_t)n * sizeof *s->values);
-    bool ok = s->tensors && s->values && (g < 0 || s->chain);
-    for (int i = 0, at = 0; ok && i < 4; i++) {
-        int        count = i == 0 ? s->n_in : i == 1 ? s->n_out : i == 2 ? s->n_chain_in
-            : s->n_chain_out;
-        const int *from = i == 0 ? (it ? it->in : NULL) : i == 1 ? (it ? it->out : NULL) : i == 2
-            ? b->in : b->out;
-        for (int k = 0; k < count; k++, at++) {
-            s->values[at] = from[k];
-            s->tensors[at] = tensor_of(f, from[k]);
-        }
-    }
-    tn_free(f->ctx, b);
-    if (!ok) return TN_ERR_MEMORY;
+    return status;
+}
+
+/* n values from *at on. */
+static void put_values(const fuser *f, tn__step *s, int *at, const int *values, int n)
+{
+    for (int k = 0; k < n; k++, ++*at)
+        s->values[*at] = values[k], s->tensors[*at] = tensor_of(f, values[k]);
+}
+
+/* Those of the kernel, if it is there, then those of the chain, which may have none. */
+static tn_status add_values(fuser *f, tn__step *s, const tn__item *it, const chain_builder *b)
+{
+    const size_t n = (size_t)tn__step_tensors(s);
+    int          at = 0;
+    s->tensors = tn__program_alloc(f->p, n * sizeof *s->tensors);
+    s->values = tn__program_alloc(f->p, n * sizeof *s->values);
+    if (!s->tensors || !s->values) return TN_ERR_MEMORY;
+    if (it) put_values(f, s, &at, it->in, it->n_in), put_values(f, s, &at, it->out, it->n_out);
+    put_values(f, s, &at, b->in, b->n_in), put_values(f, s, &at, b->out, b->n_out);
+    return TN_OK;
+}
+
+static tn_status add_scratch(fuser *f, tn__step *s)
+{
     if (s->kernel && s->op->scratch) {
         tn_exec e = { .ctx = f->ctx, .op = s->op, .attrs = s->attrs, .n_in = s->n_in,
                       .n_out = s->n_out, .in = s->tensors, .out = s->tensors + s->n_in };
         size_t bytes = s->op->scratch(&e), most = SIZE_MAX / 8; /* rounded up and added, not 0 */
         if (bytes > most) bytes = most;
-        if (bytes && (s->scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
+        if (bytes && (s->scratch = tn__buffer_new(f->p, TN__ARENA, bytes)) < 0)
+            return TN_ERR_MEMORY;
     }
     if (s->chain) {
         size_t bytes = (size_t)tn_ctx_threads(f->ctx) * s->chain->worker_bytes;
-        if ((s->chain_scratch = tn__buffer_new(p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
+        if ((s->chain_scratch = tn__buffer_new(f->p, TN__ARENA, bytes)) < 0) return TN_ERR_MEMORY;
     }
+    return TN_OK;
+}
+
+/* A kernel's item, or -1, and the group behind it, or -1. */
+static tn_status add_step(fuser *f, int item, int g)
+{
+    tn_program *p = f->p;
+    if (!tn__grow(f->ctx, &p->steps, p->n_steps, &p->cap_steps, sizeof *p->steps))
+        return TN_ERR_MEMORY;
+    const tn__item *it = item >= 0 ? &f->l->items[item] : NULL;
+    tn__step       *s = &p->steps[p->n_steps];
+    *s = (tn__step){ .scratch = -1, .chain_scratch = -1 };
+    chain_builder *b = tn_alloc(f->ctx, sizeof *b);
+    tn_status      status = b ? TN_OK : TN_ERR_MEMORY;
+    if (status == TN_OK && it) status = add_kernel(f, s, it);
+    if (status == TN_OK && g >= 0) status = add_chain(f, s, g, b);
+    if (status == TN_OK) status = add_values(f, s, it, b);
+    tn_free(f->ctx, b);
+    if (status == TN_OK) status = add_scratch(f, s);
+    if (status != TN_OK) return status;
     add_bytes(s);
     p->n_steps++;
     return TN_OK;

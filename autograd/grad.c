@@ -353,60 +353,85 @@ static const char *label(const tn_node *x)
     return x->call ? x->call->op->name : "?";
 }
 
+static tn_status check_lists(tn_ctx *ctx, const tn_node *y, tn_node *const *wrt, int n,
+                             tn_node **grad)
+{
+    if (!y || !y->graph)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
+    if (n < 0 || (n > 0 && (!wrt || !grad)))
+        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: no list of %d nodes, or of their gradients", n);
+    if (!carries_gradient(y))
+        return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float",
+                       tn_dtype_name(y->type.dtype));
+    return TN_OK;
+}
+
+/* dy as a value of y's graph, or 1 where it is NULL; NULL with the error in the context. */
+static tn_node *cotangent_of(const tn_node *y, tn_node *dy)
+{
+    tn_graph  *g = y->graph;
+    const bool is_one = !dy;
+    char       a[96], b[96];
+    if (is_one && tn_shape_size(&y->type.shape) != 1) {
+        tn_fail(g->ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent",
+                (long long)tn_shape_size(&y->type.shape));
+        return NULL;
+    }
+    dy = is_one ? tn_full(g, y->type.dtype, y->type.shape, 1) : tn__as_value(g, dy);
+    if (!dy || is_one) return dy;
+    if (dy->graph != g)
+        tn_fail(g->ctx, TN_ERR_ARG, "tn_grad: the cotangent is of another graph");
+    else if (dy->type.dtype != y->type.dtype)
+        tn_fail(g->ctx, TN_ERR_DTYPE, "tn_grad: the cotangent is %s, y is %s",
+                tn_dtype_name(dy->type.dtype), tn_dtype_name(y->type.dtype));
+    else if (!tn_shape_equal(&dy->type.shape, &y->type.shape))
+        tn_fail(g->ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
+                tn_shape_text(&dy->type.shape, a, sizeof a),
+                tn_shape_text(&y->type.shape, b, sizeof b));
+    else return dy;
+    return NULL;
+}
+
+/* What y depends on without a gradient to show has one of zeros; the rest is an error. */
+static tn_status fill_missing(const tn_node *y, tn_node *const *wrt, int n, tn_node **grad)
+{
+    tn_graph *g = y->graph;
+    bool     *marks = tn_alloc(g->ctx, (size_t)(g->n_nodes + n) + 1);
+    tn_status s = marks ? TN_OK : TN_ERR_MEMORY;
+    for (int i = 0; s == TN_OK && i < n; i++) {
+        if (grad[i]) continue;
+        if (!depends_on(g, y, wrt[i], marks))
+            s = tn_fail(g->ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y),
+                        label(wrt[i]));
+        else if (!(grad[i] = tn_full(g, wrt[i]->type.dtype, wrt[i]->type.shape, 0)))
+            s = tn_ctx_status(g->ctx);
+    }
+    tn_free(g->ctx, marks);
+    return s;
+}
+
 static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn_node **grad,
                          bool none_is_error)
 {
     for (int i = 0; grad && i < n; i++) grad[i] = NULL;
     tn_ctx *ctx = y ? tn_node_ctx(y) : n > 0 && wrt && wrt[0] ? tn_node_ctx(wrt[0]) : NULL;
     if (ctx && tn_ctx_status(ctx) != TN_OK) return tn_ctx_status(ctx);
-    if (!y || !y->graph)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: y is %s", y ? "a variable" : "NULL");
-    if (n < 0 || (n > 0 && (!wrt || !grad)))
-        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: no list of %d nodes, or of their gradients", n);
+    tn_status s = check_lists(ctx, y, wrt, n, grad);
+    if (s != TN_OK) return s;
     tn_graph *g = y->graph;
-    if (!carries_gradient(y))
-        return tn_fail(ctx, TN_ERR_GRAD, "tn_grad: y is %s, not a float",
-                       tn_dtype_name(y->type.dtype));
-    if (!dy) {
-        if (tn_shape_size(&y->type.shape) != 1)
-            return tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent",
-                           (long long)tn_shape_size(&y->type.shape));
-        dy = tn_full(g, y->type.dtype, y->type.shape, 1);
-    }
     tn_node **at = tn_alloc(ctx, (size_t)(n + 1) * sizeof *at);
-    bool     *marks = NULL;
-    tn_status s = at && dy ? TN_OK : tn_ctx_status(ctx);
+    if (!at) return tn_ctx_status(ctx);
     for (int i = 0; s == TN_OK && i < n; i++) {
         if (!wrt[i]) s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is NULL", i);
         else if (!(at[i] = tn__as_value(g, wrt[i]))) s = tn_ctx_status(ctx);
         else if (at[i]->graph != g)
             s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
     }
-    if (s == TN_OK && !(dy = tn__as_value(g, dy))) s = tn_ctx_status(ctx);
-    if (s == TN_OK && dy->graph != g)
-        s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: the cotangent is of another graph");
-    if (s == TN_OK && dy->type.dtype != y->type.dtype)
-        s = tn_fail(ctx, TN_ERR_DTYPE, "tn_grad: the cotangent is %s, y is %s",
-                    tn_dtype_name(dy->type.dtype), tn_dtype_name(y->type.dtype));
-    if (s == TN_OK && !tn_shape_equal(&dy->type.shape, &y->type.shape)) {
-        char a[96], b[96];
-        s = tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
-                    tn_shape_text(&dy->type.shape, a, sizeof a),
-                    tn_shape_text(&y->type.shape, b, sizeof b));
-    }
+    if (s == TN_OK && !(dy = cotangent_of(y, dy))) s = tn_ctx_status(ctx);
     if (s == TN_OK) s = tn__backward(g, &y, &dy, 1, at, n, grad, NULL);
-    for (int i = 0; s == TN_OK && none_is_error && i < n; i++) {
-        if (grad[i]) continue;
-        if (!marks) marks = tn_alloc(ctx, (size_t)(g->n_nodes + n) + 1);
-        if (!marks) s = TN_ERR_MEMORY;
-        else if (!depends_on(g, y, at[i], marks))
-            s = tn_fail(ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y),
-                        label(at[i]));
-        else if (!(grad[i] = tn_full(g, at[i]->type.dtype, at[i]->type.shape, 0)))
-            s = tn_ctx_status(ctx);
-    }
+    if (s == TN_OK && none_is_error) s = fill_missing(y, at, n, grad);
     for (int i = 0; s != TN_OK && i < n; i++) grad[i] = NULL;
-    tn_free(ctx, at), tn_free(ctx, marks);
+    tn_free(ctx, at);
     return s;
 }
 

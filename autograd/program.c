@@ -122,42 +122,52 @@ static int64_t slot_named(const tn_program *p, int64_t first, const char *name)
     return -1;
 }
 
+static bool same_name(const tn_node *a, const tn_node *b)
+{
+    return a && b && strcmp(tn_variable_name(a), tn_variable_name(b)) == 0;
+}
+
+static tn_status check_counter(const tn_program *p, const tn_node *v)
+{
+    if (v->type.dtype == TN_I64 && tn_shape_size(&v->type.shape) == 1) return TN_OK;
+    return tn_fail(p->ctx, TN_ERR_DTYPE, "tn_program_bind: %s, the run counter, is not one i64",
+                   tn_variable_name(v));
+}
+
+/* May v stand for the variable of slot s, which has its name? */
+static tn_status check_slot(const tn_program *p, int64_t s, const tn_node *v)
+{
+    const char    *name = tn_variable_name(v);
+    const tn_type *old = &p->slots[s]->type;
+    if (v->type.dtype != old->dtype)
+        return tn_fail(p->ctx, TN_ERR_DTYPE, "tn_program_bind: %s is %s, the program's is %s", name,
+                       tn_dtype_name(v->type.dtype), tn_dtype_name(old->dtype));
+    if (!tn_shape_equal(&v->type.shape, &old->shape))
+        return tn_fail(p->ctx, TN_ERR_SHAPE, "tn_program_bind: the shape of %s differs", name);
+    if (slot_named(p, s + 1, name) >= 0)
+        return tn_fail(p->ctx, TN_ERR_ARG,
+                       "tn_program_bind: two variables of the program are named %s", name);
+    return TN_OK;
+}
+
 tn_status tn_program_bind(tn_program *p, tn_node *const *variables, int n)
 {
     if (!p) return TN_ERR_ARG;
+    tn_status status = TN_OK;
     for (int i = 0; i < n; i++)
         if (!variables || !tn_is_variable(variables[i]))
             return tn_fail(p->ctx, TN_ERR_ARG, "tn_program_bind: number %d is %s", i,
                            variables && variables[i] ? "not a variable" : "NULL");
-    for (int pass = 0; pass < 2; pass++) { /* look at all of them before changing one */
-        for (int i = 0; p->run_counter && i < n; i++) {
-            tn_node *v = variables[i], *old = p->run_counter;
-            if (strcmp(tn_variable_name(v), tn_variable_name(old)) != 0) continue;
-            if (v->type.dtype != TN_I64 || tn_shape_size(&v->type.shape) != 1)
-                return tn_fail(p->ctx, TN_ERR_DTYPE,
-                               "tn_program_bind: %s, the run counter, is not one i64",
-                               tn_variable_name(v));
-            if (pass) p->run_counter = v;
-        }
-        for (int64_t s = 0; s < p->n_slots; s++) {
-            for (int i = 0; i < n; i++) {
-                tn_node *v = variables[i], *old = p->slots[s];
-                if (strcmp(tn_variable_name(v), tn_variable_name(old)) != 0) continue;
-                if (v->type.dtype != old->type.dtype)
-                    return tn_fail(p->ctx, TN_ERR_DTYPE,
-                                   "tn_program_bind: %s is %s, the program's is %s",
-                                   tn_variable_name(v), tn_dtype_name(v->type.dtype),
-                                   tn_dtype_name(old->type.dtype));
-                if (!tn_shape_equal(&v->type.shape, &old->type.shape))
-                    return tn_fail(p->ctx, TN_ERR_SHAPE, "tn_program_bind: the shape of %s differs",
-                                   tn_variable_name(v));
-                if (slot_named(p, s + 1, tn_variable_name(v)) >= 0)
-                    return tn_fail(p->ctx, TN_ERR_ARG,
-                                   "tn_program_bind: two variables of the program are named %s",
-                                   tn_variable_name(v));
-                if (pass) p->slots[s] = v;
-            }
-        }
+    for (int i = 0; status == TN_OK && i < n; i++) /* look at all of them before changing one */
+        if (same_name(variables[i], p->run_counter)) status = check_counter(p, variables[i]);
+    for (int64_t s = 0; s < p->n_slots; s++)
+        for (int i = 0; status == TN_OK && i < n; i++)
+            if (same_name(variables[i], p->slots[s])) status = check_slot(p, s, variables[i]);
+    if (status != TN_OK) return status;
+    for (int i = 0; i < n; i++) {
+        if (same_name(variables[i], p->run_counter)) p->run_counter = variables[i];
+        for (int64_t s = 0; s < p->n_slots; s++)
+            if (same_name(variables[i], p->slots[s])) p->slots[s] = variables[i];
     }
     p->is_bound = false;
     return bind(p);

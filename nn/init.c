@@ -179,60 +179,77 @@ static tn_status fill_orthogonal(tn_ctx *ctx, double gain, tn_dtype dtype, tn_sh
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
-                       uint64_t stream, void *out)
+static double gain_of(const tn_init *init) { return init->gain == 0 ? 1 : init->gain; }
+
+static tn_status check_request(tn_ctx *ctx, const tn_init *init, tn_dtype dtype,
+                               const tn_shape *shape)
 {
+    bool is_shape = shape->rank >= 0 && shape->rank <= TN_MAX_RANK;
+    char text[96];
     if (!ctx || !init) return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no initialiser");
     if (!tn_dtype_is_float(dtype))
         return tn_fail(ctx, TN_ERR_DTYPE, "tn_init_fill: %s, not f32 or f64", tn_dtype_name(dtype));
-    int64_t n = tn_shape_size(&shape), in, fan_out;
-    bool    is_shape = shape.rank >= 0 && shape.rank <= TN_MAX_RANK;
-    char    text[96];
-    for (int i = 0; is_shape && i < shape.rank; i++) is_shape = shape.dim[i] >= 0;
-    if (!is_shape || n > (int64_t)1 << 46)
+    for (int i = 0; is_shape && i < shape->rank; i++) is_shape = shape->dim[i] >= 0;
+    if (!is_shape || tn_shape_size(shape) > (int64_t)1 << 46)
         return tn_fail(ctx, TN_ERR_SHAPE, "tn_init_fill: %s is no shape, or over 2^46 elements",
-                       tn_shape_text(&shape, text, sizeof text));
-    if (n == 0) return TN_OK;
+                       tn_shape_text(shape, text, sizeof text));
+    return TN_OK;
+}
+
+/* What an initialiser that goes by fans comes to: uniform or normal. Others stay as they are. */
+static tn_init without_fans(const tn_init *init, tn_shape shape)
+{
+    int64_t in, out;
+    tn_init_fans(shape, &in, &out);
+    if (init->fan_in > 0) in = init->fan_in;
+    if (init->fan_out > 0) out = init->fan_out;
+    const double gain = gain_of(init), both = (double)in + (double)out;
+    double       r;
+    switch (init->kind) {
+    case TN_INIT_XAVIER_UNIFORM: r = gain * sqrt(6 / both); return tn_init_uniform(-r, r);
+    case TN_INIT_XAVIER_NORMAL: return tn_init_normal(0, gain * sqrt(2 / both));
+    case TN_INIT_KAIMING_UNIFORM: r = gain * sqrt(3 / (double)in); return tn_init_uniform(-r, r);
+    case TN_INIT_KAIMING_NORMAL: return tn_init_normal(0, gain / sqrt((double)in));
+    default: return *init;
+    }
+}
+
+static tn_status check_plain(tn_ctx *ctx, const tn_init *init)
+{
+    switch (init->kind) {
+    case TN_INIT_CONSTANT: return TN_OK;
+    case TN_INIT_UNIFORM:
+        if (init->a <= init->b) return TN_OK;
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g to %g is no range", init->a, init->b);
+    case TN_INIT_NORMAL:
+    case TN_INIT_TRUNCATED_NORMAL:
+        if (init->b >= 0) return TN_OK;
+        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: a deviation of %g", init->b);
+    default:
+        return tn_fail(ctx, TN_ERR_ARG, "unknown kind %d of initial values", (int)init->kind);
+    }
+}
+
+tn_status tn_init_fill(tn_ctx *ctx, const tn_init *init, tn_dtype dtype, tn_shape shape,
+                       uint64_t stream, void *out)
+{
+    tn_status     s = check_request(ctx, init, dtype, &shape);
+    const int64_t n = tn_shape_size(&shape);
+    if (s != TN_OK || n == 0) return s;
     if (!out)
         return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: no room for %lld numbers", (long long)n);
-    tn_init_fans(shape, &in, &fan_out);
-    if (init->fan_in > 0) in = init->fan_in;
-    if (init->fan_out > 0) fan_out = init->fan_out;
-    double  gain = init->gain == 0 ? 1 : init->gain, r;
-    tn_init plain = *init;
+    const double gain = gain_of(init);
     if (init->kind != TN_INIT_CONSTANT &&
         !(isfinite(init->a) && isfinite(init->b) && isfinite(gain)))
         return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g, %g and gain %g: one is not finite",
                        init->a, init->b, gain);
-    switch (init->kind) {
-    case TN_INIT_CONSTANT:
-    case TN_INIT_UNIFORM:
-    case TN_INIT_NORMAL:
-    case TN_INIT_TRUNCATED_NORMAL: break;
-    case TN_INIT_XAVIER_UNIFORM:
-        r = gain * sqrt(6 / ((double)in + (double)fan_out));
-        plain = tn_init_uniform(-r, r);
-        break;
-    case TN_INIT_XAVIER_NORMAL: plain = tn_init_normal(0,
-                                                       gain * sqrt(2 / ((double)in +
-                                                                        (double)fan_out))); break;
-    case TN_INIT_KAIMING_UNIFORM:
-        r = gain * sqrt(3 / (double)in);
-        plain = tn_init_uniform(-r, r);
-        break;
-    case TN_INIT_KAIMING_NORMAL: plain = tn_init_normal(0, gain / sqrt((double)in)); break;
-    case TN_INIT_ORTHOGONAL:
-        if (shape.rank < 2)
-            return tn_fail(ctx, TN_ERR_SHAPE,
-                           "orthogonal initial values need a matrix, not rank %d",
-                           shape.rank);
+    if (init->kind == TN_INIT_ORTHOGONAL && shape.rank < 2)
+        return tn_fail(ctx, TN_ERR_SHAPE, "orthogonal initial values need a matrix, not rank %d",
+                       shape.rank);
+    if (init->kind == TN_INIT_ORTHOGONAL)
         return fill_orthogonal(ctx, gain, dtype, shape, stream, out);
-    default: return tn_fail(ctx, TN_ERR_ARG, "unknown kind %d of initial values", (int)init->kind);
-    }
-    if (plain.kind == TN_INIT_UNIFORM && plain.a > plain.b)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: %g to %g is no range", plain.a, plain.b);
-    if (plain.kind != TN_INIT_UNIFORM && plain.kind != TN_INIT_CONSTANT && plain.b < 0)
-        return tn_fail(ctx, TN_ERR_ARG, "tn_init_fill: a deviation of %g", plain.b);
-    fill(ctx, &plain, dtype, n, stream, out);
-    return TN_OK;
+    const tn_init plain = without_fans(init, shape);
+    s = check_plain(ctx, &plain);
+    if (s == TN_OK) fill(ctx, &plain, dtype, n, stream, out);
+    return s;
 }
