@@ -174,7 +174,7 @@ static tn_node *in_groups(const tn_conv *l, tn_node *x, tn_node *w, tn_shape ker
 tn_node *tn_conv_apply(const tn_conv *l, tn_node *x)
 {
     if (!l) return tn__no_layer(x, "tn_conv_apply");
-    if (!x || !l->w) return NULL;
+    if (!x || !l->w || !tn__is_in_graph(x, l->name)) return NULL;
     tn_graph *g = tn_node_graph(x);
     tn_scope_push(g, "%s", l->name ? l->name : "conv");
     tn_shape      kernel = tn_node_shape(l->w);

@@ -13,6 +13,9 @@ const char *tn__open_layer(tn_params *p, const char *name);
 /* NULL, and why in the context of x: a layer itself (its struct, not its parameters) is NULL. */
 tn_node *tn__no_layer(const tn_node *x, const char *call);
 
+/* Is x, which is not NULL, of a graph? A variable alone is refused in the layer's name. */
+bool tn__is_in_graph(const tn_node *x, const char *name);
+
 /* f64, f32, f16 or bf16: what is converted to what a variable is. */
 bool tn__is_real(tn_dtype d);
 

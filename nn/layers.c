@@ -24,6 +24,14 @@ tn_node *tn__no_layer(const tn_node *x, const char *call)
     return NULL;
 }
 
+bool tn__is_in_graph(const tn_node *x, const char *name)
+{
+    if (tn_node_graph(x)) return true;
+    tn_fail(tn_node_ctx(x), TN_ERR_ARG, "%s: x is a variable: give it by tn_read(g, x)",
+            name ? name : "a layer");
+    return false;
+}
+
 /* The graph of x, in the layer's scope until tn_scope_pop. */
 static tn_graph *enter(tn_node *x, const char *name)
 {
@@ -173,7 +181,8 @@ tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assign
 {
     if (assigns) assigns[0] = assigns[1] = NULL;
     if (!l) return tn__no_layer(x, "tn_batch_norm_apply");
-    if (!x || !l->gamma || !l->beta || !l->mean || !l->var) return NULL;
+    if (!x || !l->gamma || !l->beta || !l->mean || !l->var || !tn__is_in_graph(x, l->name))
+        return NULL;
     if (tn_rank(x) < 2 || tn_dim(x, -1) != tn_dim(l->gamma, 0)) {
         char           text[64];
         const tn_shape s = tn_node_shape(x);
@@ -312,10 +321,7 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
     } else if (x && !tn_dtype_is_float(tn_node_dtype(x))) {
         tn_fail(tn_node_ctx(x), TN_ERR_DTYPE, "%s: x is %s, not f32 or f64",
                 l->name ? l->name : "positions", tn_dtype_name(tn_node_dtype(x)));
-    } else if (x && !g) {
-        tn_fail(tn_node_ctx(x), TN_ERR_ARG, "%s: x is a variable: give it by tn_read(g, x)",
-                l->name ? l->name : "positions");
-    } else if (x) {
+    } else if (x && tn__is_in_graph(x, l->name)) {
         tn_node *table = l->w ? tn_read(g, l->w) : sinusoidal(g, n, l->d, tn_node_dtype(x));
         y = tn_add(x, index ? tn_embedding(table, index, -1) : tn_slice(table, 0, 0, t, 1));
     }

@@ -315,11 +315,13 @@ TEST(conv, refuses)
     check_refused(&s, tn_conv_apply(&l, x), "conv c: x [1,4,4,3] is not a batch of 2 dims and 2");
     check_refused(&s, tn_conv_apply(&l, tn_flatten(x, 1, 2)), "conv c: x [1,16,3] is not a batch");
     check_refused(&s, tn_conv_apply(&l, input_of(s.g, TN_SHAPE(1, 2, 4, 2))), "windows of 3");
+    check_refused(&s, tn_conv_apply(&l, l.w), "c: x is a variable: give it by tn_read(g, x)");
     check_refused(&s, tn_conv_apply(NULL, x), "tn_conv_apply: the layer is NULL");
     check_refused(&s, tn_max_pool(x, TN_SHAPE(2), NULL), "pool: x [b, n.., c] and a window");
     check_refused(&s, tn_mean_pool(x, k, &(tn_pool_options){ .padding = { 2 } }), "half at most");
     check_refused(&s, tn_max_pool(x, k, &(tn_pool_options){ .stride = { -1 } }), "unfold");
     const tn_batch_norm n = tn_batch_norm_new(s.p, "n", 2);
+    check_refused(&s, tn_batch_norm_apply(&n, l.w, NULL), "n: x is a variable");
     check_refused(&s, tn_batch_norm_apply(&n, x, NULL), "n: x [1,4,4,3] is not rows of 2 channels");
     tear_down(&s);
 }
