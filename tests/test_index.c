@@ -80,6 +80,10 @@ TEST(index, gather_and_scatter_add)
     CHECK_VALUES(tn_scatter_add(x, 0, I32(S(2, 3), 0, 0, 1, 1, 0, 1),
                                 tn_full(g, TN_F64, S(2, 3), 10)), S(2, 3),
                  10, 21, 2, 13, 4, 25);
+    x = tn_full(g, TN_F64, S(5, 0), 0), i = tn_full(g, TN_I32, S(300, 0), 0); /* of no columns */
+    CHECK_VALUES(tn_scatter_add(x, 0, i, tn_full(g, TN_F64, S(300, 0), 0)), S(5, 0), 0);
+    CHECK_VALUES(gradient(tn_gather(x, 0, i), NULL, x), S(5, 0), 0);
+    x = iota(TN_F64, S(2, 3)), i = I32(S(2, 2), 2, 0, 1, 1);
     CHECK_REFUSED(!tn_gather(x, 0, I32(S(2), 0, 1)), TN_ERR_SHAPE,
                   "gather: [2,3] x [2]: the index has rank 1, not 2");
     CHECK_REFUSED(!tn_scatter_add(x, 1, i, x), TN_ERR_SHAPE, "index and source differ in shape");

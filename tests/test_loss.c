@@ -150,6 +150,32 @@ TEST(loss, targets_that_do_not_count)
     tn_ctx_free(ctx);
 }
 
+/* The mean is over the others, also where no double is the index to ignore. */
+TEST(loss, targets_to_ignore_may_be_any_number)
+{
+    const int64_t ignore[] = { INT64_MIN, INT64_MAX, ((int64_t)1 << 53) + 1 };
+    const double  x[6] = { 0 };
+    for (int k = 0; k < 3; k++) {
+        tn_ctx       *ctx = new_ctx(1, TN_CPU_AUTO);
+        tn_graph     *g = tn_graph_new(ctx, TN_TRAIN);
+        const int64_t t[] = { 0, 1, ignore[k] };
+        tn_node      *in = constant(g, TN_F64, TN_SHAPE(3, 2), x);
+        tn_node      *target = tn_constant(g, TN_I64, TN_SHAPE(3), t), *out[2];
+        double       *y[2];
+        tn_loss_parts parts;
+        const tn_cross_entropy_options o = { .has_ignore = true, .ignore_index = ignore[k] };
+        CHECK(tn_cross_entropy_parts(in, target, &o, &parts) == TN_OK);
+        out[0] = tn_cross_entropy(in, target, &o), out[1] = parts.count;
+        if (run_all(ctx, g, out, 2, y)) {
+            CHECK_NEAR(y[0][0], log(2), 1e-15);
+            CHECK_NEAR(y[1][0], 2, 0);
+        }
+        free_all(y, 2);
+        tn_graph_free(g);
+        tn_ctx_free(ctx);
+    }
+}
+
 TEST(loss, wrong_targets_are_refused_with_their_place)
 {
     tn_ctx   *ctx = new_ctx(2, TN_CPU_AUTO);

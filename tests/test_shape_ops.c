@@ -42,6 +42,17 @@ TEST(shape, einsum_element_by_element)
     end();
 }
 
+/* A dimension of 1 is broadcast inside a sum, also to none at all. */
+TEST(shape, einsum_broadcasts_what_it_sums)
+{
+    begin();
+    tn_node *x = F64(S(2, 1), 1, 2), *three[] = { x, F64(S(3, 2), 1, 2, 3, 4, 5, 6) };
+    tn_node *none[] = { x, tn_full(g, TN_F64, S(0, 2), 1) };
+    CHECK_VALUES(tn_einsum("ij,jk->ik", three, 2), S(2, 2), 9, 12, 18, 24);
+    CHECK_VALUES(tn_einsum("ij,jk->ik", none, 2), S(2, 2), 0, 0, 0, 0);
+    end();
+}
+
 /* A label that stands several times in a term. */
 TEST(shape, diagonals)
 {

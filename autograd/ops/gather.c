@@ -119,7 +119,7 @@ static void line_task(void *arg, int64_t task, int worker)
 
 static void run_lines(tn_exec *e, line_plan *p)
 {
-    if (p->n > 0)
+    if (p->n > 0 && p->n_lines > 0)
         tn_parallel_for(e->ctx, (p->n_lines + p->per_task - 1) / p->per_task, line_task, p);
 }
 

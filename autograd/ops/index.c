@@ -314,7 +314,7 @@ static void index_add_fresh(tn_exec *e, axis_view v, char *scratch, const int64_
 {
     int64_t *links = (int64_t *)(void *)scratch;
     if (index == e->in[1].data) { /* where it lies it is not to be overwritten */
-        memcpy(links, index, (size_t)e->in[1].shape.dim[0] * sizeof *links);
+        if (links) memcpy(links, index, (size_t)e->in[1].shape.dim[0] * sizeof *links);
         scratch += tn__index_bytes(&e->in[1]);
     } else {
         links = (int64_t *)(uintptr_t)index;

@@ -300,8 +300,8 @@ static void expand(tn_expansion *c)
     c->out[0] = tn_sum_all(row[0]), c->out[1] = tn_sum_all(row[1]);
     tn_node *one = tn_full_like(row[0], 1), *zero = tn_full_like(row[0], 0);
     if (a->has_ignore) {
-        tn_node *ignore = tn_full(c->graph, tn_node_dtype(target), TN_SCALAR, (double)a->ignore);
-        c->out[2] = tn_sum_all(tn_cast(tn_ne(target, ignore), tn_node_dtype(x)));
+        tn_node *keep = tn__counts(c->graph, target, a->ignore);
+        c->out[2] = tn_sum_all(tn_cast(keep, tn_node_dtype(x)));
     } else {
         c->out[2] = tn_scalar_like(x, (double)tn_dim(x, 0));
     }

@@ -126,11 +126,16 @@ static tn_node *ones_at(tn_node *target, int64_t n_classes, tn_dtype dtype)
     return tn_cast(tn_eq(tn_unsqueeze(target, -1), classes), dtype);
 }
 
+tn_node *tn__counts(tn_graph *g, tn_node *target, int64_t ignore)
+{
+    if (tn_node_dtype(target) != TN_I64) target = tn_cast(target, TN_I64); /* ignore may be any */
+    return tn_ne(target, tn_constant(g, TN_I64, TN_SCALAR, &ignore)); /* tn_full takes a double */
+}
+
 /* True where the target counts; NULL if all do. */
 static tn_node *counts(tn_graph *g, tn_node *target, const cross_entropy_attrs *a)
 {
-    if (!a->has_ignore) return NULL;
-    return tn_ne(target, tn_full(g, tn_node_dtype(target), TN_SCALAR, (double)a->ignore));
+    return a->has_ignore ? tn__counts(g, target, a->ignore) : NULL;
 }
 
 static tn_node *zero_unless(tn_node *condition, tn_node *x)

@@ -23,6 +23,9 @@ tn_status tn__infer_cross_entropy(tn_infer *c, const cross_entropy_attrs *a, int
 /* x [.., d] -> [n, d], target [..] -> [n]; false, with the message, if they do not fit. */
 bool tn__flatten_rows(const char *name, tn_node **x, tn_node **target);
 
+/* True where the target is not the one to ignore. */
+tn_node *tn__counts(tn_graph *g, tn_node *target, int64_t ignore);
+
 /* How many targets count; -1, with the position and the value of the first that is out of range. */
 int64_t tn__count_targets(tn_ctx *ctx, const char *name, const tn_tensor *target,
                           const cross_entropy_attrs *a, int64_t n_classes);

@@ -378,7 +378,7 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
             if (a == 1) x = tn_expand(x, s);
             else y = tn_expand(y, s);
         }
-        size_k *= a > b ? a : b;
+        size_k *= a == 1 ? b : a;
     }
     /* where a product of matrices would read nothing twice: element by element, then summed */
     if (*k ? !*m && !*n : !*m || !*n) {

@@ -308,8 +308,9 @@ static bool count_of(const char *name, tn_node *x, const tn_shape *axes, int64_t
         tn__refuse(name, x, TN_ERR_DTYPE, "not f32 or f64");
         return false;
     }
-    *count = 1;
-    for (int i = 0; i < axes->rank; i++) *count *= tn_dim(x, (int)axes->dim[i]);
+    *count = 1; /* may overflow where an axis is listed twice, which the sum refuses */
+    for (int i = 0; i < axes->rank; i++)
+        (void)__builtin_mul_overflow(*count, tn_dim(x, (int)axes->dim[i]), count);
     return true;
 }
 

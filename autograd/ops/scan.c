@@ -89,7 +89,6 @@ static tn_status cumsum_infer(tn_infer *c)
 static void cumsum_columns(const scan_plan *p, int64_t outer, int64_t first, int64_t columns)
 {
     int64_t at = outer * p->n * p->inner + first, step = p->inner;
-    if (p->n == 0) return;
     if (p->flag) at += (p->n - 1) * p->inner, step = -step;
     switch (p->dtype) {
     case TN_F32: CUMSUM(float, float); break;
@@ -104,7 +103,7 @@ static tn_status cumsum_run(tn_exec *e)
 {
     const cumsum_attrs *a = e->attrs;
     scan_plan           p = plan_scan(e, tn_axis((int)a->axis, e->in[0].shape.rank), a->reverse);
-    run_scan(e, &p, cumsum_task);
+    if (p.n > 0) run_scan(e, &p, cumsum_task);
     return TN_OK;
 }
 
