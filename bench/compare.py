@@ -4,11 +4,11 @@
     bench/compare.py --build build --parts step,others,losses,affine,gemm,attention,ops,decode,padding \\
         --text pairs.tsv.gz --write docs/benchmarks.md
 
-Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->) in the
-file, otherwise it is printed. Without --python a virtual environment with the peers (PyTorch, JAX, CTranslate2) is
-made in --venv; OpenBLAS, BLIS and oneDNN are those that the system has (Debian: libopenblas0-pthread
-libblis4-pthread libdnnl2). A peer that is missing is told, and left out; with it goes a part that has no other. The
-status is 1 where no part is left, and where a program of the project fails."""
+Each part is one table; --write puts it between its markers (<!-- begin step --> .. <!-- end step -->; without
+AVX-512 between those of step-avx2, where the file has them), otherwise it is printed. Without --python a virtual
+environment with the peers (PyTorch, JAX, CTranslate2) is made in --venv; OpenBLAS, BLIS and oneDNN are those that the
+system has (Debian: libopenblas0-pthread libblis4-pthread libdnnl2). A peer that is missing is told, and left out; with
+it goes a part that has no other. The status is 1 where no part is left, and where a program of the project fails."""
 import argparse
 import datetime
 import functools
@@ -182,16 +182,27 @@ def machine(more=""):
     return f"{cpu_name()}, {os.cpu_count()} CPUs, {threads}{more}; {datetime.date.today()}{load}."
 
 
+def is_narrow():
+    """Goes the machine, or what --level left of it, no further than AVX2? Such tables have markers of their own."""
+    with open("/proc/cpuinfo") as f:
+        flags = f.read()
+    return " avx2" in flags and (bool(args.level) or " avx512vl" not in flags)
+
+
 def write(part, text, is_done=True):
     """Into the file, also while a long part goes on; or printed, when it is done."""
     if not args.write and not is_done:
         return
+    page = ""
+    if args.write:
+        with open(args.write) as f:
+            page = f.read()
+    if is_narrow() and (not args.write or f"<!-- begin {part}-avx2 -->" in page):
+        part += "-avx2"
     text = f"<!-- begin {part} -->\n{text.strip()}\n<!-- end {part} -->"
     if not args.write:
         print(text + "\n", flush=True)
         return
-    with open(args.write) as f:
-        page = f.read()
     page, n = re.subn(f"<!-- begin {part} -->.*?<!-- end {part} -->", lambda _: text, page, flags=re.S)
     if n != 1:
         sys.exit(f"{args.write} has no markers of {part}")
@@ -209,7 +220,7 @@ def peer_step(peer, size):
 
 
 def step_of(size, names):
-    """A row of the table, and its part: by what the machine has, or --level left."""
+    """A row of the table."""
     mine, peers, running = [], {name: [] for name in names}, list(names)
     for r in range(args.rounds):
         mine.append(last(ours("train_step", "--json", "--size", size, "--threads", args.threads,
@@ -240,7 +251,7 @@ def step_of(size, names):
            f"{beyond[0]:,.0f}, {beyond[1]:,.0f}, {beyond[0] / beyond[1]:.2f}",
            f"{middle(mine, 'first_step_ms'):,.0f}, {middle(best, 'first_step_ms'):,.0f}",
            f"{middle(mine, 'compile_ms'):.0f}, {middle(mine, 'lookup_us'):.2f}"]
-    return row, "step-avx2" if mine[0]["cpu"] == "avx2" else "step"
+    return row
 
 
 def step():
@@ -251,12 +262,11 @@ def step():
     where = machine(f"; medians (least to most) of {args.rounds} alternations of {args.steps} steps each")
     for size in sizes:
         try:
-            row, part = step_of(size, names)
-            rows.append(row)
+            rows.append(step_of(size, names))
         except LeftOut as why:
             tell(f"step: {size} is left out: {why}")
         if rows:
-            write(part, where + "\n\n" + table(
+            write("step", where + "\n\n" + table(
                 ["size", "libtensor, ms", "the fastest peer, ms", "ratio", "peers in the first round, ms",
                  "GFLOP/s of the peak", "MiB beyond 16 B a parameter: ours, theirs, ratio",
                  "start to first step done, ms: ours, theirs", "compiling, ms; finding a program again, us"],
