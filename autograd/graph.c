@@ -183,6 +183,11 @@ tn_node *tn__as_value(tn_graph *g, tn_node *x)
     return read_of(g, x);
 }
 
+tn_node *tn__beside(tn_node *x, const tn_node *other)
+{
+    return other && other->graph ? tn__as_value(other->graph, x) : x;
+}
+
 tn_node *tn_read(tn_graph *g, tn_node *variable)
 {
     if (!g || !variable) return NULL;

@@ -91,6 +91,10 @@ void *tn__graph_alloc(tn_graph *g, size_t size);
 /* x itself, or the graph's read of it if it is a variable; *g is found or checked on the way. */
 tn_node *tn__as_value(tn_graph *g, tn_node *x);
 
+/* x as a value in the graph of another, if that has one; else x itself. Either may be NULL. What is
+ * composed of several ops asks for it where an op of theirs would get a variable alone. */
+tn_node *tn__beside(tn_node *x, const tn_node *other);
+
 /* TN_ERR_ARG: `what` is NULL; and where the first NULL came in that no error explains. */
 tn_status tn__fail_null(const tn_graph *g, const char *what);
 

@@ -1,6 +1,7 @@
 /* The functions that put ops into a graph. Names, argument order and broadcasting are NumPy's; axes
  * may be negative; dtypes are never promoted. On failure each gives NULL and the context has the
- * message; a NULL input gives NULL. Nodes belong to the graph. A variable may stand for its value.
+ * message; a NULL input gives NULL. Nodes belong to the graph. A variable may stand for its value
+ * beside a node; where there is none, tn_read(g, x) says which graph is meant.
  *
  * Shapes in comments: x [.., n] has any leading dimensions. "elementwise" means that operands
  * broadcast and the result has their dtype. */

@@ -46,7 +46,8 @@ TN_API tn_node *tn_gpt_apply(const tn_gpt *m, const tn_sequence *tokens); /* [..
 TN_API tn_node *tn_gpt_logits(const tn_gpt *m, tn_node *x); /* [.., d] -> [.., vocab] */
 
 /* Loss of predicting next (i32, the shape of the ids: them, one place later). options: label
- * smoothing, what to ignore; may be NULL. */
+ * smoothing, what to ignore; may be NULL. tokens->lengths is not looked at: no token sees what is
+ * behind it, and padding in next counts unless it is what options say to ignore. */
 TN_API tn_status tn_gpt_loss(const tn_gpt *m, const tn_sequence *tokens, tn_node *next,
                              const tn_cross_entropy_options *options, tn_loss_parts *loss);
 

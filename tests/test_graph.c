@@ -2,6 +2,8 @@
 #include "check.h"
 #include "libtensor.h"
 
+#include <math.h>
+
 static tn_ctx *new_ctx(void) { return tn_ctx_new(&(tn_ctx_options){ .threads = 2, .seed = 3 }); }
 
 TEST(graph, first_error_is_kept_and_null_flows)
@@ -80,6 +82,46 @@ TEST(graph, names_are_quoted_in_dot)
     text[fread(text, 1, sizeof text - 1, file)] = 0;
     CHECK_CONTAINS(text, "[label=\"input a\\\"b\\\\ \\nf32[2]\"");
     fclose(file), tn_graph_free(g), tn_ctx_free(ctx);
+}
+
+/* A variable beside a node stands for its value, in compositions as in ops. */
+TEST(graph, a_variable_stands_for_its_value_in_compositions)
+{
+    tn_ctx   *ctx = new_ctx();
+    tn_graph *g = tn_graph_new(ctx, TN_EVAL);
+    tn_node  *w = tn_variable_new(ctx, "w", TN_F32, TN_SHAPE(2, 2)),
+        *v = tn_variable_new(ctx, "v", TN_F32, TN_SHAPE(2));
+    tn_variable_set(w, (float[]){ 1, 2, 3, 4 }, 4 * sizeof(float));
+    tn_variable_set(v, (float[]){ 5, 6 }, 2 * sizeof(float));
+    tn_node *x = tn_full(g, TN_F32, TN_SHAPE(2, 2), 1), *r = tn_full(g, TN_F32, TN_SHAPE(2), 1);
+    const struct {
+        const char *name;
+        tn_node    *y;
+        double      sum;
+    } cases[] = {
+        { "einsum ij,kj->ik", tn_einsum("ij,kj->ik", (tn_node *[]){ x, w }, 2), 20 },
+        { "einsum ij,j->i", tn_einsum("ij,j->i", (tn_node *[]){ w, r }, 2), 10 },
+        { "stack x w", tn_stack((tn_node *[]){ x, w }, 2, 0), 14 },
+        { "stack w x", tn_stack((tn_node *[]){ w, x }, 2, 1), 14 },
+        { "outer r v", tn_outer(r, v), 22 },
+        { "outer v r", tn_outer(v, r), 22 },
+        { "matmul x v", tn_matmul(x, v), 22 },
+        { "matmul v x", tn_matmul(v, x), 22 },
+        { "matmul r v", tn_matmul(r, v), 11 },
+        { "bce x w", tn_bce_with_logits(x, w, TN_SUM), 4 * log1p(exp(1)) - 10 },
+        { "bce w r", tn_bce_with_logits(w, r, TN_SUM),
+          log1p(exp(-1)) + log1p(exp(-2)) + log1p(exp(-3)) + log1p(exp(-4)) },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float sum = NAN;
+        CHECK_MSG(tn_ctx_status(ctx) == TN_OK, "%s", tn_error(ctx));
+        CHECK_MSG(tn_eval(tn_sum_all(cases[i].y), &sum, sizeof sum) == TN_OK &&
+                  fabs(sum - cases[i].sum) < 1e-4, "%s: expected %g, got %g, tolerance 1e-4",
+                  cases[i].name, cases[i].sum, (double)sum);
+    }
+    CHECK(!tn_matmul(v, w)); /* variables alone: of no graph */
+    CHECK_CONTAINS(tn_error(ctx), "tn_read");
+    tn_graph_free(g), tn_variable_free(v), tn_variable_free(w), tn_ctx_free(ctx);
 }
 
 /* Where there is no graph, or no set, a block of a scope runs all the same, once. */

@@ -150,12 +150,15 @@ tn_node *tn_stack(tn_node *const *x, int n, int axis)
     tn_shape  first = tn_node_shape(x[0]);
     tn_node **with_axis = tn_alloc(ctx, (size_t)n * sizeof *with_axis), *y = NULL;
     bool      ok = with_axis != NULL;
+    const tn_node *other = NULL; /* one of the inputs that are no variables */
+    for (int i = 0; i < n; i++)
+        if (tn_node_graph(x[i])) other = x[i];
     for (int i = 0; ok && i < n; i++) {
         tn_shape s = tn_node_shape(x[i]);
         if (x[i] && !tn_shape_equal(&s, &first))
             tn__refuse("stack", x[0], TN_ERR_SHAPE, "input %d has another shape", i);
         else
-            with_axis[i] = tn_unsqueeze(x[i], axis);
+            with_axis[i] = tn_unsqueeze(tn__beside(x[i], other), axis);
         ok = with_axis[i] != NULL;
     }
     if (ok) y = tn_concat(with_axis, n, tn_axis(axis, first.rank + 1));

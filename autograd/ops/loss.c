@@ -465,6 +465,7 @@ tn_node *tn_mse(tn_node *x, tn_node *y, tn_reduction reduction)
  * negative. */
 tn_node *tn_bce_with_logits(tn_node *x, tn_node *y, tn_reduction reduction)
 {
+    x = tn__beside(x, y), y = tn__beside(y, x);
     tn_node *no = tn_mul(tn_affine(y, -1, 1), tn_softplus(x)),
         *yes = tn_mul(y, tn_softplus(tn_neg(x)));
     return reduce("bce_with_logits", tn_add(yes, no), reduction);

@@ -181,8 +181,8 @@ tn_node *tn_matmul(tn_node *a, tn_node *b)
 {
     if (!a || !b) return tn_apply(&tn_op_matmul, (tn_node *[]){ a, b }, 2, NULL);
     bool row = tn_rank(a) == 1, column = tn_rank(b) == 1; /* NumPy: as [1, k] and [k, 1] */
-    if (row) a = tn_unsqueeze(a, 0);
-    if (column) b = tn_unsqueeze(b, 1);
+    if (row) a = tn_unsqueeze(tn__beside(a, b), 0);
+    if (column) b = tn_unsqueeze(tn__beside(b, a), 1);
     tn_node *y = tn_apply(&tn_op_matmul, (tn_node *[]){ a, b }, 2, NULL);
     if (column) y = tn_squeeze(y, -1);
     if (row) y = tn_squeeze(y, column ? -1 : -2);
@@ -196,7 +196,8 @@ tn_node *tn_outer(tn_node *a, tn_node *b)
         if (tn_rank(i ? b : a) != 1)
             return tn__refuse("outer", i ? b : a, TN_ERR_SHAPE, "input %d has rank %d, not 1", i,
                               tn_rank(i ? b : a));
-    return tn_mul(tn_unsqueeze(a, 1), tn_unsqueeze(b, 0));
+    a = tn__beside(a, b);
+    return tn_mul(tn_unsqueeze(a, 1), tn_unsqueeze(tn__beside(b, a), 0));
 }
 
 /* ---- einsum: by permutes, broadcast products and matmul -------------------------------------- */
@@ -409,8 +410,11 @@ static tn_node *contract(tn_node *x, const char *lx, tn_node *y, const char *ly,
 
 tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
 {
-    for (int i = 0; x && i < n; i++)
+    const tn_node *other = NULL; /* one of the operands that are no variables */
+    for (int i = 0; x && i < n; i++) {
         if (!x[i]) return NULL;
+        if (tn_node_graph(x[i])) other = x[i];
+    }
     if (!x || n < 1) return NULL;
     tn_ctx *ctx = tn_node_ctx(x[0]);
     if (n > 16 || !equation) {
@@ -434,7 +438,7 @@ tn_node *tn_einsum(const char *equation, tn_node *const *x, int n)
     for (int i = 0; i < n; i++) { /* from the left; what later terms and the result need stays */
         char needed[18 * TN_MAX_RANK] = "";
         for (int j = i + 1; j <= n; j++) strcat(needed, t.labels[j]);
-        tn_node *xi = take_diagonals(x[i], t.labels[i]);
+        tn_node *xi = take_diagonals(tn__beside(x[i], other), t.labels[i]);
         if (!xi) return NULL;
         char alone[24 * TN_MAX_RANK];
         snprintf(alone, sizeof alone, "%s%s", needed, labels);
