@@ -83,7 +83,7 @@ static bool begins(const char *name, const char *prefix)
 static tn_status check_rule(const import *m, int k)
 {
     const tn_import_rule *r = &m->rules[k];
-    if (!r->from || !*r->from || *r->from == ' ')
+    if (r->from ? !*r->from || *r->from == ' ' : !r->to)
         return tn_fail(m->ctx, TN_ERR_ARG, "tn_import: rule %d names nothing in the file", k);
     if (r->of < 0 || r->first < 0 || r->count < 0 ||
         (r->of > 0 ? r->count == 0 || r->first > r->of - r->count : r->first || r->count))
@@ -181,13 +181,16 @@ static tn_status match(import *m)
         const tn_node *v = tn_params_at(m->p, i);
         const char    *name = tn_variable_name(v);
         if (!begins(name, m->o.scope)) continue;
-        texts t = { 0 };
-        for (int k = 0; k < m->n_rules && !m->sources[i].rule; k++) {
+        texts                 t = { 0 };
+        const tn_import_rule *rule = NULL;
+        for (int k = 0; k < m->n_rules && !rule; k++) {
             t.n = 0;
             if (m->rules[k].to && capture(m->rules[k].to, name + strlen(m->o.scope), &t))
-                m->sources[i].rule = &m->rules[k];
+                rule = &m->rules[k];
         }
-        if (!m->sources[i].rule)
+        if (rule && !rule->from) continue; /* it stays */
+        m->sources[i].rule = rule;
+        if (!rule)
             return tn_fail(m->ctx, TN_ERR_ARG, "%s: no rule says what %s is made of", m->path,
                            name);
         s = find_tensors(m, name, &m->sources[i], &t);

@@ -28,7 +28,7 @@ typedef struct tn_import_rule {
     const char *to;   /* parameters: a full name in which * stands for any text. NULL: what `from`
                          names in the file is known, and not wanted */
     const char *from; /* the file's tensors, spaces between them; each * is the text that the one in
-                         `to` stood for, in order */
+                         `to` stood for, in order. NULL: what `to` names stays as it is */
     bool        transposed; /* matrices are [out, in] there, and kernels [out, in, size..]; here
                                [in, out] and [size.., in, out] */
     int         first, count, of; /* `count` pieces from piece `first` on, where the outputs are cut

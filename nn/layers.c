@@ -328,3 +328,29 @@ tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index)
     tn_scope_pop(g);
     return y;
 }
+
+tn_node *tn_rotary(tn_node *x, tn_node *index, double base)
+{
+    const int64_t half = tn_dim(x, -1) / 2;
+    tn_node      *part[2], *turned[2];
+    if (!x || !tn__is_in_graph(x, "tn_rotary")) return NULL;
+    if (tn_rank(x) < 3 || half < 1 || tn_dim(x, -1) != 2 * half || !(base >= 0)) {
+        char           text[96];
+        const tn_shape s = tn_node_shape(x);
+        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,
+                "tn_rotary: x %s, base %g: x is [.., t, h, d], d even",
+                tn_shape_text(&s, text, sizeof text), base);
+        return NULL;
+    }
+    tn_graph *g = tn_node_graph(x);
+    if (!index) index = tn_arange(g, TN_F64, tn_dim(x, -3), 0, 1);
+    const double fall = tn__log(base != 0 ? base : 1e4) / (double)half;
+    tn_node     *rate = tn_exp(tn_arange(g, TN_F64, half, 0, -fall));
+    tn_node     *angle = tn_mul(tn_unsqueeze(tn_cast(index, TN_F64), -1), rate);
+    tn_node     *c = tn_unsqueeze(tn_cast(tn_cos(angle), tn_node_dtype(x)), -2);
+    tn_node     *s = tn_unsqueeze(tn_cast(tn_sin(angle), tn_node_dtype(x)), -2);
+    if (tn_chunk(x, -1, 2, part) != TN_OK) return NULL;
+    turned[0] = tn_sub(tn_mul(part[0], c), tn_mul(part[1], s));
+    turned[1] = tn_add(tn_mul(part[1], c), tn_mul(part[0], s));
+    return tn_concat(turned, 2, -1);
+}

@@ -137,6 +137,12 @@ TN_API tn_positions tn_positions_learned(tn_params *p, const char *name, int64_t
  * i64, x's shape without d, or what broadcasts with it): packed rows, cached decoding. */
 TN_API tn_node *tn_positions_apply(const tn_positions *l, tn_node *x, tn_node *index);
 
+/* x [.., t, h, d] with the pairs (i, i + d / 2) of each row turned by position base^(-2i / d):
+ * rotary positions, of q and k in front of tn_attention (Su et al. 2021, in the order of Llama's
+ * files). d is even. Positions are 0 .. t-1, or those of index (i32 or i64, x's shape without h and
+ * d, or what broadcasts with it). base 0: 10,000. */
+TN_API tn_node *tn_rotary(tn_node *x, tn_node *index, double base);
+
 /* The sinusoidal table alone: out[n * d], positions 0 .. n-1. The same bits everywhere. */
 TN_API void tn_sinusoidal_table(int64_t n, int64_t d, tn_dtype dtype, void *out);
 

@@ -91,6 +91,7 @@ typedef struct tn_train_step_options {
 
 /* Forward, backward, clipping, update and averages as one program; output 0 is the loss. It trains
  * the parameters that are trainable now and that the loss depends on; the others stay as they are.
+ * (Of an EVAL graph, too: then nothing is dropped, and norms use what they remember.)
  * TN_ERR_GRAD if there are none. A run whose guard is false gives TN_ERR_GUARD and changes nothing,
  * the numbers of random ops neither: fed the same it ends the same. Further runs need no
  * tn_clear_error, but building and compiling do, as after any error. */

@@ -180,6 +180,19 @@ TEST(import, joins_transposes_and_takes_parts)
     close_fixture(&f);
 }
 
+/* What the file does not have, and a rule says so, stays as it is. */
+TEST(import, leaves_what_a_rule_names_alone)
+{
+    fixture f;
+    if (!open_fixture(&f)) return;
+    const tn_import_rule rules[] = { qkv_rules[0], { .to = "*.b" }, { .from = "*.bias" } };
+    tn_variable_fill(f.b, 3);
+    CHECK_INT(tn_import(path, f.p, rules, 3, &inside), TN_OK);
+    CHECK_NEAR(*(float *)tn_variable_data(f.b), 3, 0);
+    CHECK(*(float *)tn_variable_data(f.w) != 0);
+    close_fixture(&f);
+}
+
 /* Kernels of convolutions: [out, in, height, width] there, [height, width, in, out] here. */
 TEST(import, moves_kernels)
 {

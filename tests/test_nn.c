@@ -227,6 +227,32 @@ TEST(positions, learned)
     bench_free(&b);
 }
 
+/* As transformers' Llama turns q and k. */
+static const double torch_rotary[] = {
+    0.29552020666133955, 0.8414709848078965, 0.9916648104524686, 0.6754631805511513,
+    0.041580662433290935, -0.6118578909427189, -0.9775301176650969, -0.8834546557201536,
+    -0.9176241647950841, 0.3016323690009935, 0.14488650176893048, 0.9924241408351148,
+    0.8841826182314334, 0.03458338550451884, 0.22014225800726916, -0.9806394335383937,
+    0.06654498818581828, -0.37533972953949896, -0.9323238616503359, 0.8518258802059473,
+    -0.417882933852183, 0.662919069779345, 0.8939553542372681, -0.624974175495436,
+};
+
+TEST(positions, rotary)
+{
+    bench         b = bench_new();
+    tn_node      *x = filled(b.g, TN_SHAPE(1, 3, 2, 4), 0.3);
+    tn_node      *rows = tn_reshape(x, TN_SHAPE(3, 2, 4));
+    const int32_t index[] = { 0, 1, 2 };
+    CHECK_TORCH(rotary, tn_rotary(x, NULL, 0));
+    CHECK_TORCH(rotary, tn_rotary(rows, tn_constant(b.g, TN_I32, TN_SHAPE(3), index), 1e4));
+    /* What q and k come to depends on how far apart they are alone. */
+    tn_node *far = tn_rotary(rows, tn_full(b.g, TN_I64, TN_SHAPE(3), 1000), 500);
+    check_same("moved", tn_sum_all(tn_mul(far, far)), tn_sum_all(tn_mul(x, x)), 1e-12);
+    CHECK(!tn_rotary(tn_reshape(x, TN_SHAPE(3, 8)), NULL, 0));
+    CHECK_CONTAINS(tn_error(b.ctx), "tn_rotary: x [3,8], base 0: x is [.., t, h, d], d even");
+    bench_free(&b);
+}
+
 /* ---- dropout --------------------------------------------------------------------------------- */
 
 /* Two layers of one shape and names apart drop other elements; evaluation drops none. */
