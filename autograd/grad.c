@@ -366,41 +366,42 @@ static tn_status check_lists(tn_ctx *ctx, const tn_node *y, tn_node *const *wrt,
     return TN_OK;
 }
 
-/* dy as a value of y's graph, or 1 where it is NULL; NULL with the error in the context. */
-static tn_node *cotangent_of(const tn_node *y, tn_node *dy)
+/* The cotangent of a scalar. */
+static tn_node *one_for(const tn_node *y)
 {
-    tn_graph  *g = y->graph;
-    const bool is_one = !dy;
-    char       a[96], b[96];
-    if (is_one && tn_shape_size(&y->type.shape) != 1) {
-        tn_fail(g->ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent",
-                (long long)tn_shape_size(&y->type.shape));
-        return NULL;
-    }
-    dy = is_one ? tn_full(g, y->type.dtype, y->type.shape, 1) : tn__as_value(g, dy);
-    if (!dy || is_one) return dy;
-    if (dy->graph != g)
-        tn_fail(g->ctx, TN_ERR_ARG, "tn_grad: the cotangent is of another graph");
-    else if (dy->type.dtype != y->type.dtype)
-        tn_fail(g->ctx, TN_ERR_DTYPE, "tn_grad: the cotangent is %s, y is %s",
-                tn_dtype_name(dy->type.dtype), tn_dtype_name(y->type.dtype));
-    else if (!tn_shape_equal(&dy->type.shape, &y->type.shape))
-        tn_fail(g->ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
-                tn_shape_text(&dy->type.shape, a, sizeof a),
-                tn_shape_text(&y->type.shape, b, sizeof b));
-    else return dy;
+    const long long n = (long long)tn_shape_size(&y->type.shape);
+    if (n == 1) return tn_full(y->graph, y->type.dtype, y->type.shape, 1);
+    tn_fail(y->graph->ctx, TN_ERR_SHAPE, "tn_grad: y has %lld elements: it needs a cotangent", n);
     return NULL;
+}
+
+static tn_status check_cotangent(const tn_node *y, const tn_node *dy)
+{
+    tn_ctx *ctx = y->graph->ctx;
+    char    a[96], b[96];
+    if (dy->graph != y->graph)
+        return tn_fail(ctx, TN_ERR_ARG, "tn_grad: the cotangent is of another graph");
+    if (dy->type.dtype != y->type.dtype)
+        return tn_fail(ctx, TN_ERR_DTYPE, "tn_grad: the cotangent is %s, y is %s",
+                       tn_dtype_name(dy->type.dtype), tn_dtype_name(y->type.dtype));
+    if (!tn_shape_equal(&dy->type.shape, &y->type.shape))
+        return tn_fail(ctx, TN_ERR_SHAPE, "tn_grad: the cotangent is %s, y is %s",
+                       tn_shape_text(&dy->type.shape, a, sizeof a),
+                       tn_shape_text(&y->type.shape, b, sizeof b));
+    return TN_OK;
 }
 
 /* What y depends on without a gradient to show has one of zeros; the rest is an error. */
 static tn_status fill_missing(const tn_node *y, tn_node *const *wrt, int n, tn_node **grad)
 {
     tn_graph *g = y->graph;
-    bool     *marks = tn_alloc(g->ctx, (size_t)(g->n_nodes + n) + 1);
-    tn_status s = marks ? TN_OK : TN_ERR_MEMORY;
+    bool     *marks = NULL;
+    tn_status s = TN_OK;
     for (int i = 0; s == TN_OK && i < n; i++) {
         if (grad[i]) continue;
-        if (!depends_on(g, y, wrt[i], marks))
+        if (!marks) marks = tn_alloc(g->ctx, (size_t)(g->n_nodes + n) + 1);
+        if (!marks) s = TN_ERR_MEMORY;
+        else if (!depends_on(g, y, wrt[i], marks))
             s = tn_fail(g->ctx, TN_ERR_GRAD, "tn_grad: %s does not depend on %s", label(y),
                         label(wrt[i]));
         else if (!(grad[i] = tn_full(g, wrt[i]->type.dtype, wrt[i]->type.shape, 0)))
@@ -419,6 +420,7 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
     tn_status s = check_lists(ctx, y, wrt, n, grad);
     if (s != TN_OK) return s;
     tn_graph *g = y->graph;
+    if (!dy && !(dy = one_for(y))) return tn_ctx_status(ctx);
     tn_node **at = tn_alloc(ctx, (size_t)(n + 1) * sizeof *at);
     if (!at) return tn_ctx_status(ctx);
     for (int i = 0; s == TN_OK && i < n; i++) {
@@ -427,7 +429,8 @@ static tn_status grad_of(tn_node *y, tn_node *dy, tn_node *const *wrt, int n, tn
         else if (at[i]->graph != g)
             s = tn_fail(ctx, TN_ERR_ARG, "tn_grad: wrt[%d] is of another graph", i);
     }
-    if (s == TN_OK && !(dy = cotangent_of(y, dy))) s = tn_ctx_status(ctx);
+    if (s == TN_OK && !(dy = tn__as_value(g, dy))) s = tn_ctx_status(ctx);
+    if (s == TN_OK) s = check_cotangent(y, dy);
     if (s == TN_OK) s = tn__backward(g, &y, &dy, 1, at, n, grad, NULL);
     if (s == TN_OK && none_is_error) s = fill_missing(y, at, n, grad);
     for (int i = 0; s != TN_OK && i < n; i++) grad[i] = NULL;

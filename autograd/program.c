@@ -367,7 +367,8 @@ tn_status tn_run(tn_program *p)
         s = tn_fail(p->ctx, TN_ERR_CANCELLED, "cancelled before anything was changed");
     if (s == TN_OK && p->guard >= 0 && !*(const uint8_t *)value_data(p, p->guard))
         s = tn_fail(p->ctx, TN_ERR_GUARD,
-                    "tn_run: the commit condition is false; nothing was changed");
+                    "tn_run: the commit condition is false (a guard, or with skip_nonfinite a "
+                    "loss or gradient that is not finite); nothing was changed");
     if (s == TN_OK) commit(p, run), p->has_run = true;
     tn__ctx_leave(p->ctx);
     return s;

@@ -173,7 +173,9 @@ void training_end(training *r)
 
 bool training_is_over(const training *r)
 {
-    return (r->o.steps && r->step >= r->o.steps) || (r->o.seconds > 0 && r->spent >= r->o.seconds);
+    return (r->o.steps && r->step >= r->o.steps) ||
+           (r->o.seconds > 0 && r->spent >= r->o.seconds) ||
+           (r->o.patience && r->stale >= r->o.patience);
 }
 
 /* Where time is the limit, linear and cosine fall with the time that is left, and the warm-up is
@@ -290,14 +292,14 @@ void training_tell(const training *r, char *text, size_t size)
     tn_batches_position at = tn_batches_tell(r->batches);
     snprintf(text, size,
              "step=%lld\nepoch=%lld\nbatch=%lld\nfingerprint=%llx\nspent=%.6f\nbest=%.17g\n"
-             "valid=%llx\n",
+             "valid=%llx\nstale=%lld\n",
              (long long)r->step, (long long)at.epoch, (long long)at.batch,
              (unsigned long long)tn_batches_fingerprint(r->batches), r->spent, r->best,
-             (unsigned long long)r->best_of);
+             (unsigned long long)r->best_of, (long long)r->stale);
 }
 
 typedef struct place {
-    long long          step, epoch, batch;
+    long long          step, epoch, batch, stale;
     double             spent, best;
     unsigned long long fingerprint, valid;
 } place;
@@ -308,10 +310,10 @@ static bool is_likely(const place *p)
     const double most_batches = 65536; /* of an update */
     return p->step >= 0 && p->step < (long long)1 << 53 && p->epoch >= 0 && p->batch >= 0 &&
            (double)p->epoch <= (double)p->step * most_batches && isfinite(p->spent) &&
-           p->spent >= 0 && p->best > 0;
+           p->spent >= 0 && p->best > 0 && p->stale >= 0;
 }
 
-/* What training_tell wrote; older files have no valid=, and the options may follow. */
+/* What training_tell wrote; older files have no valid= or stale=, and the options may follow. */
 static bool read_place(const char *text, place *p)
 {
     int n = 0;
@@ -322,6 +324,7 @@ static bool read_place(const char *text, place *p)
         return false;
     text += n;
     if (sscanf(text, "\nvalid=%llx%n", &p->valid, &n) == 1) text += n;
+    if (sscanf(text, "\nstale=%lld%n", &p->stale, &n) == 1) text += n;
     return (strcmp(text, "\n") == 0 || strncmp(text, "\noptions\n", 9) == 0) && is_likely(p);
 }
 
@@ -336,7 +339,7 @@ static tn_status seek(training *r, const char *path, const char *text)
                        "%s: the corpus or the options of its batches have changed", path);
     r->step = p.step, r->spent = p.spent;
     r->is_best_other = r->valid && p.valid && p.valid != r->best_of && isfinite(p.best);
-    if (!r->is_best_other) r->best = p.best;
+    if (!r->is_best_other) r->best = p.best, r->stale = p.stale;
     if (!r->valid) r->best_of = p.valid;
     tn_batches_seek(r->batches, (tn_batches_position){ p.epoch, p.batch });
     return blame(r->t->ctx, path);

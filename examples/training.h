@@ -15,6 +15,7 @@ typedef struct training_options {
     tn_schedule_kind schedule;
     int64_t warmup, steps;           /* steps 0: until the time is over */
     double  seconds;                 /* 0: no limit; else linear and cosine end with it */
+    int64_t patience;                /* ends after so many validations no better; 0: never */
     uint64_t seed;
     bool     profile;                /* measure each op of the training programs */
     /* the layers' insides, for backward, instead of keeping them */
@@ -37,6 +38,7 @@ typedef struct training {
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
     uint64_t          best_of;     /* the pairs it is of, as a fingerprint; 0: not known */
+    int64_t           stale;       /* validations since the best one */
     bool              is_best_other; /* it was of other pairs than those to validate on now */
     double            sum, nll, count, tokens, seconds; /* since the last report */
     int64_t           reported;    /* steps since then */

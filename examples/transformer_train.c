@@ -25,7 +25,7 @@ typedef struct settings {
     double      dropout, attention_dropout, lr, weight_decay, label_smoothing, clip, ema, beta2;
     int64_t warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam,
         n_test, n_pairs;
-    int64_t     save_every;
+    int64_t     save_every, patience;
     double      minutes;
     bool        swap, post_norm, bleu, profile, recompute;
 } settings;
@@ -101,6 +101,8 @@ static const cli_option options[] = {
     { CLI_COUNT, "save-every", &s.save_every, "N", "steps [as valid-every]" },
     { CLI_COUNT, "report-every", &s.report_every, "N", "steps [100]" },
     { CLI_COUNT, "valid-every", &s.valid_every, "N", "steps [1000]" },
+    { CLI_INT, "patience", &s.patience, "N",
+      "end after so many validations in a row that are no better [never]" },
     { CLI_FLAG, "bleu", &s.bleu, NULL, "validate with BLEU too" },
     { CLI_FLAG, "profile", &s.profile, NULL,
       "show at the end where the time of a training step goes" },
@@ -181,12 +183,16 @@ static bool check(void)
     int which;
     if (!choose(&which)) return false;
     if (!s.train && (s.valid || s.test)) {
-        fprintf(stderr, "transformer_train: --valid and --test want --train: the made-up corpus has "
-                        "its own\n");
+        fprintf(stderr, "transformer_train: --valid and --test want --train: the made-up corpus "
+                        "has its own\n");
         return false;
     }
     if (s.steps == 0 && s.minutes <= 0) {
         fprintf(stderr, "transformer_train: say how long to train: --steps or --minutes\n");
+        return false;
+    }
+    if (s.patience && s.train && !s.valid) {
+        fprintf(stderr, "transformer_train: --patience wants --valid\n");
         return false;
     }
     return !s.save || cli_can_write("transformer_train", options, N_OPTIONS);
@@ -334,7 +340,8 @@ static bool validate(training *r, const corpora *c)
     printf("step %lld  validation perplexity ", (long long)r->step);
     output_number(perplexity, 3);
     printf("%s", is_best ? ", the best" : "");
-    if (is_best) r->best = perplexity;
+    if (is_best) r->best = perplexity, r->stale = 0;
+    else r->stale++;
     const bool ok = (!is_best || save_best(r)) && (!s.bleu || tell_bleu(r, c));
     printf("\n");
     fflush(stdout);
@@ -369,12 +376,16 @@ static bool train(training *r, const corpora *c)
         if (s.recompute && !told) told = true, tell_recomputed(r->last);
         const bool looks = is_over || (is_new && r->step % s.valid_every == 0);
         if (c->valid && looks && !validate(r, c)) return false;
+        is_over = training_is_over(r);
         is_saved = is_new && r->step % s.save_every == 0;
         if (is_saved && !save_last(r)) return false;
     }
     if (!is_saved && !save_last(r)) return false;
     if (s.profile && r->last) tn_program_profile_dump(r->last, stdout);
     if (!c->valid && !save_best(r)) return false; /* the only one to choose from */
+    if (s.patience && r->stale >= s.patience)
+        printf("no better in %lld validation%s: it ends here\n", (long long)r->stale,
+               output_s(r->stale));
     if (interrupted) tell_stopped(r->step);
     else if (s.save) printf("saved in "), output_word(s.save), printf("\n");
     return true;
@@ -437,6 +448,7 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .warmup = s.warmup,
                            .steps = s.steps,
                            .seconds = 60 * s.minutes,
+                           .patience = s.patience,
                            .seed = (uint64_t)s.seed,
                            .profile = s.profile,
                            .recompute = s.recompute,
@@ -456,7 +468,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
     if (!last) return true;
     saved = r->step;
     printf("resumed after step %lld%s\n", (long long)r->step,
-           training_is_over(r) ? ", where it ends: more --steps or --minutes go on" : "");
+           training_is_over(r) ? ", where it ends: more --steps, --minutes or --patience go on"
+                               : "");
     if (r->is_best_other)
         printf("other pairs to validate on: the best perplexity of before does not count\n");
     return true;

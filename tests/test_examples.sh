@@ -325,6 +325,18 @@ for change in step=4/step=- 'spent=[0-9]/spent=-' 'spent=[0-9].[0-9]/spent=nan' 
     $train --resume "$dir/with" --steps 44 > "$dir/wrong.txt" 2>&1 && fail "resuming with $change"
     contains "$dir/wrong.txt" "with/last.safetensors: where the training was is not in it, or"
 done
+# Patience ends a training, and more of it goes on.
+$train $small --lr 0.5 --valid-every 2 --patience 1 --steps 400 --save "$dir/patient" \
+    > "$dir/out.txt" 2>&1 || fail "a training of little patience"
+contains "$dir/out.txt" "no better in 1 validation: it ends here"
+grep -q "step 400" "$dir/out.txt" && fail "patience without end"
+$train --resume "$dir/patient" > "$dir/rest.txt" 2>&1 || fail "resuming without patience left"
+contains "$dir/rest.txt" "where it ends: more --steps, --minutes or --patience go on"
+$train --resume "$dir/patient" --patience 2 --steps 402 > "$dir/rest.txt" 2>&1 ||
+    fail "resuming with more patience"
+contains "$dir/rest.txt" "^step [0-9]*  validation perplexity"
+wrong_early=$($train --train "$dir/pairs.tsv" --patience 1 --steps 1 2>&1) && fail "patience alone"
+case $wrong_early in *"--patience wants --valid"*) ;; *) fail "$wrong_early" ;; esac
 # The best of other pairs does not count.
 $train --resume "$dir/cat" --steps 251 --valid "$dir/many.tsv" > "$dir/rest.txt" 2>&1 ||
     fail "resuming with other pairs to validate on"
