@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-enum { MAX_REPEATS = 101, NAME = 32, MAX_INPUTS = 4 };
+enum { MAX_REPEATS = 101, NAME = 32, MAX_INPUTS = 4, MAX_NORMS = 16 };
 
 typedef struct maker {
     tn_params *params;
@@ -20,6 +20,8 @@ typedef struct maker {
     int        n; /* names given so far */
     tn_node   *inputs[MAX_INPUTS];
     int        n_inputs;
+    tn_node   *assigns[2 * MAX_NORMS]; /* of batch norms */
+    int        n_assigns;              /* pairs of them */
 } maker;
 
 /* ---- what models are made of ------------------------------------------------------------- */
@@ -70,12 +72,25 @@ static tn_node *normed(maker *m, tn_node *x, int64_t d)
     return tn_norm_apply(&l, x);
 }
 
-/* A 3 x 3 convolution, without padding. */
-static tn_node *convolution(maker *m, tn_node *x, int64_t in, int64_t out)
+/* A convolution to `out` channels of windows of 3 x 3, without padding. */
+static tn_node *convolution(maker *m, tn_node *x, int64_t out)
 {
     char          name[NAME];
-    const tn_conv l = tn_conv_new(m->params, name_of(m, name), TN_SHAPE(3, 3), in, out, NULL);
+    const tn_conv l = tn_conv_new(m->params, name_of(m, name), TN_SHAPE(3, 3), tn_dim(x, -1), out,
+                                  NULL);
     return tn_conv_apply(&l, x);
+}
+
+/* One of size x size in steps, which keeps the places, and the norm of what it gives. */
+static tn_node *normed_convolution(maker *m, tn_node *x, int64_t size, int64_t step, int64_t out)
+{
+    char                  name[NAME];
+    const tn_conv_options o = { .stride = { step, step }, .padding = { size / 2, size / 2 },
+                                .no_bias = true };
+    const tn_conv         l = tn_conv_new(m->params, name_of(m, name), TN_SHAPE(size, size),
+                                          tn_dim(x, -1), out, &o);
+    const tn_batch_norm   n = tn_batch_norm_new(m->params, name_of(m, name), out);
+    return tn_batch_norm_apply(&n, tn_conv_apply(&l, x), m->assigns + m->n_assigns++ * 2);
 }
 
 /* The largest of each 2 x 2. */
@@ -132,10 +147,24 @@ static tn_node *gru(maker *m)
 
 static tn_node *cnn(maker *m)
 {
-    tn_node *x = pool(tn_relu(convolution(m, input(m, TN_SHAPE(64, 28, 28, 1)), 1, 32)));
-    x = tn_relu(convolution(m, x, 32, 64));
+    tn_node *x = pool(tn_relu(convolution(m, input(m, TN_SHAPE(64, 28, 28, 1)), 32)));
+    x = tn_relu(convolution(m, x, 64));
     x = tn_relu(linear(m, tn_flatten(pool(x), 1, -1), 5 * 5 * 64, 128));
     return tn_cross_entropy(linear(m, x, 128, 10), indices(m, TN_SHAPE(64), 10), NULL);
+}
+
+static tn_node *resnet(maker *m)
+{
+    tn_node *x = input(m, TN_SHAPE(32, 32, 32, 3));
+    x = tn_relu(normed_convolution(m, x, 3, 1, 32));
+    for (int i = 0; i < 3; i++) { /* He et al. 2015: two convolutions and a way past them */
+        const int64_t step = i ? 2 : 1, out = (int64_t)32 << i;
+        tn_node      *past = i ? normed_convolution(m, x, 1, step, out) : x;
+        x = tn_relu(normed_convolution(m, x, 3, step, out));
+        x = tn_relu(tn_add(normed_convolution(m, x, 3, 1, out), past));
+    }
+    x = tn_mean(x, (const int[]){ 1, 2 }, 2, false);
+    return tn_cross_entropy(linear(m, x, 128, 10), indices(m, TN_SHAPE(32), 10), NULL);
 }
 
 static tn_node *vit(maker *m)
@@ -241,6 +270,7 @@ static const struct model {
     { "lstm", "64 steps of 32 x 256", lstm },
     { "gru", "64 steps of 32 x 256", gru },
     { "cnn", "64 x 28 x 28, 3 x 3 x 32, 3 x 3 x 64, 128, 10", cnn },
+    { "resnet", "32 x 32 x 32 x 3, three blocks of 32, 64, 128", resnet },
     { "vit", "32 x 64 patches, 192, 4 layers", vit },
     { "graph", "10,000 nodes, 80,000 edges, 64, 2 layers", graph_network },
     { "vae", "128 x 784, 400, 20", vae },
@@ -297,7 +327,10 @@ static bool measure(const options *o, const struct model *model)
                         .graph = tn_graph_new(ctx, TN_TRAIN) };
     tn_optimizer *opt = tn_adam_new(m.params, &(tn_adam_options){ .lr = 1e-4 });
     const double  begin = tn_bench_now();
-    tn_program   *step = tn_train_step(m.graph, model->loss(&m), opt);
+    tn_node      *loss = model->loss(&m);
+    tn_program   *step = tn_train_step_with(m.graph, loss, opt, &(tn_train_step_options){
+                                                .outputs = m.assigns,
+                                                .n_outputs = 2 * m.n_assigns });
     const double  made = tn_bench_now() - begin;
     if (!step) {
         fprintf(stderr, "bench_others: %s: %s\n", model->name, tn_error(ctx));

@@ -351,38 +351,51 @@ static fold_dims dims_of(const tn_tensor *x, int first, int end)
 static int64_t offset_of(const fold_dims *f, int64_t i)
 {
     int64_t offset = 0;
-    for (int d = f->rank - 1; d >= 0; d--) offset += i % f->dim[d] * f->stride[d], i /= f->dim[d];
-    return offset;
+    for (int d = f->rank - 1; d > 0; d--) offset += i % f->dim[d] * f->stride[d], i /= f->dim[d];
+    return f->rank > 0 ? offset + i * f->stride[0] : 0;
 }
 
-/* y[o][j][i] = sum over windows w that hold j, rising, of x[o][w][i][j - w step] */
-#define FOLD_ROW(T)                                                                                \
-    do {                                                                                           \
-        T *y = (T *)p->y + (row * p->inner.count + i) * p->run;                                    \
-        for (int64_t r = 0; r < p->run; r++) y[r] = 0;                                             \
-        for (int64_t w = first; w <= last; w++) {                                                  \
-            const T *x = (const T *)p->x->data + from + w * p->window_stride +                     \
-                         (j - w * p->step) * p->size_stride;                                       \
-            if (p->run_stride == 1)                                                                \
-                for (int64_t r = 0; r < p->run; r++) y[r] += x[r];                                 \
-            else                                                                                   \
-                for (int64_t r = 0; r < p->run; r++) y[r] += x[r * p->run_stride];                 \
+/* y[0 .. run) = n windows, rising, which stand `apart`, added to zeros */
+#define FOLD_RUN(T)                                                                                \
+    static void fold_run_##T(T *restrict y, const T *x, int64_t run, int64_t stride, int64_t n,    \
+                             int64_t apart)                                                        \
+    {                                                                                              \
+        const T *a = x, *b = x + apart, *c = b + apart;                                            \
+        if (stride == 1 && n == 3) {                                                               \
+            for (int64_t i = 0; i < run; i++) y[i] = (0 + a[i]) + b[i] + c[i];                     \
+            return;                                                                                \
         }                                                                                          \
-    } while (0)
+        memset(y, 0, (size_t)run * sizeof *y);                                                     \
+        for (int64_t w = 0; w < n; w++)                                                            \
+            for (int64_t i = 0; i < run; i++) y[i] += x[w * apart + i * stride];                   \
+    }
+FOLD_RUN(float)
+FOLD_RUN(double)
 
+/* y[o][j][i] = sum over windows w that hold j, rising, of x[o][w][i][j - w step] */
 static void fold_task(void *arg, int64_t task, int worker)
 {
     const fold_plan *p = arg;
-    int64_t          end = (task + 1) * p->per_task, rows = p->outer.count * p->n;
+    const int64_t    rows = p->outer.count * p->n;
+    const int64_t    apart = p->window_stride - p->step * p->size_stride;
+    const size_t     size = tn_dtype_size(p->x->dtype);
+    int64_t          row = task * p->per_task, end = row + p->per_task;
     (void)worker;
-    for (int64_t row = task * p->per_task; row < end && row < rows; row++) {
-        int64_t o = row / p->n, j = row % p->n, outer = offset_of(&p->outer, o);
+    for (; row < end && row < rows; row++) {
+        int64_t o = row / p->n, j = row % p->n;
         int64_t first = j < p->size ? 0 : (j - p->size) / p->step + 1, last = j / p->step;
         if (last >= p->windows) last = p->windows - 1;
-        for (int64_t i = 0; i < p->inner.count; i++) {
-            int64_t from = outer + offset_of(&p->inner, i);
-            if (p->x->dtype == TN_F32) FOLD_ROW(float);
-            else FOLD_ROW(double);
+        const int64_t n = last - first + 1;
+        const int64_t from = offset_of(&p->outer, o) + j * p->size_stride + first * apart;
+        char         *y = (char *)p->y + (size_t)(row * p->inner.count * p->run) * size;
+        for (int64_t i = 0; i < p->inner.count; i++, y += (size_t)p->run * size) {
+            const int64_t at = from + offset_of(&p->inner, i);
+            if (p->x->dtype == TN_F32)
+                fold_run_float((float *)(void *)y, (const float *)p->x->data + at, p->run,
+                               p->run_stride, n, apart);
+            else
+                fold_run_double((double *)(void *)y, (const double *)p->x->data + at, p->run,
+                                p->run_stride, n, apart);
         }
     }
 }

@@ -68,6 +68,26 @@ def cnn():
     return classified(model, torch.rand(64, 1, 28, 28), 10)
 
 
+def normed_convolution(n, out, size, step):
+    return nn.Sequential(nn.Conv2d(n, out, size, step, size // 2, bias=False), nn.BatchNorm2d(out))
+
+
+class Residual(nn.Module):
+    def __init__(self, n, out, step):
+        super().__init__()
+        self.past = normed_convolution(n, out, 1, step) if step > 1 else nn.Identity()
+        self.block = nn.Sequential(normed_convolution(n, out, 3, step), nn.ReLU(), normed_convolution(out, out, 3, 1))
+
+    def forward(self, x):
+        return (self.block(x) + self.past(x)).relu()
+
+
+def resnet():
+    model = nn.Sequential(normed_convolution(3, 32, 3, 1), nn.ReLU(), Residual(32, 32, 1), Residual(32, 64, 2),
+                          Residual(64, 128, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+    return classified(model, torch.rand(32, 3, 32, 32), 10)
+
+
 class Vit(nn.Module):
     def __init__(self):
         super().__init__()
@@ -173,7 +193,7 @@ def mixer():
     return model, lambda: model(x).square().mean()
 
 
-MODELS = (mlp, small_mlp, lstm, gru, cnn, vit, graph, vae, factors, contrast, temporal, mixer)
+MODELS = (mlp, small_mlp, lstm, gru, cnn, resnet, vit, graph, vae, factors, contrast, temporal, mixer)
 BY_NAME = {make.__name__: make for make in MODELS}
 
 
