@@ -76,9 +76,11 @@ static tn_conv conv_new(tn_params *p, const char *name, tn_shape kernel, int64_t
     if (groups < 1 || in % groups || out % groups)
         return no_conv(p, name, "groups do not divide the channels");
     for (int i = 0; i < kernel.rank; i++) {
-        const int64_t stride = or_one(o.stride[i]);
-        if (kernel.dim[i] < 1 || stride < 1 || o.dilation[i] < 0 || o.padding[i] < 0)
+        const int64_t stride = or_one(o.stride[i]), dilation = or_one(o.dilation[i]);
+        if (kernel.dim[i] < 1 || stride < 1 || dilation < 1 || o.padding[i] < 0)
             return no_conv(p, name, "a kernel and a stride are at least 1, the rest at least 0");
+        if (kernel.dim[i] > INT32_MAX / dilation || stride > INT32_MAX || o.padding[i] > INT32_MAX)
+            return no_conv(p, name, "a window, a stride or a padding over 2^31 - 1");
         if (o.extra[i] < 0 || o.extra[i] >= stride || (o.extra[i] && !is_transposed))
             return no_conv(p, name, "extra is for transposed ones, and less than the stride");
     }
@@ -171,27 +173,34 @@ static tn_node *in_groups(const tn_conv *l, tn_node *x, tn_node *w, tn_shape ker
     return y;
 }
 
+static bool fits(const tn_conv *l, const tn_node *x)
+{
+    const tn_shape w = tn_node_shape(l->w), shape = tn_node_shape(x);
+    const int      dims = w.rank - 2;
+    const int64_t  in = l->is_transposed ? tn_dim(l->w, -1)
+                                         : tn_dim(l->w, -2) * or_one(l->options.groups);
+    bool fits = dims >= 1 && dims <= TN_CONV_DIMS && shape.rank == w.rank && tn_dim(x, -1) == in;
+    for (int i = 1; fits && i <= dims; i++) fits = shape.dim[i] <= INT32_MAX;
+    if (fits) return true;
+    char a[64], b[64];
+    tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,
+            "conv %s: x %s is not a batch of %d dims and %lld channels, as w %s needs it",
+            l->name ? l->name : "?", tn_shape_text(&shape, a, sizeof a), dims, (long long)in,
+            tn_shape_text(&w, b, sizeof b));
+    return false;
+}
+
 tn_node *tn_conv_apply(const tn_conv *l, tn_node *x)
 {
     if (!l) return tn__no_layer(x, "tn_conv_apply");
     if (!x || !l->w || !tn__is_in_graph(x, l->name)) return NULL;
     tn_graph *g = tn_node_graph(x);
     tn_scope_push(g, "%s", l->name ? l->name : "conv");
-    tn_shape      kernel = tn_node_shape(l->w);
-    const int64_t groups = or_one(l->options.groups);
-    const int64_t in = kernel.dim[kernel.rank - (l->is_transposed ? 1 : 2)] *
-                       (l->is_transposed ? 1 : groups);
-    kernel.rank -= 2;
     tn_node *y = NULL;
-    if (tn_rank(x) != kernel.rank + 2 || tn_dim(x, -1) != in) {
-        char           text[64];
-        const tn_shape shape = tn_node_shape(x);
-        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,
-                "conv %s: x %s is not a batch of %d dims and %lld channels",
-                l->name ? l->name : "?", tn_shape_text(&shape, text, sizeof text), kernel.rank,
-                (long long)in);
-    } else {
-        y = in_groups(l, x, tn_read(g, l->w), kernel, groups);
+    if (fits(l, x)) {
+        tn_shape kernel = tn_node_shape(l->w);
+        kernel.rank -= 2;
+        y = in_groups(l, x, tn_read(g, l->w), kernel, or_one(l->options.groups));
         if (l->b) y = tn_add(y, l->b);
     }
     tn_scope_pop(g);
@@ -209,7 +218,7 @@ static tn_node *pooled(tn_node *x, tn_shape size, const tn_pool_options *options
     fits = fits && tn_rank(x) == size.rank + 2;
     for (int i = 0; fits && i < size.rank; i++) {
         if (!o.stride[i]) o.stride[i] = size.dim[i];
-        fits = o.padding[i] >= 0 && 2 * o.padding[i] <= size.dim[i];
+        fits = size.dim[i] >= 1 && o.padding[i] >= 0 && o.padding[i] <= size.dim[i] / 2;
     }
     if (!fits) {
         tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,

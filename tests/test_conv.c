@@ -303,6 +303,7 @@ TEST(conv, refuses)
         { k, 2, 2, { .groups = -2 }, "c: groups do not divide the channels" },
         { k, 2, 2, { .stride = { 1, -1 } }, "c: a kernel and a stride are at least 1" },
         { k, 2, 2, { .padding = { -1 } }, "the rest at least 0" },
+        { k, 2, 2, { .dilation = { 1, INT64_MAX } }, "c: a window, a stride or a padding over" },
         { k, 2, 2, { .extra = { 0, 1 } }, "c: extra is for transposed ones" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -313,12 +314,16 @@ TEST(conv, refuses)
     const tn_conv l = tn_conv_new(s.p, "c", k, 2, 4, NULL);
     tn_node      *x = input_of(s.g, TN_SHAPE(1, 4, 4, 3));
     check_refused(&s, tn_conv_apply(&l, x), "conv c: x [1,4,4,3] is not a batch of 2 dims and 2");
+    tn_conv flat = l;
+    flat.w = tn_param(s.p, "flat", TN_SHAPE(4), NULL);
+    check_refused(&s, tn_conv_apply(&flat, x), "channels, as w [4] needs it");
     check_refused(&s, tn_conv_apply(&l, tn_flatten(x, 1, 2)), "conv c: x [1,16,3] is not a batch");
     check_refused(&s, tn_conv_apply(&l, input_of(s.g, TN_SHAPE(1, 2, 4, 2))), "windows of 3");
     check_refused(&s, tn_conv_apply(&l, l.w), "c: x is a variable: give it by tn_read(g, x)");
     check_refused(&s, tn_conv_apply(NULL, x), "tn_conv_apply: the layer is NULL");
     check_refused(&s, tn_max_pool(x, TN_SHAPE(2), NULL), "pool: x [b, n.., c] and a window");
     check_refused(&s, tn_mean_pool(x, k, &(tn_pool_options){ .padding = { 2 } }), "half at most");
+    check_refused(&s, tn_max_pool(x, TN_SHAPE(2, INT64_MIN), NULL), "pool: x [b, n.., c]");
     check_refused(&s, tn_max_pool(x, k, &(tn_pool_options){ .stride = { -1 } }), "unfold");
     const tn_batch_norm n = tn_batch_norm_new(s.p, "n", 2);
     check_refused(&s, tn_batch_norm_apply(&n, l.w, NULL), "n: x is a variable");
