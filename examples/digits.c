@@ -102,7 +102,7 @@ typedef struct pass {
     int64_t     n;
     tn_graph   *graph;
     tn_program *program;
-    tn_node    *x, *y, *loss, *right; /* right: how many are */
+    tn_node    *loss, *right; /* right: how many are */
 } pass;
 
 static pass make_pass(const model *m, tn_params *p, tn_optimizer *opt, const pictures *of,
@@ -110,9 +110,9 @@ static pass make_pass(const model *m, tn_params *p, tn_optimizer *opt, const pic
 {
     pass     r = { .n = n, .graph = tn_graph_new(tn_params_ctx(p), opt ? TN_TRAIN : TN_EVAL) };
     tn_node *assigns[4], *outputs[5];
-    r.x = tn_input(r.graph, "x", TN_U8, TN_SHAPE(n, of->height, of->width));
-    r.y = tn_input(r.graph, "y", TN_U8, TN_SHAPE(n));
-    tn_node *logits = apply_model(m, r.x, assigns), *y = tn_cast(r.y, TN_I64);
+    tn_node *x = tn_input(r.graph, "x", TN_U8, TN_SHAPE(n, of->height, of->width));
+    tn_node *y = tn_cast(tn_input(r.graph, "y", TN_U8, TN_SHAPE(n)), TN_I64);
+    tn_node *logits = apply_model(m, x, assigns);
     r.loss = tn_cross_entropy(logits, y, NULL);
     r.right = tn_sum_all(tn_cast(tn_eq(tn_argmax(logits, -1, false), y), TN_F32));
     outputs[0] = r.right;

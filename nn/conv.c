@@ -162,9 +162,10 @@ static tn_node *in_groups(const tn_conv *l, tn_node *x, tn_node *w, tn_shape ker
     if (groups == tn_dim(x, -1) && !l->is_transposed)
         return convolved_apart(x, w, kernel, &l->options);
     tn_ctx   *ctx = tn_node_ctx(x);
-    tn_node **part = tn_alloc(ctx, 2 * (size_t)groups * sizeof *part), **of_w = part + groups;
-    tn_node  *y = NULL;
-    if (part && tn_chunk(x, -1, (int)groups, part) == TN_OK &&
+    tn_node **part = tn_alloc(ctx, 2 * (size_t)groups * sizeof *part), *y = NULL;
+    if (!part) return NULL;
+    tn_node **of_w = part + groups;
+    if (tn_chunk(x, -1, (int)groups, part) == TN_OK &&
         tn_chunk(w, -1, (int)groups, of_w) == TN_OK) {
         for (int64_t i = 0; i < groups; i++) part[i] = one(part[i], of_w[i], kernel, &l->options);
         y = tn_concat(part, (int)groups, -1);
