@@ -22,8 +22,7 @@ enum {
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     A_BYTES_NEAR = 5 << 17, /* of A, used where it lies, that may pass by for each panel */
-    PANELS_MANY = 8,       /* for which it pays to pack more strips of A, */
-    K_FEW = 2048,          /* or A's rows are so short that it is in L2 */
+    ROWS_MANY = 112,       /* for which it is worth it that B passes by */
     FAR_PANELS = 8,        /* that are worth it to fetch A anew from far */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
     NEAR_BYTES = 1 << 13,  /* of C, that stay in L1 until their epilogue */
@@ -155,18 +154,34 @@ static bool is_spread(const plan *p, const tn__caches *caches, int64_t stride, i
     return n * gcd(bytes < 0 ? -bytes : bytes, PAGE) <= caches->l1d * 2 / 3;
 }
 
-/* Tiles of three vectors serve where their strips, which are shorter, cost no more: where A's rows
- * are contiguous, so that it is packed by rows if at all, and pass by for enough columns. */
-static void choose_tile(plan *p)
+/* Columns of a panel for many rows. Wide ones have the better tiles, but shorter strips: which is
+ * not worth it where these come from far, by columns of A, for two panels, or where a good part of
+ * n would be left to panels of one vector or two. */
+static int64_t width_of(const tn__gemm_kernels *kn, int64_t n, bool is_far)
 {
-    const tn_gemm          *g = &p->g;
+    const int64_t vectors = cuts(n, kn->lanes), wide = kn->nr_wide / kn->lanes;
+    if (wide == 0 || vectors <= kn->nr / kn->lanes) return kn->nr;
+    if (is_far && vectors <= 2 * wide) return kn->nr;
+    if (vectors == wide * 3 / 2) return kn->nr_wide * 3 / 2;
+    const bool is_even = vectors % wide == 0 || vectors % wide == wide - 1;
+    return is_even || vectors > 3 * wide ? kn->nr_wide : kn->nr;
+}
+
+static void choose_tile(plan *p, const tn__caches *caches)
+{
     const tn__gemm_kernels *kn = p->kernels;
-    const int64_t           three = 3 * kn->lanes;
-    p->mr = kn->mr;
-    p->width = g->m <= kn->mr ? kn->width(g->m) : kn->nr;
-    if (g->m <= kn->mr || kn->mr3 == 0 || g->a_col != 1) return;
-    if (tn__gemm_panel(g->n, three, kn->lanes) <= 2 * kn->lanes) return; /* there are none */
-    if (g->n >= PANELS_MANY * three || g->k <= K_FEW) p->mr = kn->mr3, p->width = three;
+    const tn_gemm          *g = &p->g;
+    const bool              is_far = g->a_col != 1 && g->m * g->k * (int64_t)p->size > caches->l2;
+    p->width = width_of(kn, g->n, is_far);
+    p->mr = kn->rows(p->width);
+    if (p->g.m <= p->mr) p->width = kn->width(p->g.m);
+}
+
+/* Columns by which what L1 holds is measured: two of a wide panel's vectors, as it asks for no
+ * more of them at a time. */
+static int64_t narrow(const plan *p)
+{
+    return p->g.m > p->mr ? p->kernels->nr : p->width;
 }
 
 /* Operands are used where they lie if the kernel can, nothing scales them, and they do not crowd
@@ -177,10 +192,11 @@ static void choose_direct(plan *p, const tn__caches *caches)
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
     const int64_t           size = (int64_t)p->size;
+    const int64_t           few = 2 * narrow(p);
     const bool a_rows = g->a_col == 1 && g->a_row != 0 && kn->has_rows(p->width) &&
-                        (g->n <= 2 * p->width || is_spread(p, caches, g->a_row, p->mr));
+                        (g->n <= few || is_spread(p, caches, g->a_row, p->mr));
     const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
-                        (g->n <= 2 * p->width || is_spread(p, caches, g->a_col, min(g->k, p->kc)));
+                        (g->n <= few || is_spread(p, caches, g->a_col, min(g->k, p->kc)));
     p->a_direct = p->a_scale == 1 && (a_rows || a_cols);
     p->b_direct = p->b_scale == 1 && g->b_col == 1 && g->b_row != 0 &&
                   (g->n % kn->lanes == 0 || kn->has_part_loads) &&
@@ -259,7 +275,7 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     const int64_t  wanted = threads > 1 && products < 3 * threads
                                 ? min(cuts(3 * threads, products), worth) : 1;
     const bool     by_rows = p->is_shared || (p->b_direct && !is_wide(p, caches));
-    const int64_t  many = max(g->m / (8 * mr), 1); /* with fewer rows B passes by too often */
+    const int64_t  many = max(g->m / ROWS_MANY, 1);
     int64_t        rows = cuts(g->m, by_rows ? rows_for_l2(p, caches) : rows_at_once(p, caches));
     if (by_rows) rows = max(rows, min(wanted, threads));
     if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
@@ -322,7 +338,7 @@ static size_t bound(const plan *p, const tn__caches *caches, int threads)
 {
     const tn_gemm *g = &p->g;
     const int64_t  mr = p->kernels->mr, lanes = p->kernels->lanes, size = (int64_t)p->size;
-    const int64_t  kc = min(g->k, KC_MOST), slab = (3 * TN__GEMM_SLAB + 1) * lanes;
+    const int64_t  kc = min(g->k, KC_MOST), slab = (4 * TN__GEMM_SLAB + 1) * lanes;
     const int64_t  a_most = max(A_BYTES_MOST, caches->l2 / 2 + /* cut() takes twice rows_for_l2 */
                                 9 * mr * tn__gemm_a_row(KC_MOST, p->size) * size);
     const int64_t  a = min(a_most, up(g->m + mr, mr) * (2 * g->k + 64) * size);
@@ -346,12 +362,12 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
     if (p->n_batch == 0 || p->g.m == 0 || p->g.n == 0) return;
 
     const int64_t size = (int64_t)p->size;
-    choose_tile(p);
+    choose_tile(p, &caches);
     /* a panel may be larger than L1, as it comes out of L2 as fast; then there are fewer tiles, and
      * fewest if k is not cut at all. Where columns of A are packed, L2 has enough to do: their rows
      * in memory may all be at a few places of it. */
     const int64_t room = p->g.a_col == 1 ? caches.l1d * 3 / 2 : caches.l1d * 2 / 3;
-    const int64_t fit = room / (p->width * size);
+    const int64_t fit = room / (narrow(p) * size);
     p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
     choose_direct(p, &caches);
     if (is_worth_sharing(p, &caches, threads))

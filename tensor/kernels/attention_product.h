@@ -6,10 +6,13 @@
 #include "tensor/kernels/strips.h"
 
 #undef IS_BY_HAND
+#undef FETCH_LINES
 #ifdef STRIPS_BY_HAND
-#  define IS_BY_HAND(rows) (sizeof(T) == 4 && (rows) >= 5)
+#  define FETCH_LINES (sizeof(T) == 4 ? STRIPS_LINES : 2)
+#  define IS_BY_HAND(nv, rows) (sizeof(T) == 4 && (nv) == NV && (rows) >= 5)
 #else
-#  define IS_BY_HAND(rows) false
+#  define FETCH_LINES 2
+#  define IS_BY_HAND(nv, rows) false
 #endif
 
 /* Rows and vecs of the largest tiles, and how many steps of the sum are unrolled: a step of many
@@ -82,10 +85,10 @@
 
 /* ---- fetching -------------------------------------------------------------------------------- */
 
-/* Memory on its way into the second cache, by pairs of lines, down the rows and then the next pair
- * of each. A tile takes one in so many of its steps, since more at once would stand in the way of
- * what it loads itself. */
-enum { TN_R(fetch_bytes) = IS_BY_HAND(MR) ? 64 : 128 }; /* by hand, a line a turn */
+/* Memory on its way into the second cache, by pairs of lines (or lines, where strips by hand fetch
+ * one a turn), down the rows and then the next pair of each. A tile takes one in so many of its
+ * steps, since more at once would stand in the way of what it loads itself. */
+enum { TN_R(fetch_bytes) = 64 * FETCH_LINES };
 
 typedef struct TN_R(fetcher) {
     const tn__attention_fetch *soon, *end;
@@ -241,7 +244,7 @@ TILES(TILE)
 
 /* [vecs - 1][rows - 1]; NULL: none, or by hand */
 static const TN_R(tile_fn) TN_R(tiles)[ROW_NV][MR] = {
-#define TILE(nv, mr) [nv - 1][mr - 1] = IS_BY_HAND(mr) ? NULL : TN_R(tile_##nv##x##mr),
+#define TILE(nv, mr) [nv - 1][mr - 1] = IS_BY_HAND(nv, mr) ? NULL : TN_R(tile_##nv##x##mr),
     TILES(TILE)
 #undef TILE
 };
@@ -288,12 +291,12 @@ TN_INLINE void TN_R(run_tile)(const TN_R(product) *p, TN_R(tile_args) *t, int64_
 
 #ifdef STRIPS_BY_HAND
 
-/* A strip over k, which fetches as many lines as it has turns, once so many are due. Where there
+/* A strip over k, which fetches as many pieces as it has turns, once so many are due. Where there
  * are fewer rows, those after them too. */
 static tn__strip TN_R(strip_of)(TN_R(fetcher) *f, const void *none, int64_t k)
 {
     const int64_t turns = k / 4;
-    f->due += turns * f->rate;
+    f->due += turns * (4 / DEEP) * f->rate;
     if (f->soon == f->end || f->due >> 8 < turns) return (tn__strip){ none, 0, turns, k % 4 };
     const char     *line = f->soon->at + f->row * f->soon->row + f->byte;
     const tn__strip strip = { line, f->soon->row, turns, k % 4 };
@@ -305,8 +308,9 @@ static tn__strip TN_R(strip_of)(TN_R(fetcher) *f, const void *none, int64_t k)
     return strip;
 }
 
-/* So many strips of 5 or 6 rows, no more than a block has, from row r and vec x on, down the rows
- * or along the vecs, over [k0, k1); from one to the next, k0 and k1 grow by grow0 and grow1. */
+/* So many strips of 5 or 6 rows and NV vecs, no more than a block has, from row r and vec x on,
+ * down the rows or along the vecs, over [k0, k1); from one to the next, k0 and k1 grow by grow0 and
+ * grow1. */
 static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, int64_t strips,
                              bool along, int64_t r, int64_t n, int64_t x, int64_t k0, int64_t k1,
                              int64_t grow0, int64_t grow1)
@@ -315,7 +319,7 @@ static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, i
     _Static_assert(TN_ATTENTION_ROWS * v_lanes <= 64 && TN_ATTENTION_KEYS <= 64 &&
                        TN_ATTENTION_GRAD_ROWS * v_lanes <= 64 && TN_ATTENTION_GRAD_KEYS <= 64,
                    "a block has more strips");
-    const int64_t down = along ? 0 : n * SIZE, aside = along ? v_lanes * SIZE : 0;
+    const int64_t down = along ? 0 : n * SIZE, aside = along ? NV * v_lanes * SIZE : 0;
     int64_t       k = k1 - k0;
     tn__strip     each[MOST];
     tn__strips    y = {
@@ -369,9 +373,10 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
             n = cut.n + (cut.larger-- > 0);
             int64_t x = x0;
 #ifdef STRIPS_BY_HAND
-            if (IS_BY_HAND(n)) {
-                TN_R(run_strips)(p, &t, p->cols - x, true, r, n, x, 0, p->depth, 0, 0);
-                continue;
+            const int64_t wide = (p->cols - x) / NV;
+            if (wide > 0 && IS_BY_HAND(NV, n)) {
+                TN_R(run_strips)(p, &t, wide, true, r, n, x, 0, p->depth, 0, 0);
+                x += wide * NV;
             }
 #endif
             for (; x < p->cols; x += NV)
@@ -419,7 +424,7 @@ static void TN_R(multiply_sums)(const TN_R(product) *p)
             int64_t k0 = 0, k1 = p->depth;
             n = cut.n + (cut.larger-- > 0);
 #ifdef STRIPS_BY_HAND
-            if (IS_BY_HAND(n)) {
+            if (IS_BY_HAND(nv, n)) {
                 const int64_t strips = TN_R(run_column)(p, &t, cut, r, n, x);
                 if (n > cut.n) cut.larger -= strips - 1;
                 r += (strips - 1) * n;

@@ -1,7 +1,7 @@
 /* What tensor/gemm.c asks of a level: packing, and the product of blocks that are in the caches.
  *
- * A tile is mr x nr elements of C held in registers, or mr3 rows of three vectors. A's rows are cut
- * in strips of at most as many, B's columns in panels (tn__gemm_panel). A packed panel is
+ * A tile is mr x nr elements of C held in registers, or fewer rows of more columns. A's rows are
+ * cut in strips of at most as many, B's columns in panels (tn__gemm_panel). A packed panel is
  * [k][width], its width rounded up to whole vectors; the panel from column j starts at element j k.
  * A is packed as it lies: rows that are contiguous in k become rows that are tn__gemm_a_row(k)
  * apart; otherwise a strip is [k][rows], and the strip from row i starts at element i k. */
@@ -10,7 +10,7 @@
 
 #include "tensor/base.h"
 
-/* Panels of up to three vectors that are packed together; of wider ones there are fewer. */
+/* Panels of up to four vectors that are packed together; of wider ones there are fewer. */
 enum { TN__GEMM_SLAB = 4 };
 
 /* Of A, that products have at most which are computed many at a time. */
@@ -28,7 +28,7 @@ typedef struct tn__gemm_block {
     double      a_scale, b_scale;           /* multiply what is packed */
     void       *c;
     int64_t     c_row;
-    int64_t     width; /* of a panel: nr, three vectors, or what width() gave */
+    int64_t     width; /* of a panel: nr, nr_wide, 3/2 of it, or what width() gave */
     double      beta;
     bool        is_near;        /* A is on its way into L2 already */
     const void *next_a;         /* of the block after this one, or NULL: its rows and k, with A's */
@@ -63,12 +63,15 @@ typedef struct tn__gemm_panels {
 
 typedef struct tn__gemm_kernels tn__gemm_kernels;
 struct tn__gemm_kernels {
-    int  mr, nr, mr3, lanes; /* lanes of a vector; mr3 may be 0: there are no such tiles */
+    int  mr, nr, nr_wide; /* nr_wide may be 0: there are no such tiles */
+    int  lanes;           /* of a vector */
     bool has_part_loads;     /* B may be used where it lies even if n % lanes != 0 */
 
     /* Columns of a panel for products of m rows: wider than nr where m is too small for enough
      * independent chains. */
     int (*width)(int64_t m);
+    /* Rows of a strip against panels of so many columns, for products of many rows. */
+    int (*rows)(int64_t width);
     /* May A be used where it lies by contiguous rows, with panels of so many columns? */
     bool (*has_rows)(int64_t width);
 
@@ -111,10 +114,10 @@ TN_INLINE int64_t tn__gemm_strip(const tn__gemm_cut *cut, int64_t s)
 }
 
 /* Columns of the panel that begins where `left` are left. A last panel of one vector has a load for
- * nearly each multiply-add: one of three and one of one become two of two. */
+ * nearly each multiply-add: one of four and one of one are three and two. */
 TN_INLINE int64_t tn__gemm_panel(int64_t left, int64_t width, int lanes)
 {
-    if (width == 3 * lanes && left > width && left <= width + lanes) return 2 * lanes;
+    if (width == 4 * lanes && left > width && left <= width + lanes) return 3 * lanes;
     return left < width ? left : width;
 }
 
@@ -129,7 +132,7 @@ TN_INLINE int64_t tn__gemm_cut_end(int64_t j, int64_t size, int64_t n, int lanes
 TN_INLINE int64_t tn__gemm_slab(int64_t width, int lanes)
 {
     const int64_t panels = 2 * TN__GEMM_SLAB * lanes / width;
-    return width * (width <= 3 * lanes ? TN__GEMM_SLAB : panels > 1 ? panels : 1);
+    return width * (width <= 4 * lanes ? TN__GEMM_SLAB : panels > 1 ? panels : 1);
 }
 
 /* From one packed row of A to the next: whole cache lines and one more, so that the rows of a strip

@@ -146,12 +146,12 @@ static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col,
     int64_t  j = 0;
     for (int64_t w, q; j < n; j += q * w) {
         w = tn__gemm_panel(n - j, width, LANES), q = 1;
-        if (b_col == 1 && (w == 2 * LANES || w == 3 * LANES)) {
+        if (b_col == 1 && (w == 2 * LANES || w == 4 * LANES)) {
             q = NAME(equal_panels)(n - j, w, width);
             if (w == 2 * LANES)
                 NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 2);
             else
-                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 3);
+                NAME(pack_slab)(to + j * k, from + j, b_row, q, k, v_all((T)scale), 4);
         } else {
             NAME(pack)(to + j * k, from + j * b_col, b_col, b_row, w,
                        (w + LANES - 1) / LANES * LANES, k, (T)scale);
@@ -167,7 +167,20 @@ enum { STRIPS = 4 }; /* of A, packed together */
 static void NAME(pack_cols)(T *dst, const T *a, int64_t step, const int64_t *i, int n, int64_t k,
                             VEC by)
 {
-    for (int64_t p = 0; p < k; p++)
+    const int64_t first = i[1] - i[0];
+    int64_t       done = 0;
+    if (n == STRIPS && i[STRIPS] - i[0] == STRIPS * first && first < LANES) { /* nearly always */
+        const PART part = v_part(first);
+        const T   *from = a + i[0];
+        T         *to = dst + i[0] * k;
+        for (; (k - 1 - done) * first >= LANES; done++, from += step, to += first) {
+            __builtin_prefetch(from + SOON * step);
+            __builtin_prefetch(from + SOON * step + (STRIPS - 1) * first);
+            UNROLL for (int s = 0; s < STRIPS; s++)
+                v_store(to + s * first * k, v_mul(by, v_load_part(from + s * first, part)));
+        }
+    }
+    for (int64_t p = done; p < k; p++)
         for (int s = 0; s < n; s++) {
             const int64_t rows = i[s + 1] - i[s];
             const T      *from = a + i[s] + p * step;

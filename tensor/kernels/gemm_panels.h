@@ -154,7 +154,7 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
         const int64_t turns = t.k / PANEL_DEEP * n - (t.adds ? 0 : g->m);
         t.each = turns > 0 ? (rounds * PANEL_PLACES + turns - 1) / turns : 0;
         int64_t s = 0;
-#ifdef TILES_BY_HAND
+#if defined TILES_BY_HAND && STRIPS_NV == NV
         if (w == NV * LANES && n > 2) { /* fewer do not fetch enough: a line a turn */
             const tn__gemm_block h = { .k = t.k, .c_row = g->c_row };
             const NAME(strips)   x = { .cut = cut, .a = (const T *)g->a + p, .c = c,

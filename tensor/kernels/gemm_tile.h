@@ -176,14 +176,12 @@ TN_INLINE void NAME(tile)(const NAME(tile_args) *t, const int nv, const int mr, 
 #define WHOLE_ROWS(nv, mr) TILE_FN(nv, mr, _whole_rows, false, true)
 #define PART_COLS(nv, mr)  TILE_FN(nv, mr, _part_cols, true, false)
 #define PART_ROWS(nv, mr)  TILE_FN(nv, mr, _part_rows, true, true)
-#ifdef MR3
-#  define TILES_THREE(X)                                                                           \
-      X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(3, 8) X(3, 9)
-#else
-#  define MR3 0
-#  define TILES_THREE(X)
+#ifndef NV_WIDE
+#  define NV_WIDE 0
+#  define ROWS_WIDE(nv) 0
+#  define TILES_ROWS(X)
 #endif
-TILES(WHOLE_COLS) TILES(WHOLE_ROWS) TILES_WIDE(WHOLE_COLS) TILES_THREE(WHOLE_ROWS)
+TILES(WHOLE_COLS) TILES(WHOLE_ROWS) TILES_WIDE(WHOLE_COLS) TILES_ROWS(WHOLE_ROWS)
 ROWS(PART_COLS, 1) ROWS(PART_ROWS, 1)
 
 /* Of whole vectors, called with part = LANES: [by rows][vectors - 1][rows - 1]. Of a part of one:
@@ -191,7 +189,7 @@ ROWS(PART_COLS, 1) ROWS(PART_ROWS, 1)
 static const NAME(tile_fn) NAME(whole)[2][8][MR] = {
 #define ENTRY_COLS(nv, mr) [0][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_cols),
 #define ENTRY_ROWS(nv, mr) [1][nv - 1][mr - 1] = NAME(tile_##nv##x##mr##_whole_rows),
-    TILES(ENTRY_COLS) TILES_WIDE(ENTRY_COLS) TILES(ENTRY_ROWS) TILES_THREE(ENTRY_ROWS)
+    TILES(ENTRY_COLS) TILES_WIDE(ENTRY_COLS) TILES(ENTRY_ROWS) TILES_ROWS(ENTRY_ROWS)
 #ifdef PARTS_ARE_FREE
 #  define SERVE_COLS(nv, mr) [0][0][mr - 1] = NAME(tile_1x##mr##_part_cols),
 #  define SERVE_ROWS(nv, mr) [1][0][mr - 1] = NAME(tile_1x##mr##_part_rows),
@@ -206,12 +204,17 @@ static const NAME(tile_fn) NAME(part)[2][MR] = {
 
 static int NAME(width)(int64_t m) { return WIDE(m) * LANES; }
 
-/* Rows of a strip against panels of `width` columns. */
-TN_INLINE int NAME(rows)(int64_t width) { return MR3 > 0 && width == 3 * LANES ? MR3 : MR; }
+static int NAME(rows)(int64_t width)
+{
+    const int64_t nv = width / LANES;
+    (void)nv;
+    return ROWS_WIDE(nv) ? ROWS_WIDE(nv) : MR;
+}
 
 static bool NAME(has_rows)(int64_t width)
 {
-    return width <= NV * LANES || (MR3 > 0 && width == 3 * LANES);
+    const int64_t nv = width / LANES;
+    return nv <= NV || ROWS_WIDE(nv);
 }
 
 #include "tensor/kernels/gemm_pack.h"
@@ -305,20 +308,22 @@ TN_INLINE int64_t NAME(a_step)(const tn__gemm_block *g, const NAME(strips) *x, i
 
 #ifdef TILES_BY_HAND
 
-/* Lines down one column of cache lines of what is ahead, as many as a strip has turns: where there
- * are fewer rows, those after them too. */
+/* Lines (or pairs of neighbours) down what is ahead, as many as a strip has turns: where there are
+ * fewer rows, those after them too. */
 static tn__strip strip_of(NAME(ahead) *ahead, const void *none, int64_t k)
 {
     const int64_t turns = k / 4;
     if (ahead->n <= 0 || ahead->cols <= 0) return (tn__strip){ none, 0, turns, k % 4 };
     const T *line = ahead->src + ahead->row_now * ahead->row;
     ahead->n--, ahead->row_now += turns;
-    if (ahead->row_now >= ahead->n_rows) ahead->row_now = 0, ahead->cols--, ahead->src += IN_LINE;
+    if (ahead->row_now >= ahead->n_rows) { /* from neighbouring lines to the next ones */
+        ahead->row_now = 0, ahead->cols -= STRIPS_LINES, ahead->src += STRIPS_LINES * IN_LINE;
+    }
     return (tn__strip){ (const char *)line, ahead->row * (int64_t)sizeof(T), turns, k % 4 };
 }
 
-/* Of strips [s, to) against a panel of two vectors those of five and six rows, which come first;
- * the one after them is returned. */
+/* Of strips [s, to) against a panel of STRIPS_NV vectors those of five and six rows, which come
+ * first; the one after them is returned. */
 static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                               const NAME(tile_args) *t, NAME(ahead) *even, NAME(ahead) *odd,
                               int64_t s, int64_t to)
@@ -338,7 +343,7 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                           .b_step = t->b_step * SIZE, .c = c, .c_row = g->c_row * SIZE,
                           .next_c = rows * g->c_row * SIZE, .start = c,
                           .start_row = g->c_row * SIZE, .next_start = rows * g->c_row * SIZE,
-                          .beta = t->beta };
+                          .beta = t->beta, .fetches = 1 };
         for (int64_t q = 0; q < n; q++)
             each[q] = strip_of((s + q) % 2 ? odd : even, y.a_at, g->k);
         tn__strips_run(&y, x->by_rows, rows);
@@ -359,7 +364,7 @@ static void NAME(run_strips)(const tn__gemm_block *g, const NAME(strips) *x, NAM
     const NAME(tile_fn) *const tiles = w % LANES ? NULL : NAME(whole)[x->by_rows][w / LANES - 1];
     t->part = LANES;
 #ifdef TILES_BY_HAND
-    if (w == NV * LANES) s = strips_by_hand(g, x, t, even, odd, s, to);
+    if (w == STRIPS_NV * LANES) s = strips_by_hand(g, x, t, even, odd, s, to);
 #endif
     for (int64_t i = tn__gemm_strip(&x->cut, s), end; s < to; s++, i = end) {
         end = tn__gemm_strip(&x->cut, s + 1);
@@ -493,7 +498,7 @@ static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int
             int64_t s = 0;
 #ifdef TILES_BY_HAND
             x.a = a, x.c = c + j, t.b = panel;
-            if (w == NV * LANES) s = strips_by_hand(g, &x, &t, &none, &none, 0, strips);
+            if (w == STRIPS_NV * LANES) s = strips_by_hand(g, &x, &t, &none, &none, 0, strips);
 #endif
             for (; s < strips; s++) {
                 const bool is_last = s + 1 == strips, is_end = is_last && j + w == g->n;
@@ -515,8 +520,9 @@ static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int
 const tn__gemm_kernels *KERNELS(void)
 {
     static const tn__gemm_kernels kernels = {
-        .mr = MR, .nr = NV * LANES, .mr3 = MR3, .lanes = LANES, .has_part_loads = HAS_PART_LOADS,
-        .width = NAME(width), .has_rows = NAME(has_rows),
+        .mr = MR, .nr = NV * LANES, .nr_wide = NV_WIDE * LANES, .lanes = LANES,
+        .has_part_loads = HAS_PART_LOADS,
+        .width = NAME(width), .rows = NAME(rows), .has_rows = NAME(has_rows),
         .pack_b = NAME(pack_b), .block = NAME(block), .blocks = BLOCKS,
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
         .stream_vectors = STREAM_NV,

@@ -4,10 +4,11 @@
  *
  * The largest tile is MR x NV vectors, sized for the level's registers; WIDE(m) is the best number
  * of vectors for m rows, and TILES_WIDE(X) lists, as X(vectors, rows), the tiles wider than NV;
- * other widths are left to two tiles. MR3, where there is one, is how many rows a tile of
- * three vectors has: fewer loads come to a multiply-add than in MR x NV, so it takes less power,
- * and the clock is higher. A large tile fetches a line of what is ahead in each TURN steps of k;
- * TILES_BY_HAND says that those tiles are not left to the compiler (strips.h).
+ * other widths are left to two tiles. Where there is a NV_WIDE, panels of NV_WIDE vectors and of
+ * half as many again serve products of many rows (A by rows: TILES_ROWS), too, in strips of
+ * ROWS_WIDE: fewer loads and instructions come to a multiply-add than in MR x NV. A large tile
+ * fetches a line of what is ahead in each TURN steps of k; TILES_BY_HAND says that the largest ones
+ * are not left to the compiler (strips.h).
  *
  * A transposition starts from v_quads(p, o): 16-byte pieces at p[0] + o, p[1] + o, .. side by side;
  * v_lo and v_hi interleave lanes of two vectors within these pieces, v_lo2 and v_hi2 pairs. */
@@ -37,11 +38,19 @@
 #    define LANES   16
 #    define PART    __mmask16
 #    define V_(f)   _mm512_##f##_ps
-#    define MR3     9 /* of doubles neither these nor the widest would be worth their code */
-#    define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : (m) <= 9 ? 3 : 2)
-#    define TILES_WIDE(X)                                                                          \
-        X(3, 1) X(4, 1) X(6, 1) X(8, 1) X(3, 2) X(4, 2) X(6, 2) X(8, 2) X(3, 3) X(4, 3) X(6, 3)    \
-        X(3, 4) X(4, 4) X(6, 4) X(3, 5) X(4, 5) X(3, 6) X(4, 6) X(3, 7) X(3, 8) X(3, 9)
+#    define NV_WIDE 4 /* of doubles neither these nor the widest would be worth their code */
+#    define ROWS_WIDE(nv) ((nv) == 4 ? 6 : (nv) == 6 ? 4 : 0)
+#    define WIDE(m) ((m) <= 2 ? 8 : (m) <= 4 ? 6 : (m) <= 6 ? 4 : 2)
+#    ifdef STRIPS_BY_HAND
+#      define TILES_BY_HAND
+#      define TILES_LARGEST(X)
+#    else
+#      define TILES_LARGEST(X) X(4, 5) X(4, 6)
+#    endif
+#    define TILES_ROWS(X)                                                                          \
+        X(3, 1) X(4, 1) X(6, 1) X(3, 2) X(4, 2) X(6, 2) X(3, 3) X(4, 3) X(6, 3) X(3, 4) X(4, 4)    \
+        X(6, 4) X(3, 5) X(3, 6) TILES_LARGEST(X)
+#    define TILES_WIDE(X) TILES_ROWS(X) X(8, 1) X(8, 2)
 #    define v_first(p)        _mm512_castps128_ps512(_mm_loadu_ps(p))
 #    define v_insert(v, p, n) _mm512_insertf32x4(v, _mm_loadu_ps(p), n)
 #    define v_lo2(a, b)                                                                            \
