@@ -29,7 +29,7 @@ typedef struct run {
 
 int64_t tn__gemm_panel_width(const tn_ctx *ctx, tn_dtype dtype)
 {
-    return kernels_of(ctx, dtype)->nr;
+    return kernels_of(ctx, dtype)->panel_width;
 }
 
 static const char *at(const void *p, int64_t element, int64_t size)
@@ -41,7 +41,7 @@ static void make_task(void *arg, int64_t index, int worker)
 {
     const run     *r = arg;
     const tn_gemm *g = r->g;
-    const int64_t  size = (int64_t)tn_dtype_size(g->dtype), width = r->kernels->nr;
+    const int64_t  size = (int64_t)tn_dtype_size(g->dtype), width = r->kernels->panel_width;
     const int64_t  j = index * width, n = min(width, g->n - j);
     const char    *b = at(g->b, j * g->b_col, size);
     char          *to = r->to + j * g->k * size;
@@ -60,7 +60,7 @@ static void make_task(void *arg, int64_t index, int worker)
 void tn__gemm_panels_make(tn_ctx *ctx, void *panels, const tn_gemm *g)
 {
     run r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .to = panels };
-    if (g->k > 0) tn_parallel_for(ctx, cuts(g->n, r.kernels->nr), make_task, &r);
+    if (g->k > 0) tn_parallel_for(ctx, cuts(g->n, r.kernels->panel_width), make_task, &r);
 }
 
 /* Rows that are packed at a time: a worker's panels pass by once for each of these. */
@@ -102,7 +102,8 @@ static void task(void *arg, int64_t index, int worker)
 {
     const run      *r = arg;
     const tn_gemm  *g = r->g;
-    const int64_t   size = (int64_t)tn_dtype_size(g->dtype), width = r->each * r->kernels->nr;
+    const int64_t   size = (int64_t)tn_dtype_size(g->dtype);
+    const int64_t   width = r->each * r->kernels->panel_width;
     const int64_t   j = width * (r->turns ? turned(index, r->tasks, r->threads) : index);
     char           *own = r->scratch + (size_t)worker * r->own_bytes;
     int64_t        *packed = (int64_t *)(void *)own; /* the rows that are there */
@@ -136,7 +137,8 @@ void tn__gemm_panels_run(tn_ctx *ctx, const tn_gemm *g, void *scratch, bool turn
     const int64_t threads = tn_ctx_threads(ctx);
     run           r = { .g = g, .kernels = kernels_of(ctx, g->dtype), .scratch = scratch };
     if (g->m == 0 || g->n == 0) return;
-    const int64_t panels = cuts(g->n, r.kernels->nr), step = cuts(g->m, cuts(g->m, rows_of(g)));
+    const int64_t panels = cuts(g->n, r.kernels->panel_width);
+    const int64_t step = cuts(g->m, cuts(g->m, rows_of(g)));
     const int64_t worth = max(max(g->m, ROWS_LEAST) * g->n * g->k / TASK_WORK, 1);
     const int64_t bytes = step * g->n * (int64_t)tn_dtype_size(g->dtype);
     const int64_t most = threads > 1 ? TASKS * threads : cuts(bytes, C_BYTES_MOST);

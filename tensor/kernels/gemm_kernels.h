@@ -56,7 +56,7 @@ typedef struct tn__gemm_stream {
 enum { TN__GEMM_PANEL_PLACES = 4 }; /* panels that a few rows go through side by side */
 typedef struct tn__gemm_panels {
     int64_t     m, n, k;
-    const void *a, *b; /* b: [ceil(n / nr)][k][nr] */
+    const void *a, *b; /* b: [ceil(n / panel_width)][k][panel_width] */
     void       *c;
     int64_t     a_row, c_row;
 } tn__gemm_panels;
@@ -89,6 +89,7 @@ struct tn__gemm_kernels {
                         int64_t k, double scale);
     void (*stream)(const tn__gemm_stream *stream);
     int64_t stream_vectors; /* of columns that it takes at once */
+    int64_t panel_width;    /* of tn__gemm_panels */
 
     /* A by rows that lie tn__gemm_a_row(k) apart; up to a vector more is written behind them. */
     void (*panels_pack)(void *dst, const void *a, int64_t a_row, int64_t a_col, int64_t m,

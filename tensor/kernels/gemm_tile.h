@@ -526,7 +526,7 @@ const tn__gemm_kernels *KERNELS(void)
         .pack_b = NAME(pack_b), .block = NAME(block), .blocks = BLOCKS,
         .stream_pack = NAME(stream_pack), .stream = NAME(stream),
         .stream_vectors = STREAM_NV,
-        .panels_pack = NAME(panels_pack), .panels = NAME(panels),
+        .panels_pack = NAME(panels_pack), .panels = NAME(panels), .panel_width = PANEL_WIDTH,
     };
     return &kernels;
 }
