@@ -22,7 +22,7 @@ enum {
     ROW_BYTES_MOST = 1024, /* of B where it lies */
     A_BYTES_MOST = 5 << 18, /* of A that a worker keeps packed */
     A_BYTES_NEAR = 5 << 17, /* of A, used where it lies, that may pass by for each panel */
-    ROWS_MANY = 112,       /* for which it is worth it that B passes by */
+    ROWS_MANY = 112,       /* for which it is worth it that B passes by from beyond L2 */
     FAR_PANELS = 8,        /* that are worth it to fetch A anew from far */
     TASK_WORK = 1 << 20,   /* floating-point operations that are worth a task */
     NEAR_BYTES = 1 << 13,  /* of C, that stay in L1 until their epilogue */
@@ -275,7 +275,8 @@ static void cut(plan *p, const tn__caches *caches, int threads, int64_t n)
     const int64_t  wanted = threads > 1 && products < 3 * threads
                                 ? min(cuts(3 * threads, products), worth) : 1;
     const bool     by_rows = p->is_shared || (p->b_direct && !is_wide(p, caches));
-    const int64_t  many = max(g->m / ROWS_MANY, 1);
+    const bool     is_near = k * n * size <= caches->l2 / 2; /* B, time and again */
+    const int64_t  many = max(g->m / (is_near ? ROWS_MANY / 2 : ROWS_MANY), 1);
     int64_t        rows = cuts(g->m, by_rows ? rows_for_l2(p, caches) : rows_at_once(p, caches));
     if (by_rows) rows = max(rows, min(wanted, threads));
     if (by_rows && !p->a_direct) /* or A would be packed once more for each cut of the columns */
