@@ -333,7 +333,8 @@ static void TN_R(run_strips)(const TN_R(product) *p, const TN_R(tile_args) *t, i
            .next_c = down * p->c_row + aside,
            .start = (const char *)(p->start ? p->start + r * p->start_row + x * v_lanes : NULL),
            .start_row = p->start_row * SIZE, .next_start = down * p->start_row + aside,
-           .beta = p->start ? 1 : 0 };
+           .beta = p->start ? 1 : 0,
+           .fetches = STRIPS_LINES == 1 }; /* four lines a row, which are near: too many at once */
     for (int64_t i = 0; i < strips; i++, k += grow1 - grow0)
         each[i] = TN_R(strip_of)(p->fetcher, y.a_at, k > 0 ? k : 0);
     tn__strips_run(&y, p->kind != TN_R(BY_QUERY), n);

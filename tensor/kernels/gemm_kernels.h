@@ -115,10 +115,12 @@ TN_INLINE int64_t tn__gemm_strip(const tn__gemm_cut *cut, int64_t s)
 }
 
 /* Columns of the panel that begins where `left` are left. A last panel of one vector has a load for
- * nearly each multiply-add: one of four and one of one are three and two. */
-TN_INLINE int64_t tn__gemm_panel(int64_t left, int64_t width, int lanes)
+ * nearly each multiply-add: one that panels of three vectors, or wide ones, would leave gets a
+ * vector of the panel before it. */
+TN_INLINE int64_t tn__gemm_panel(int64_t left, int64_t width, int64_t nr_wide, int lanes)
 {
-    if (width == 4 * lanes && left > width && left <= width + lanes) return 3 * lanes;
+    const bool leaves_one = left > width && left <= width + lanes;
+    if (leaves_one && (width == 3 * lanes || width == nr_wide)) return width - lanes;
     return left < width ? left : width;
 }
 

@@ -134,7 +134,8 @@ static void NAME(pack)(T *dst, const T *src, int64_t line, int64_t step, int64_t
 static int64_t NAME(equal_panels)(int64_t n, int64_t w, int64_t width)
 {
     int64_t q = 0;
-    for (; q < TN__GEMM_SLAB && n >= w && tn__gemm_panel(n, width, LANES) == w; n -= w) q++;
+    while (q < TN__GEMM_SLAB && n >= w && tn__gemm_panel(n, width, NV_WIDE * LANES, LANES) == w)
+        q++, n -= w;
     return q;
 }
 
@@ -145,7 +146,7 @@ static void NAME(pack_b)(void *dst, const void *b, int64_t b_row, int64_t b_col,
     const T *from = b;
     int64_t  j = 0;
     for (int64_t w, q; j < n; j += q * w) {
-        w = tn__gemm_panel(n - j, width, LANES), q = 1;
+        w = tn__gemm_panel(n - j, width, NV_WIDE * LANES, LANES), q = 1;
         if (b_col == 1 && (w == 2 * LANES || w == 4 * LANES)) {
             q = NAME(equal_panels)(n - j, w, width);
             if (w == 2 * LANES)

@@ -25,10 +25,10 @@
 enum {
     PANEL_WIDTH = PANEL_NV * LANES,
     PANEL_PLACES = TN__GEMM_PANEL_PLACES,
-    /* steps of k of a block, which is to take half of an L1 (of 48 KiB with long vectors) */
+    /* steps of k of a block, which is to take half of an L1, or most of one of 48 KiB */
     PANEL_DEPTH = (LANES == 16 ? 32 << 10 : 16 << 10) / (PANEL_WIDTH * (int)sizeof(T)) / 32 * 32,
-    PANEL_SOON = 512, /* elements ahead that a few rows fetch */
-    PANEL_DEEP = 4    /* steps in a turn: what counts and points takes ports of multiply-adds */
+    PANEL_SOON = LANES == 16 ? 512 : 256, /* elements ahead that a few rows fetch */
+    PANEL_DEEP = 4 /* steps in a turn: what counts and points takes ports of multiply-adds */
 };
 
 /* A with rows that lie tn__gemm_a_row(k) apart, so that those of a strip spread over L1. */
@@ -176,7 +176,7 @@ static void NAME(panel)(const tn__gemm_panels *g, const T *b, T *c, int64_t w)
         if (w == PANEL_WIDTH && n * STRIPS_LINES >= 3 * PANEL_WIDTH / IN_LINE) {
             const tn__gemm_block h = { .k = t.k, .c_row = g->c_row };
             const NAME(strips)   x = { .cut = cut, .a = (const T *)g->a + p, .c = c,
-                                       .a_row = g->a_row, .by_rows = true };
+                                       .a_row = g->a_row, .by_rows = true, .has_near_c = true };
             NAME(tile_args)      tile = { .b = t.b, .b_step = PANEL_WIDTH, .beta = t.adds };
             const int64_t        piece = STRIPS_LINES * IN_LINE;
             NAME(ahead)          ahead = { .src = t.b + t.k * PANEL_WIDTH, .row = piece, .cols = 1,

@@ -297,7 +297,7 @@ typedef struct NAME(strips) {
     const T     *a;
     T           *c;
     int64_t      m, a_row; /* a_row: from one row of A to the next, packed or not */
-    bool         by_rows, is_packed;
+    bool         by_rows, is_packed, has_near_c; /* C need not be fetched */
 } NAME(strips);
 
 /* What a_step of a tile is for a strip of so many rows. */
@@ -328,8 +328,8 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                               const NAME(tile_args) *t, NAME(ahead) *even, NAME(ahead) *odd,
                               int64_t s, int64_t to)
 {
-    enum { SIZE = (int)sizeof(T), MOST = 32 };
-    tn__strip each[MOST];
+    enum { SIZE = (int)sizeof(T), MOST = 32, LINE_PAIR = 128 };
+    tn__strip each[3 * MOST], *e;
     while (s < to) { /* strips of as many rows, as far as there is room for lines */
         const int64_t same = s < x->cut.more && to > x->cut.more ? x->cut.more : to;
         const int64_t n = same - s < MOST ? same - s : MOST, i = tn__gemm_strip(&x->cut, s);
@@ -343,9 +343,17 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                           .b_step = t->b_step * SIZE, .c = c, .c_row = g->c_row * SIZE,
                           .next_c = rows * g->c_row * SIZE, .start = c,
                           .start_row = g->c_row * SIZE, .next_start = rows * g->c_row * SIZE,
-                          .beta = t->beta, .fetches = 1 };
-        for (int64_t q = 0; q < n; q++)
-            each[q] = strip_of((s + q) % 2 ? odd : even, y.a_at, g->k);
+                          .beta = t->beta };
+        /* where the next result goes is fetched with the first turns, if that leaves some, or at
+         * once: four lines of each row would keep loads waiting, one does not */
+        const bool spreads = !x->has_near_c && STRIPS_LINES == 2 && g->k >= 16 * rows;
+        y.fetches = !x->has_near_c && !spreads, e = each;
+        for (int64_t q = 0; q < n; q++) {
+            const char *next = c + (q + 1) * y.next_c;
+            for (int half = 0; half < 2 * spreads; half++)
+                *e++ = (tn__strip){ next + half * LINE_PAIR, y.c_row, rows, -1 };
+            *e++ = strip_of((s + q) % 2 ? odd : even, y.a_at, g->k - spreads * 8 * rows);
+        }
         tn__strips_run(&y, x->by_rows, rows);
         s += n;
     }
@@ -437,7 +445,7 @@ static void NAME(block)(const tn__gemm_block *g)
     int64_t         slab_j = 0, slab_end = packs ? 0 : g->n;
     if (g->next_a) next = NAME(plan_next)(g, n, &next_j);
     for (int64_t j = 0, w; j < g->n; j += w) {
-        w = tn__gemm_panel(g->n - j, g->width, LANES);
+        w = tn__gemm_panel(g->n - j, g->width, NV_WIDE * LANES, LANES);
         const int64_t whole = (w + LANES - 1) / LANES * LANES;
         if (j == slab_end) {
             const T *b = (const T *)g->b + j * g->b_col;
@@ -492,7 +500,7 @@ static void NAME(blocks)(const tn__gemm_block *g, int64_t n, int64_t a_next, int
         if (g->b_packed)
             NAME(pack_b)(g->b_packed, b, g->b_row, g->b_col, g->n, g->k, g->width, g->b_scale);
         for (int64_t j = 0, w; j < g->n; j += w) {
-            w = tn__gemm_panel(g->n - j, g->width, LANES);
+            w = tn__gemm_panel(g->n - j, g->width, NV_WIDE * LANES, LANES);
             const T *panel = g->b_packed ? (const T *)g->b_packed + j * g->k : b + j;
             if (g->b_packed) t.b_step = (w + LANES - 1) / LANES * LANES;
             int64_t s = 0;

@@ -19,8 +19,9 @@
 #    define STRIPS_LINES 1
 #  endif
 
-/* A strip's sum is over 4 turns + rest. In each turn it fetches STRIPS_LINES neighbouring lines of
- * cache, `step` bytes from one turn to the next. */
+/* A strip's sum is over 4 turns + rest, and with a rest below 0 goes on in the next tn__strip. In
+ * each turn it fetches STRIPS_LINES neighbouring lines of cache, `step` bytes from one turn to the
+ * next. */
 typedef struct tn__strip {
     const char *line;
     int64_t     step, turns, rest;
