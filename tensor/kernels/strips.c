@@ -132,23 +132,20 @@ _Static_assert(offsetof(tn__strip, step) == 8 && offsetof(tn__strip, turns) == 1
             C_ROWS_##mr(SCALE)                                                                     \
             "2:\n\ttestl $1, " OF_S(fetches) "\n\tjz 8f\n\t"                                       \
             POINT_AT(c, c_row) POINT_AT_NEXT_C C_ROWS_##mr(FETCH)                                  \
-            "8:\n\tmovq " OF_S(each) ", %[n]\n\tmovq (%[n]), %[line]\n\tmovq 8(%[n]), %[step]\n\t" \
-            "movq " OF_S(a_at) ", %[a]\n\tmovq " OF_S(b_at) ", %[b]\n\t" BEGIN_##KIND              \
+            "8:\n\tmovq " OF_S(a_at) ", %[a]\n\tmovq " OF_S(b_at) ", %[b]\n\t" BEGIN_##KIND        \
+            "9:\n\tmovq " OF_S(each) ", %[n]\n\tmovq (%[n]), %[line]\n\tmovq 8(%[n]), %[step]\n\t" \
             "movq 16(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 4f\n\t.p2align 5\n\t"                   \
             "3:\n\t" /* a turn */                                                                  \
             FETCH_AHEAD TURN_##KIND(mr)                                                            \
             "addq %[step], %[line]\n\tsubq $1, %[n]\n\tjnz 3b\n\t"                                 \
             "4:\n\tmovq " OF_S(each) ", %[n]\n\taddq $32, " OF_S(each) "\n\t"                      \
-            "movq 24(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 6f\n\tjs 9f\n\t"                        \
+            "movq 24(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 6f\n\tjs 9b\n\t"                        \
             "5:\n\t" STEP_##KIND(mr) "subq $1, %[n]\n\tjnz 5b\n\t"                                 \
             "6:\n\t" POINT_AT(c, c_row) C_ROWS_##mr(STORE)                                         \
             "subq $1, " OF_S(strips) "\n\tjz 7f\n\t"                                               \
             ADVANCE(a_at, next_a) ADVANCE(b_at, next_b) ADVANCE(c, next_c)                         \
             ADVANCE(start, next_start)                                                             \
-            "jmp 1b\n\t9:\n\tmovq " OF_S(each) ", %[n]\n\tmovq (%[n]), %[line]\n\t"                \
-            "movq 8(%[n]), %[step]\n\tmovq 16(%[n]), %[n]\n\ttestq %[n], %[n]\n\tjz 4b\n\t"        \
-            "jmp 3b\n\t"                                                                           \
-            "7:\n\tvzeroupper"                                                                     \
+            "jmp 1b\n\t7:\n\tvzeroupper"                                                           \
             : [a] "=&r"(a), [a_3] "=&r"(a_3), [b] "=&r"(b), [line] "=&r"(line),                    \
               [step] "=&r"(step), [n] "=&r"(n)                                                     \
             : [s] "r"(s), [a_step] "r"(s->a_step), [b_step] "r"(s->b_step),                        \
