@@ -174,12 +174,11 @@ static void choose_tile(plan *p, const tn__caches *caches)
     const bool              is_far = g->a_col != 1 && g->m * g->k * (int64_t)p->size > caches->l2;
     p->width = width_of(kn, g->n, is_far);
     p->mr = kn->rows(p->width);
-    if (p->g.m <= p->mr) p->width = kn->width(p->g.m);
+    if (g->m <= p->mr) p->width = kn->width(g->m);
 }
 
-/* Columns by which what L1 holds is measured: two of a wide panel's vectors, as it asks for no
- * more of them at a time. */
-static int64_t narrow(const plan *p)
+/* Columns of a panel as far as L1 is to hold it: wide ones may be larger, and come out of L2. */
+static int64_t near_columns(const plan *p)
 {
     return p->g.m > p->mr ? p->kernels->nr : p->width;
 }
@@ -192,7 +191,7 @@ static void choose_direct(plan *p, const tn__caches *caches)
     const tn_gemm          *g = &p->g;
     const tn__gemm_kernels *kn = p->kernels;
     const int64_t           size = (int64_t)p->size;
-    const int64_t           few = 2 * narrow(p);
+    const int64_t           few = 2 * near_columns(p);
     const bool a_rows = g->a_col == 1 && g->a_row != 0 && kn->has_rows(p->width) &&
                         (g->n <= few || is_spread(p, caches, g->a_row, p->mr));
     const bool a_cols = g->a_row == 1 && g->a_col != 0 &&
@@ -368,7 +367,7 @@ static void make_plan(plan *p, const tn_ctx *ctx, const tn_gemm *g)
      * fewest if k is not cut at all. Where columns of A are packed, L2 has enough to do: their rows
      * in memory may all be at a few places of it. */
     const int64_t room = p->g.a_col == 1 ? caches.l1d * 3 / 2 : caches.l1d * 2 / 3;
-    const int64_t fit = room / (narrow(p) * size);
+    const int64_t fit = room / (near_columns(p) * size);
     p->kc = even(p->g.k, min(max(p->g.k <= fit * 4 / 3 ? p->g.k : fit, 32), KC_MOST), 4);
     choose_direct(p, &caches);
     if (is_worth_sharing(p, &caches, threads))

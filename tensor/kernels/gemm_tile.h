@@ -48,8 +48,8 @@ enum { IN_LINE = 64 / (int)sizeof(T) }; /* elements in a cache line */
  * p at b + p b_step; C at c. `part` is how many lanes of the last vector are in use. next_a and
  * next_c are where the tile after this one begins: they are fetched into L1 meanwhile, row by row;
  * then what is needed later into L2: `n_ahead` cache lines, `ahead_cols` in each row of `ahead`.
- * One at a time: a burst of them would keep the loads of the tile waiting. (Strips by hand fetch
- * the next rows of C at once, and leave those of A to the machine.) */
+ * One at a time: a burst of them would keep the loads of the tile waiting. (Strips by hand leave
+ * the next rows of A to the machine, and those of C, where a row is one line, fetch at once.) */
 typedef struct NAME(tile_args) {
     int64_t  k, a_step, b_step, c_row;
     const T *a, *b, *next_a;
@@ -329,7 +329,7 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
                               int64_t s, int64_t to)
 {
     enum { SIZE = (int)sizeof(T), MOST = 32, LINE_PAIR = 128 };
-    tn__strip each[3 * MOST], *e;
+    tn__strip each[3 * MOST];
     while (s < to) { /* strips of as many rows, as far as there is room for lines */
         const int64_t same = s < x->cut.more && to > x->cut.more ? x->cut.more : to;
         const int64_t n = same - s < MOST ? same - s : MOST, i = tn__gemm_strip(&x->cut, s);
@@ -347,7 +347,8 @@ static int64_t strips_by_hand(const tn__gemm_block *g, const NAME(strips) *x,
         /* where the next result goes is fetched with the first turns, if that leaves some, or at
          * once: four lines of each row would keep loads waiting, one does not */
         const bool spreads = !x->has_near_c && STRIPS_LINES == 2 && g->k >= 16 * rows;
-        y.fetches = !x->has_near_c && !spreads, e = each;
+        tn__strip *e = each;
+        y.fetches = !x->has_near_c && !spreads;
         for (int64_t q = 0; q < n; q++) {
             const char *next = c + (q + 1) * y.next_c;
             for (int half = 0; half < 2 * spreads; half++)
