@@ -361,6 +361,29 @@ static TN_R(tile_args) TN_R(tile_args_of)(const TN_R(product) *p)
                               .b_row = p->b_row, .c_row = p->c_row, .start_row = p->start_row };
 }
 
+#ifdef STRIPS_BY_HAND
+
+/* Strips down from row r, as many before `end` as have its n rows and its sum, or sums that grow as
+ * the rows do; cut.larger: of those after it. How many they were. */
+static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t, TN_R(cut) cut,
+                                int64_t r, int64_t end, int64_t n, int64_t x)
+{
+    int64_t strips = n > cut.n ? cut.larger + 1 : (end - r) / n, alike = strips;
+    int64_t k0 = 0, k1 = p->depth, grow0 = 0, grow1 = 0;
+    if (p->kind == TN_R(BY_KEY)) {
+        if (r < p->first) alike = (p->first - r) / n + 1;
+        else k0 = r - p->first, grow0 = n;
+    } else if (p->kind == TN_R(BY_QUERY) && p->first + r + n < k1) { /* of the first sum */
+        alike = (k1 - (p->first + r + n)) / n + 1;
+        k1 = p->first + r + n, grow1 = n;
+    }
+    if (alike < strips) strips = alike;
+    TN_R(run_strips)(p, t, strips, false, r, n, x, k0, k1, grow0, grow1);
+    return strips;
+}
+
+#endif
+
 /* Row by row of tiles: a row of A, which may lie far from the next one, is soon read again. */
 static void TN_R(multiply_scores)(const TN_R(product) *p)
 {
@@ -375,6 +398,12 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
             int64_t x = x0;
 #ifdef STRIPS_BY_HAND
             const int64_t wide = (p->cols - x) / NV;
+            if (p->cols - x == NV && IS_BY_HAND(NV, n)) { /* one column of them */
+                const int64_t strips = TN_R(run_column)(p, &t, cut, r, end, n, x);
+                if (n > cut.n) cut.larger -= strips - 1;
+                r += (strips - 1) * n;
+                continue;
+            }
             if (wide > 0 && IS_BY_HAND(NV, n)) {
                 TN_R(run_strips)(p, &t, wide, true, r, n, x, 0, p->depth, 0, 0);
                 x += wide * NV;
@@ -385,32 +414,6 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
         }
     }
 }
-
-#ifdef STRIPS_BY_HAND
-
-/* Strips down from row r, as many as have its n rows and its sum, or sums that grow as the rows do;
- * cut.larger: of those after it. How many they were. */
-static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t, TN_R(cut) cut,
-                                int64_t r, int64_t n, int64_t x)
-{
-    int64_t       strips = n > cut.n ? cut.larger + 1 : (p->rows - r) / n, alike;
-    const int64_t end = p->first + r + n; /* BY_QUERY: of the first sum */
-    if (p->kind == TN_R(BY_KEY)) {
-        const bool grows = r >= p->first;
-        alike = grows ? strips : (p->first - r) / n + 1;
-        if (alike < strips) strips = alike;
-        TN_R(run_strips)(p, t, strips, false, r, n, x, grows ? r - p->first : 0, p->depth,
-                         grows ? n : 0, 0);
-    } else {
-        const bool grows = end < p->depth;
-        alike = grows ? (p->depth - end) / n + 1 : strips;
-        if (alike < strips) strips = alike;
-        TN_R(run_strips)(p, t, strips, false, r, n, x, 0, grows ? end : p->depth, 0, grows ? n : 0);
-    }
-    return strips;
-}
-
-#endif
 
 /* Columns of tiles: these vecs of B stay in the first cache. */
 static void TN_R(multiply_sums)(const TN_R(product) *p)
@@ -426,7 +429,7 @@ static void TN_R(multiply_sums)(const TN_R(product) *p)
             n = cut.n + (cut.larger-- > 0);
 #ifdef STRIPS_BY_HAND
             if (IS_BY_HAND(nv, n)) {
-                const int64_t strips = TN_R(run_column)(p, &t, cut, r, n, x);
+                const int64_t strips = TN_R(run_column)(p, &t, cut, r, p->rows, n, x);
                 if (n > cut.n) cut.larger -= strips - 1;
                 r += (strips - 1) * n;
                 continue;
