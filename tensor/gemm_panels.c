@@ -2,7 +2,7 @@
  * the work. */
 #include "tensor/gemm_panels.h"
 
-#include "tensor/gemm_plan.h"
+#include "tensor/gemm_cuts.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * work. */
 #include "tensor/gemm_stream.h"
 
-#include "tensor/gemm_plan.h"
+#include "tensor/gemm_cuts.h"
 
 enum {
     ROWS_MOST = 80, /* with more, packing B for tiles is worth it; */
