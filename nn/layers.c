@@ -154,7 +154,7 @@ tn_node *tn_norm_apply(const tn_norm_layer *l, tn_node *x)
 tn_node *tn_layer_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 tn_node *tn_rms_norm_apply(const tn_norm_layer *l, tn_node *x) { return tn_norm_apply(l, x); }
 
-/* ---- batch norm ------------------------------------------------------------------------------ */
+/* ---- batch norm and group norm --------------------------------------------------------------- */
 
 tn_batch_norm tn_batch_norm_new(tn_params *p, const char *name, int64_t d)
 {
@@ -170,6 +170,18 @@ tn_batch_norm tn_batch_norm_new(tn_params *p, const char *name, int64_t d)
     return l;
 }
 
+/* Whether x is rows of as many channels as gamma has. */
+static bool has_channels(tn_node *x, const tn_node *gamma, const char *name)
+{
+    if (!x || !tn__is_in_graph(x, name)) return false;
+    if (tn_rank(x) >= 2 && tn_dim(x, -1) == tn_dim(gamma, 0)) return true;
+    char           text[64];
+    const tn_shape s = tn_node_shape(x);
+    tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s is not rows of %lld channels", name,
+            tn_shape_text(&s, text, sizeof text), (long long)tn_dim(gamma, 0));
+    return false;
+}
+
 static tn_node *moved(tn_node *buffer, tn_node *x, double momentum)
 {
     x = tn_stop_gradient(tn_reshape(x, TN_SHAPE(-1)));
@@ -181,16 +193,8 @@ tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assign
 {
     if (assigns) assigns[0] = assigns[1] = NULL;
     if (!l) return tn__no_layer(x, "tn_batch_norm_apply");
-    if (!x || !l->gamma || !l->beta || !l->mean || !l->var || !tn__is_in_graph(x, l->name))
-        return NULL;
-    if (tn_rank(x) < 2 || tn_dim(x, -1) != tn_dim(l->gamma, 0)) {
-        char           text[64];
-        const tn_shape s = tn_node_shape(x);
-        tn_fail(tn_node_ctx(x), TN_ERR_SHAPE, "%s: x %s is not rows of %lld channels",
-                l->name ? l->name : "batch norm", tn_shape_text(&s, text, sizeof text),
-                (long long)tn_dim(l->gamma, 0));
-        return NULL;
-    }
+    if (!l->gamma || !l->beta || !l->mean || !l->var) return NULL;
+    if (!has_channels(x, l->gamma, l->name ? l->name : "batch norm")) return NULL;
     tn_graph *g = enter(x, l->name);
     tn_node  *mean = tn_read(g, l->mean), *var = tn_read(g, l->var);
     if (tn_graph_mode(g) == TN_TRAIN) {
@@ -204,6 +208,42 @@ tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assign
     }
     tn_node *scale = tn_mul(tn_rsqrt(tn_add_scalar(var, l->eps)), l->gamma);
     tn_node *y = tn_add(tn_mul(tn_sub(x, mean), scale), l->beta);
+    tn_scope_pop(g);
+    return y;
+}
+
+tn_group_norm tn_group_norm_new(tn_params *p, const char *name, int64_t groups, int64_t d)
+{
+    tn_init       ones = tn_init_ones();
+    tn_group_norm l = { .name = tn__open_layer(p, name), .groups = groups, .eps = 1e-5 };
+    if (!l.name) return l;
+    if (groups < 1 || d % groups) {
+        tn_fail(tn_params_ctx(p), TN_ERR_ARG, "%s: %lld groups do not divide %lld channels", name,
+                (long long)groups, (long long)d);
+    } else {
+        l.gamma = tn_param(p, "gamma", TN_SHAPE(d), &ones);
+        l.beta = tn_param(p, "beta", TN_SHAPE(d), NULL);
+    }
+    tn_params_pop(p);
+    return l;
+}
+
+tn_node *tn_group_norm_apply(const tn_group_norm *l, tn_node *x)
+{
+    if (!l) return tn__no_layer(x, "tn_group_norm_apply");
+    if (!l->gamma || !l->beta) return NULL;
+    if (!has_channels(x, l->gamma, l->name ? l->name : "group norm")) return NULL;
+    tn_graph      *g = enter(x, l->name);
+    const tn_shape whole = tn_node_shape(x);
+    const int64_t  d = tn_dim(x, -1);
+    int64_t        rows = 1;
+    for (int i = 1; i < whole.rank - 1; i++) rows *= whole.dim[i];
+    const tn_shape apart = TN_SHAPE(whole.dim[0], rows, l->groups, l->groups ? d / l->groups : 0);
+    const int      axes[] = { 1, 3 };
+    tn_node       *parts = tn_reshape(x, apart);
+    tn_node       *scale = tn_rsqrt(tn_add_scalar(tn_var(parts, axes, 2, true, 0), l->eps));
+    tn_node       *y = tn_mul(tn_sub(parts, tn_mean(parts, axes, 2, true)), scale);
+    y = tn_add(tn_mul(tn_reshape(y, whole), l->gamma), l->beta);
     tn_scope_pop(g);
     return y;
 }

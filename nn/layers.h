@@ -89,6 +89,23 @@ TN_API tn_batch_norm tn_batch_norm_new(tn_params *p, const char *name, int64_t d
  * outputs of the program. assigns may be NULL: the buffers stay. */
 TN_API tn_node *tn_batch_norm_apply(const tn_batch_norm *l, tn_node *x, tn_node *assigns[2]);
 
+/* ---- group norm: Wu & He 2018 ---------------------------------------------------------------- */
+
+typedef struct tn_group_norm {
+    const char *name;
+    tn_node    *gamma, *beta; /* [d]: ones and zeros at first */
+    int64_t     groups;
+    double      eps;
+} tn_group_norm;
+
+/* d channels in groups of neighbours, as many in each; d groups: instance norm. eps 1e-5. Where
+ * groups do not divide d, TN_ERR_ARG and a layer that applies to nothing. */
+TN_API tn_group_norm tn_group_norm_new(tn_params *p, const char *name, int64_t groups, int64_t d);
+
+/* (x - mean) / sqrt(var + eps) gamma + beta, x [b, n.., d]: mean and var (divided by their number)
+ * are of one b and group, over all n and the group's channels. */
+TN_API tn_node *tn_group_norm_apply(const tn_group_norm *l, tn_node *x);
+
 /* ---- FeedForward: act(x w_in + b_in) w_out + b_out, row by row ------------------------------- */
 
 typedef enum tn_activation {

@@ -1,4 +1,4 @@
-/* Convolutions, pooling and batch norm: against PyTorch's numbers, and their gradients against
+/* Convolutions, pooling, batch norm and group norm: against PyTorch's numbers, and their gradients against
  * central differences. */
 #include "failing.h"
 #include "layers.h"
@@ -51,6 +51,33 @@ static const double torch_bn_mean[] = {
 };
 static const double torch_bn_var[] = {
     4.696666666666667, 1.651666666666667,
+};
+static const double torch_gn_pairs[] = {
+    -2.692636788683597, 2.243849181627569, -2.290700827035596, 5.3605124055339415,
+    1.3401675759693676, 3.9241843335663043, -1.4185983459288076, 1.0, -2.0205027279081027,
+    1.907782151239822, -2.145350413517798, -3.3605124055339415, 2.0123016367448616,
+    3.5881173031785574, -1.2732479324110098, 1.8721024811067883, -1.3483686671326087,
+    1.571715120852075, -2.0, -2.4884099244271534, 2.684435697520356, 3.25205027279081,
+    -2.7267520675889902, 2.7442049622135767, -0.6628033081423845, 1.5464958648220193,
+    -1.8739748636045948, -2.2766535462805333, 2.825606616284769, 3.0, -2.7141424395739624,
+    3.772553000698913, -0.08140165407119226, 4.4535041351779805, -1.705941348410721,
+    -1.2684524551172924, 3.4070082703559614, 2.709299172964404, -2.5461089243800887,
+    4.780754091862154, 0.5, 4.162803308142385, -1.5379078332168477, -0.26025136395405135,
+    -2.4070082703559614, 2.4185983459288076, -2.378075409186215, 5.788955183025395,
+};
+static const double torch_gn_instance[] = {
+    -2.073068752713421, 2.429648586830047, -2.3152961790100557, 5.511160715066954,
+    1.7865343763567108, 4.330819964063223, -1.4421682986745163, 1.1455213133892566,
+    -1.4298015645350657, 2.049414311383412, -2.1697748656207994, -3.2201180882884413,
+    2.429801564535066, 3.950585688616588, -1.2966469852852596, 2.018649193724796,
+    -0.7865343763567104, 1.6691800359367768, -2.0242535522315426, -2.346990207952902,
+    3.073068752713421, 3.5703514131699525, -2.7518601191778256, 2.891777074060336,
+    -0.7611847160402238, 1.4962797616443486, -1.7148242934150237, -2.8596031290701314,
+    2.731326805301934, 2.9514928955369144, -2.6654099820316115, 2.9298015645350657,
+    -0.1790994624831974, 4.40670602942948, -1.524707155691706, -1.8947023468025985,
+    3.313412058858961, 2.6604502687584013, -2.475292844308294, 3.8947023468025987,
+    0.4029857910738289, 4.115663402650967, -1.3345900179683885, -0.9298015645350657,
+    -2.5074404767113028, 2.369407641979888, -2.2851757065849765, 4.859603129070131,
 };
 
 typedef struct setting {
@@ -185,6 +212,28 @@ TEST(batch_norm, is_as_pytorchs)
     }
 }
 
+TEST(group_norm, is_as_pytorchs)
+{
+    const double gamma[] = { 2, -1, 0.5, 3 }, beta[] = { 0.5, 3, -2, 1 };
+    setting      s = set_up(TN_TRAIN);
+    for (int groups = 2; groups <= 4; groups += 2) {
+        const tn_group_norm l = tn_group_norm_new(s.p, groups == 2 ? "pairs" : "each", groups, 4);
+        CHECK(*(double *)tn_variable_data(l.gamma) == 1 && *(double *)tn_variable_data(l.beta) == 0);
+        tn_variable_set(l.gamma, gamma, sizeof gamma), tn_variable_set(l.beta, beta, sizeof beta);
+        tn_node *y = tn_group_norm_apply(&l, input_of(s.g, TN_SHAPE(2, 3, 2, 4)));
+        check_values(l.name, y, groups == 2 ? torch_gn_pairs : torch_gn_instance, 48, 1e-14);
+    }
+    /* one group of a row is layer norm, and of nothing there is nothing */
+    const tn_group_norm one = tn_group_norm_new(s.p, "one", 1, 4);
+    const tn_norm_layer layer = tn_layer_norm_new(s.p, "layer", 4);
+    tn_node            *x = input_of(s.g, TN_SHAPE(5, 4));
+    check_same("layer norm", tn_group_norm_apply(&one, x), tn_layer_norm_apply(&layer, x), 1e-14);
+    tn_node       *none = tn_group_norm_apply(&one, input_of(s.g, TN_SHAPE(0, 3, 4)));
+    const tn_shape shape = tn_node_shape(none), want = TN_SHAPE(0, 3, 4);
+    CHECK(none && tn_shape_equal(&shape, &want));
+    tear_down(&s);
+}
+
 /* ---- gradients ------------------------------------------------------------------------------- */
 
 static tn_node *build_conv(tn_graph *g, tn_node *const *in, void *user)
@@ -252,6 +301,31 @@ TEST(batch_norm, gradients)
     const void *const   data[] = { x, gamma, beta };
     tn_gradcheck_report r;
     CHECK_MSG(tn_gradcheck(s.ctx, build_batch_norm, (void *)&l, 3, types, data,
+                           &(tn_gradcheck_options){ .order = 2 }, &r) == TN_OK, "%s",
+              tn_error(s.ctx));
+    tear_down(&s);
+}
+
+static tn_node *build_group_norm(tn_graph *g, tn_node *const *in, void *user)
+{
+    (void)g;
+    tn_group_norm l = *(const tn_group_norm *)user;
+    l.gamma = in[1], l.beta = in[2];
+    tn_node *y = tn_group_norm_apply(&l, in[0]);
+    return tn_mul(y, y);
+}
+
+TEST(group_norm, gradients)
+{
+    setting             s = set_up(TN_TRAIN);
+    const tn_group_norm l = tn_group_norm_new(s.p, "gn", 2, 4);
+    double              x[24], gamma[] = { 2, -1, 0.5, 3 }, beta[] = { 0.5, 3, -2, 1 };
+    for (int i = 0; i < 24; i++) x[i] = fill_at(i, 0.3, 2);
+    const tn_type       types[] = { { TN_F64, TN_SHAPE(2, 3, 4) }, { TN_F64, TN_SHAPE(4) },
+                                    { TN_F64, TN_SHAPE(4) } };
+    const void *const   data[] = { x, gamma, beta };
+    tn_gradcheck_report r;
+    CHECK_MSG(tn_gradcheck(s.ctx, build_group_norm, (void *)&l, 3, types, data,
                            &(tn_gradcheck_options){ .order = 2 }, &r) == TN_OK, "%s",
               tn_error(s.ctx));
     tear_down(&s);
@@ -328,6 +402,14 @@ TEST(conv, refuses)
     const tn_batch_norm n = tn_batch_norm_new(s.p, "n", 2);
     check_refused(&s, tn_batch_norm_apply(&n, l.w, NULL), "n: x is a variable");
     check_refused(&s, tn_batch_norm_apply(&n, x, NULL), "n: x [1,4,4,3] is not rows of 2 channels");
+    const tn_group_norm odd = tn_group_norm_new(s.p, "odd", 2, 3);
+    check_refused(&s, odd.gamma, "odd: 2 groups do not divide 3 channels");
+    CHECK(tn_group_norm_apply(&odd, x) == NULL);
+    tn_group_norm three = tn_group_norm_new(s.p, "three", 3, 3);
+    check_refused(&s, tn_group_norm_apply(&three, input_of(s.g, TN_SHAPE(4, 2))), "three: x [4,2]");
+    check_refused(&s, tn_group_norm_apply(NULL, x), "tn_group_norm_apply: the layer is NULL");
+    three.groups = 2;
+    check_refused(&s, tn_group_norm_apply(&three, x), "reshape");
     tear_down(&s);
 }
 
