@@ -19,6 +19,15 @@ static tn_node *refuse(const tn_attention_layer *l, const tn_node *x, const char
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
+static bool settle_rotary(tn_attention_layer *l, tn_ctx *ctx, bool is_self, double base)
+{
+    l->rotary = base;
+    if (base == 0 || (is_self && base > 0 && l->head_size % 2 == 0)) return true;
+    return tn_fail(ctx, TN_ERR_ARG,
+                   "attention %s: rotary %g: it is a base over 0, of self-attention with heads of "
+                   "an even size", l->name, base) == TN_OK;
+}
+
 /* Fills in the sizes of heads; false if they do not fit. */
 static bool settle_heads(tn_attention_layer *l, tn_ctx *ctx, int64_t d,
                          const tn_attention_layer_options *o)
@@ -47,7 +56,9 @@ tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, i
                              .dropout = o.dropout };
     int64_t            memory = o.d_memory ? o.d_memory : d;
     if (!l.name) return l;
-    if (!settle_heads(&l, tn_params_ctx(p), d, &o)) {
+    const bool is_self = !o.is_cross && memory == d;
+    if (!settle_heads(&l, tn_params_ctx(p), d, &o) ||
+        !settle_rotary(&l, tn_params_ctx(p), is_self, o.rotary)) {
         tn_params_pop(p);
         return l;
     }
@@ -56,11 +67,11 @@ tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d, i
     tn_linear_options linear = { .no_bias = o.no_bias, .w = o.w ? o.w : &one, .b = &zeros };
     tn_linear_options several = { .no_bias = o.no_bias, .w = o.w ? o.w : &part, .b = &zeros };
     part.fan_out = inner;
-    if (o.is_cross || memory != d) {
+    if (is_self) {
+        l.qkv = tn_linear_new_with(p, "qkv", d, inner + 2 * inner_kv, &several);
+    } else {
         l.q = tn_linear_new_with(p, "q", d, inner, &linear);
         l.kv = tn_linear_new_with(p, "kv", memory, 2 * inner_kv, &several);
-    } else {
-        l.qkv = tn_linear_new_with(p, "qkv", d, inner + 2 * inner_kv, &several);
     }
     l.out = tn_linear_new_with(p, "out", inner, d, &linear);
     tn_params_pop(p);
@@ -87,13 +98,17 @@ static void project_memory(const tn_attention_layer *l, tn_node *memory, heads *
     h->k = by_head(l, part[0], l->n_kv_heads), h->v = by_head(l, part[1], l->n_kv_heads);
 }
 
-static heads project_self(const tn_attention_layer *l, tn_node *x)
+/* index: of the positions; NULL: from 0 on. */
+static heads project_self(const tn_attention_layer *l, tn_node *x, tn_node *index)
 {
     tn_node *part[3] = { NULL };
     int64_t  n = l->n_heads * l->head_size, nk = l->n_kv_heads * l->head_size;
     tn_split(tn_linear_apply(&l->qkv, x), -1, (const int64_t[]){ n, nk, nk }, 3, part);
-    return (heads){ by_head(l, part[0], l->n_heads), by_head(l, part[1], l->n_kv_heads),
-                    by_head(l, part[2], l->n_kv_heads) };
+    heads h = { by_head(l, part[0], l->n_heads), by_head(l, part[1], l->n_kv_heads),
+                by_head(l, part[2], l->n_kv_heads) };
+    if (l->rotary != 0)
+        h.q = tn_rotary(h.q, index, l->rotary), h.k = tn_rotary(h.k, index, l->rotary);
+    return h;
 }
 
 /* [b, t, h, dh] -> [b, t, h dh] -> out */
@@ -140,7 +155,7 @@ static tn_node *apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
     tn_node *rows = is_packed ? x : as_batch(l, x);
     heads    h = { .q = NULL };
     if (is_self) {
-        h = project_self(l, rows);
+        h = project_self(l, rows, NULL);
     } else {
         h.q = by_head(l, tn_linear_apply(&l->q, rows), l->n_heads);
         project_memory(l, is_packed ? memory : as_batch(l, memory), &h);
@@ -242,8 +257,10 @@ tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
     if (!l->qkv.w) return refuse(l, x, "decoding with a cache is for self-attention");
     if (parents && assigns == unwanted) return refuse(l, x, "parents need assigns");
     tn_graph *g = enter(l, x);
-    heads     h = project_self(l, x);
     position = tn_read(g, position);
+    tn_node *index = l->rotary != 0 ? tn_add(tn_arange(g, TN_I32, tn_dim(x, -2), 0, 1), position)
+                                    : NULL;
+    heads    h = project_self(l, x, index);
     h.k = append(cache->k, h.k, position, parents, &assigns[0]);
     h.v = append(cache->v, h.v, position, parents, &assigns[1]);
     tn_node *length = tn_add_scalar(position, (double)tn_dim(x, 1));

@@ -20,6 +20,7 @@ typedef struct tn_attention_layer {
     tn_linear   out;   /* [h dh, d] */
     int64_t     n_heads, n_kv_heads, head_size; /* h, hk, dh */
     double      dropout; /* of the weights */
+    double      rotary;  /* base of the positions that q and k are turned by (tn_rotary); 0: none */
 } tn_attention_layer;
 
 typedef struct tn_attention_layer_options {
@@ -28,6 +29,8 @@ typedef struct tn_attention_layer_options {
     int64_t        n_kv_heads; /* divides n_heads: each serves several; 0: n_heads */
     int64_t        head_size;  /* 0: d / n_heads, which must be whole */
     double         dropout;
+    double         rotary;     /* base of rotary positions, such as 10,000; 0: none. For
+                                  self-attention with heads of an even size */
     bool           no_bias;    /* biases start as zeros */
     const tn_init *w;          /* of all matrices; NULL: Xavier uniform, of q, k and v each with the
                                   fans of its own matrix [d, h dh] */
@@ -35,14 +38,16 @@ typedef struct tn_attention_layer_options {
 
 /* Makes the parameters under `name`: of self-attention "qkv.w" and "qkv.b", of cross-attention
  * "q.w", "kv.w" and their biases; "out.w", "out.b". TN_ERR_ARG if the heads do not divide d or each
- * other, or the name is taken; then, the layer's name is NULL or applying it gives NULL. */
+ * other, rotary does not fit, or the name is taken; then, the layer's name is NULL or applying it
+ * gives NULL. */
 TN_API tn_attention_layer tn_attention_new(tn_params *p, const char *name, int64_t d,
                                            int64_t n_heads,
                                            const tn_attention_layer_options *options);
 
 /* x [.., t, d], memory [.., tk, d_memory] -> [.., t, d]; packed with offsets in the mask: x [n, d],
  * memory [m, d_memory]. Of self-attention, memory is x (or NULL). mask may be NULL; its batch is
- * that of the leading dimensions together. */
+ * that of the leading dimensions together. Rotary positions are counted along t, or along all n:
+ * only their differences matter, and these are the same within a sentence. */
 TN_API tn_node *tn_attention_apply(const tn_attention_layer *l, tn_node *x, tn_node *memory,
                                    const tn_attention_mask *mask);
 

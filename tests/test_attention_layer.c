@@ -135,6 +135,99 @@ TEST(attention, grouped_heads)
     bench_free(&b);
 }
 
+/* ---- rotary positions ------------------------------------------------------------------------ */
+
+static tn_attention_layer rotary_layer(bench *b)
+{
+    const tn_attention_layer_options o = { .n_kv_heads = 1, .rotary = 100 };
+    tn_attention_layer               l = tn_attention_new(b->p, "turned", 8, 2, &o);
+    fill(l.qkv.w, 1, 0.5), fill(l.qkv.b, 2, 0.3), fill(l.out.w, 3, 0.7);
+    return l;
+}
+
+TEST(attention, rotary_turns_q_and_k)
+{
+    bench              b = bench_new();
+    tn_attention_layer l = rotary_layer(&b);
+    tn_node           *x = filled(b.g, TN_SHAPE(2, 5, 8), 0.2), *part[3];
+    tn_split(tn_linear_apply(&l.qkv, x), -1, (const int64_t[]){ 8, 4, 4 }, 3, part);
+    tn_node *q = tn_rotary(tn_reshape(part[0], TN_SHAPE(2, 5, 2, 4)), NULL, 100);
+    tn_node *k = tn_rotary(tn_reshape(part[1], TN_SHAPE(2, 5, 1, 4)), NULL, 100);
+    tn_node *y = tn_attention(q, k, tn_reshape(part[2], TN_SHAPE(2, 5, 1, 4)), NULL, NULL);
+    y = tn_linear_apply(&l.out, tn_flatten(y, -2, -1));
+    check_same("turned", tn_attention_apply(&l, x, x, NULL), y, 1e-14);
+    l.rotary = 0; /* and without it is another one */
+    double   apart = 0;
+    tn_node *other = tn_sub(y, tn_attention_apply(&l, x, x, NULL));
+    CHECK(tn_eval(tn_sum_all(tn_square(other)), &apart, sizeof apart) == TN_OK && apart > 1e-4);
+    bench_free(&b);
+}
+
+/* Positions of packed sentences go on from one to the next, which changes nothing within them. */
+TEST(attention, rotary_of_packed_sentences)
+{
+    bench                    b = bench_new();
+    const tn_attention_layer l = rotary_layer(&b);
+    const int32_t            offsets[] = { 0, 3, 5, 6 };
+    tn_node                 *x = filled(b.g, TN_SHAPE(6, 8), 0.3);
+    const tn_attention_mask  mask = { .causal = true,
+                                     .q_offsets = tn_constant(b.g, TN_I32, TN_SHAPE(4), offsets) };
+    tn_node *y = tn_attention_apply(&l, x, x, &mask);
+    for (int s = 0; s < 3; s++)
+        check_same("segment", tn_slice(y, 0, offsets[s], offsets[s + 1], 1),
+                   tn_attention_apply(&l, tn_slice(x, 0, offsets[s], offsets[s + 1], 1), NULL,
+                                      &(tn_attention_mask){ .causal = true }), 1e-13);
+    bench_free(&b);
+}
+
+/* Two positions at a time, so that what is turned depends on the place of each. */
+TEST(attention, rotary_decoding)
+{
+    bench                    b = bench_new();
+    const tn_attention_layer l = rotary_layer(&b);
+    tn_params               *state = tn_params_new(b.ctx, TN_F64);
+    const tn_attention_cache cache = tn_attention_cache_new(state, "cache", &l, 2, 6);
+    tn_node *position = tn_buffer(state, "position", TN_I32, TN_SCALAR), *out[2];
+    tn_node *x = tn_input(b.g, "x", TN_F64, TN_SHAPE(2, 2, 8));
+    tn_node *all = filled(b.g, TN_SHAPE(2, 6, 8), 0.1);
+    tn_node *whole = tn_attention_apply(&l, all, NULL, &(tn_attention_mask){ .causal = true });
+    out[0] = tn_attention_decode(&l, x, &cache, position, NULL, NULL);
+    out[1] = tn_assign(position, tn_add_scalar(tn_read(b.g, position), 2));
+    tn_program *step = tn_compile(b.g, out, 2, NULL), *once = tn_compile(b.g, &whole, 1, NULL);
+    CHECK_STR(tn_error(b.ctx), "");
+    REQUIRE(step && once);
+    CHECK_INT(tn_run(once), TN_OK);
+    const double *want = tn_output(once, 0);
+    for (int t = 0; t < 6; t += 2) {
+        double rows[32];
+        for (int i = 0; i < 32; i++) rows[i] = fill_at(i / 16 * 48 + t * 8 + i % 16, 0.1, 1);
+        CHECK_INT(tn_feed(step, x, rows, sizeof rows), TN_OK);
+        CHECK_INT(tn_run(step), TN_OK);
+        const double *y = tn_output(step, 0);
+        for (int i = 0; i < 32; i++) CHECK_NEAR(y[i], want[i / 16 * 48 + t * 8 + i % 16], 1e-13);
+    }
+    tn_program_free(step), tn_program_free(once), tn_params_free(state), bench_free(&b);
+}
+
+TEST(attention, rotary_is_refused)
+{
+    bench b = bench_new();
+    const struct {
+        int64_t                    d;
+        tn_attention_layer_options o;
+    } wrong[] = { { 8, { .rotary = -1 } }, { 6, { .rotary = 1e4 } },
+                  { 8, { .rotary = 1e4, .is_cross = true } },
+                  { 8, { .rotary = 1e4, .d_memory = 4 } } };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        CHECK(tn_attention_new(b.p, "a", wrong[i].d, 2, &wrong[i].o).out.w == NULL);
+        CHECK_CONTAINS(tn_error(b.ctx), "it is a base over 0, of self-attention with heads of an");
+        tn_clear_error(b.ctx);
+    }
+    bench_free(&b);
+}
+
+/* ---- misuse ---------------------------------------------------------------------------------- */
+
 TEST(attention, wrong_sizes_are_refused)
 {
     bench b = bench_new();
