@@ -25,7 +25,7 @@ typedef struct settings {
     double      dropout, attention_dropout, lr, weight_decay, label_smoothing, clip, ema, beta2;
     int64_t warmup, tokens, accumulate, steps, valid_every, report_every, seed, threads, beam,
         n_test, n_pairs;
-    int64_t     save_every, patience;
+    int64_t     save_every, patience, epochs;
     double      minutes;
     bool        swap, post_norm, bleu, profile, recompute;
 } settings;
@@ -70,6 +70,7 @@ static const cli_option options[] = {
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N",
       "updates; 0: until --minutes are over [0; made-up corpus, without --minutes: 1000]" },
+    { CLI_INT, "epochs", &s.epochs, "N", "passes over the pairs, instead of --steps [0]" },
     OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
     { CLI_COUNT, "tokens", &s.tokens, "N",
       "of a batch, on each side [4096; made-up corpus: 2048]" },
@@ -145,6 +146,14 @@ static bool choose(int *which)
     return *which >= 0 && kind >= 0 && layout >= 0;
 }
 
+/* A fifth of the training at most, once its steps are known. */
+static void settle_warmup(int64_t steps)
+{
+    if (s.warmup >= 0) return;
+    s.warmup = s.train ? 1000 : 100;
+    if (steps && s.warmup > steps / 5) s.warmup = steps / 5;
+}
+
 /* What is not given, nor in the file of a training that goes on. */
 static bool settle(void)
 {
@@ -152,7 +161,7 @@ static bool settle(void)
     int  which;
     DEFAULT(size, made_up ? "tiny" : "small");
     DEFAULT(schedule, "linear");
-    if (s.steps < 0) s.steps = made_up && s.minutes <= 0 ? 1000 : 0;
+    if (s.steps < 0) s.steps = made_up && s.minutes <= 0 && !s.epochs ? 1000 : 0;
     if (!choose(&which)) return false;
     DEFAULT(d, sizes[which].d);
     DEFAULT(heads, sizes[which].heads);
@@ -170,10 +179,7 @@ static bool settle(void)
     DEFAULT(n_test, 1000);
     if (s.dropout < 0) s.dropout = 0.1;
     if (s.attention_dropout < 0) s.attention_dropout = 0;
-    if (s.warmup < 0) { /* a fifth of the training at most */
-        s.warmup = made_up ? 100 : 1000;
-        if (s.steps && s.warmup > s.steps / 5) s.warmup = s.steps / 5;
-    }
+    if (!s.epochs) settle_warmup(s.steps);
     return true;
 }
 
@@ -187,8 +193,14 @@ static bool check(void)
                         "has its own\n");
         return false;
     }
-    if (s.steps == 0 && s.minutes <= 0) {
-        fprintf(stderr, "transformer_train: say how long to train: --steps or --minutes\n");
+    if (s.steps == 0 && s.epochs == 0 && s.minutes <= 0) {
+        fprintf(stderr, "transformer_train: say how long to train: --steps, --epochs or "
+                        "--minutes\n");
+        return false;
+    }
+    if (s.steps && s.epochs) {
+        fprintf(stderr, "transformer_train: --steps %lld and --epochs %lld: one of them is to be "
+                        "0\n", (long long)s.steps, (long long)s.epochs);
         return false;
     }
     if (s.patience && s.train && !s.valid) {
@@ -427,6 +439,19 @@ static void blame_batches(tn_ctx *ctx, const training *r, bool has_valid)
     blame(ctx, what);
 }
 
+/* As many steps as the epochs take, by the batches of the first one. */
+static void count_epochs(training *r)
+{
+    if (!s.epochs) return;
+    const tn_batches_position start = tn_batches_tell(r->batches);
+    const int64_t batches = tn_batches_next(r->batches)->n_batches, most = INT64_MAX / 2 / batches;
+    const int64_t all = (s.epochs < most ? s.epochs : most) * batches;
+    tn_batches_seek(r->batches, start);
+    r->o.steps = (all + r->o.accumulate - 1) / r->o.accumulate;
+    settle_warmup(r->o.steps);
+    r->o.warmup = s.warmup;
+}
+
 /* The model: a new one, or as it was. */
 static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const char *resumed)
 {
@@ -457,6 +482,7 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
         blame_batches(ctx, r, c->valid != NULL);
         return false;
     }
+    count_epochs(r);
     if (last && training_resume(r, last, resumed) != TN_OK) return false;
     const long long n_pairs = tn_batches_pairs(r->batches);
     printf("%lld pair%s, %lld left out for their length; vocabulary %lld; %lld parameters; %d "
@@ -468,8 +494,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
     if (!last) return true;
     saved = r->step;
     printf("resumed after step %lld%s\n", (long long)r->step,
-           training_is_over(r) ? ", where it ends: more --steps, --minutes or --patience go on"
-                               : "");
+           training_is_over(r) ? ", where it ends: more --steps, --epochs, --minutes or "
+                                 "--patience go on" : "");
     if (r->is_best_other)
         printf("other pairs to validate on: the best perplexity of before does not count\n");
     return true;

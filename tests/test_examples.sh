@@ -331,12 +331,19 @@ $train $small --lr 0.5 --valid-every 2 --patience 1 --steps 400 --save "$dir/pat
 contains "$dir/out.txt" "no better in 1 validation: it ends here"
 grep -q "step 400" "$dir/out.txt" && fail "patience without end"
 $train --resume "$dir/patient" > "$dir/rest.txt" 2>&1 || fail "resuming without patience left"
-contains "$dir/rest.txt" "where it ends: more --steps, --minutes or --patience go on"
+contains "$dir/rest.txt" "where it ends: more --steps, --epochs, --minutes or --patience go on"
 $train --resume "$dir/patient" --patience 2 --steps 402 > "$dir/rest.txt" 2>&1 ||
     fail "resuming with more patience"
 contains "$dir/rest.txt" "^step [0-9]*  validation perplexity"
 wrong_early=$($train --train "$dir/pairs.tsv" --patience 1 --steps 1 2>&1) && fail "patience alone"
 case $wrong_early in *"--patience wants --valid"*) ;; *) fail "$wrong_early" ;; esac
+# Epochs are passes over the pairs, and more of them go on.
+$train $small --epochs 2 --save "$dir/epochs" > "$dir/out.txt" 2>&1 || fail "a training of 2 epochs"
+grep -a -q "epoch=2[^0-9]" "$dir/epochs/last.safetensors" || fail "2 epochs are others"
+$train --resume "$dir/epochs" --epochs 3 > "$dir/rest.txt" 2>&1 || fail "a third epoch"
+grep -a -q "epoch=3[^0-9]" "$dir/epochs/last.safetensors" || fail "3 epochs are others"
+wrong_early=$($train --epochs 1 --steps 1 2>&1) && fail "epochs and steps"
+case $wrong_early in *"--steps 1 and --epochs 1: one of them is to be 0"*) ;; *) fail "$wrong_early" ;; esac
 # The best of other pairs does not count.
 $train --resume "$dir/cat" --steps 251 --valid "$dir/many.tsv" > "$dir/rest.txt" 2>&1 ||
     fail "resuming with other pairs to validate on"
