@@ -14,6 +14,10 @@ _Static_assert(offsetof(tn__strip, step) == 8 && offsetof(tn__strip, turns) == 1
 
 /* ---- what the code is made of: X(registers of a row's accumulators.., address) ------------ */
 
+#define FIRST_REGISTERS                                                                            \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",       \
+        "xmm11", "xmm12", "xmm13", "xmm14"
+
 #ifdef __AVX512F__ /* rows of four vectors, in zmm0 to zmm23 */
 #  define R0 "0", "1", "2", "3"
 #  define R1 "4", "5", "6", "7"
@@ -41,9 +45,8 @@ _Static_assert(offsetof(tn__strip, step) == 8 && offsetof(tn__strip, turns) == 1
       "\n\tvfmadd231ps %%zmm25, %%zmm28, %%zmm" q "\n\tvfmadd231ps %%zmm26, %%zmm28, %%zmm" r      \
       "\n\tvfmadd231ps %%zmm27, %%zmm28, %%zmm" s "\n\t"
 #  define REGISTERS                                                                                \
-      "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",     \
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19",         \
-          "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28"
+      FIRST_REGISTERS, "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",     \
+          "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28"
 #  define FETCH_AHEAD "prefetcht1 (%[line])\n\tprefetcht1 64(%[line])\n\t"
 #else /* of two, in ymm0 to ymm11 */
 #  define R0 "0", "1"
@@ -65,9 +68,7 @@ _Static_assert(offsetof(tn__strip, step) == 8 && offsetof(tn__strip, turns) == 1
       "vbroadcastss " at ", %%ymm14\n\tvfmadd231ps %%ymm12, %%ymm14, %%ymm" lo                     \
       "\n\tvfmadd231ps %%ymm13, %%ymm14, %%ymm" hi "\n\t"
 #  define FETCH_AHEAD "prefetcht1 (%[line])\n\t"
-#  define REGISTERS                                                                                \
-      "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",     \
-          "xmm11", "xmm12", "xmm13", "xmm14"
+#  define REGISTERS   FIRST_REGISTERS
 #endif
 #define OF(x, ...) x(__VA_ARGS__)
 
