@@ -149,6 +149,8 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
     *r = (training){ .t = t, .o = *o, .best = INFINITY };
     if (r->o.accumulate < 1) r->o.accumulate = 1;
     r->batches = batches_of(r, train, false, &r->pairs);
+    if (r->batches) r->per_epoch = tn_batches_next(r->batches)->n_batches;
+    if (r->batches) tn_batches_seek(r->batches, (tn_batches_position){ 0, 0 });
     if (valid && r->batches) r->valid = batches_of(r, valid, true, &r->valid_pairs);
     if (r->valid) r->best_of = tn_batches_fingerprint(r->valid);
     r->optimizer = make_optimizer(r, &r->o);
@@ -174,8 +176,20 @@ void training_end(training *r)
 bool training_is_over(const training *r)
 {
     return (r->o.steps && r->step >= r->o.steps) ||
+           (r->o.epochs && tn_batches_tell(r->batches).epoch >= r->o.epochs) ||
            (r->o.seconds > 0 && r->spent >= r->o.seconds) ||
            (r->o.patience && r->stale >= r->o.patience);
+}
+
+int64_t training_steps(const training *r)
+{
+    const training_options   *o = &r->o;
+    const tn_batches_position at = tn_batches_tell(r->batches);
+    if (!o->epochs) return o->steps;
+    if (at.epoch >= o->epochs) return r->step;
+    const int64_t most = INT64_MAX / 4 / r->per_epoch, epochs = o->epochs - at.epoch;
+    const int64_t left = (epochs < most ? epochs : most) * r->per_epoch - at.batch;
+    return r->step + ((left > 1 ? left : 1) + o->accumulate - 1) / o->accumulate;
 }
 
 /* Where time is the limit, linear and cosine fall with the time that is left, and the warm-up is
@@ -185,7 +199,7 @@ double training_rate(const training *r)
     const training_options *o = &r->o;
     double   done = o->seconds > 0 ? r->spent / o->seconds : 0;
     bool     falls = o->schedule == TN_SCHEDULE_LINEAR || o->schedule == TN_SCHEDULE_COSINE;
-    int64_t  s = r->step + 1;
+    int64_t  s = r->step + 1, steps = training_steps(r);
     if (falls && o->seconds > 0) {
         double most = o->schedule == TN_SCHEDULE_LINEAR
                           ? 1 - done
@@ -196,7 +210,7 @@ double training_rate(const training *r)
     tn_schedule schedule = { .kind = o->schedule,
                              .lr = o->lr,
                              .warmup = o->warmup,
-                             .total = o->steps + 1, /* the last step learns, too */
+                             .total = steps + (steps < INT64_MAX), /* the last one learns, too */
                              .d_model = r->t->model->config.d_model };
     return tn_schedule_lr(&schedule, s);
 }
@@ -267,13 +281,13 @@ tn_status training_step(training *r)
 
 void training_report(training *r)
 {
-    double left = 5999999; /* whose minutes have 5 digits */
+    const int64_t steps = training_steps(r);
+    double        left = 5999999; /* whose minutes have 5 digits */
     if (r->o.seconds > 0) left = fmin(left, r->o.seconds - r->spent);
-    if (r->o.steps)
-        left = fmin(left, (double)(r->o.steps - r->step) * r->seconds / (double)r->reported);
+    if (steps) left = fmin(left, (double)(steps - r->step) * r->seconds / (double)r->reported);
     left = fmax(0, left);
     printf("step %lld", (long long)r->step);
-    if (r->o.steps) printf("/%lld", (long long)r->o.steps);
+    if (steps) printf("/%lld", (long long)steps);
     printf("  loss "), output_number(r->sum / r->count, 3);
     printf("  perplexity "), output_number(exp(r->nll / r->count), 3);
     printf("  %.0f tokens/s  lr %.2e", r->tokens / r->seconds, tn_optimizer_lr(r->optimizer));

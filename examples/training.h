@@ -13,7 +13,7 @@ typedef struct training_options {
     double  label_smoothing, lr, clip, weight_decay, ema; /* 0: off */
     double  beta2;
     tn_schedule_kind schedule;
-    int64_t warmup, steps;           /* steps 0: until the time is over */
+    int64_t warmup, steps, epochs;   /* steps and epochs 0: until the time is over */
     double  seconds;                 /* 0: no limit; else linear and cosine end with it */
     int64_t patience;                /* ends after so many validations no better; 0: never */
     uint64_t seed;
@@ -35,6 +35,7 @@ typedef struct training {
     /* of the weights, where there is one: what is validated and saved as best */
     translation       average;
     int64_t           step;
+    int64_t           per_epoch;   /* batches of the first epoch; of others about as many */
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
     uint64_t          best_of;     /* the pairs it is of, as a fingerprint; 0: not known */
@@ -51,6 +52,8 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
 void      training_end(training *r);
 
 bool      training_is_over(const training *r);
+/* Steps in all, 0: not known. Of epochs, by the batches that are left of them. */
+int64_t   training_steps(const training *r);
 double    training_rate(const training *r); /* the learning rate of the next step */
 /* An update. One of several batches may be given up between them, interrupted or for the time that
  * is over: then r->step stays, and all is as before but the time spent. */

@@ -69,7 +69,7 @@ static const cli_option options[] = {
     { CLI_FLAG, "post-norm", &s.post_norm, NULL, "norms after the residual sums" },
     { CLI_HEADING, "training", NULL, NULL, NULL },
     { CLI_INT, "steps", &s.steps, "N",
-      "updates; 0: until --minutes are over [0; made-up corpus, without --minutes: 1000]" },
+      "updates; 0: until --minutes or --epochs are over [0; made-up corpus, without these: 1000]" },
     { CLI_INT, "epochs", &s.epochs, "N", "passes over the pairs, instead of --steps [0]" },
     OPTION_MINUTES(&s.minutes, "; linear and cosine schedules end with it"),
     { CLI_COUNT, "tokens", &s.tokens, "N",
@@ -179,7 +179,6 @@ static bool settle(void)
     DEFAULT(n_test, 1000);
     if (s.dropout < 0) s.dropout = 0.1;
     if (s.attention_dropout < 0) s.attention_dropout = 0;
-    if (!s.epochs) settle_warmup(s.steps);
     return true;
 }
 
@@ -439,19 +438,6 @@ static void blame_batches(tn_ctx *ctx, const training *r, bool has_valid)
     blame(ctx, what);
 }
 
-/* As many steps as the epochs take, by the batches of the first one. */
-static void count_epochs(training *r)
-{
-    if (!s.epochs) return;
-    const tn_batches_position start = tn_batches_tell(r->batches);
-    const int64_t batches = tn_batches_next(r->batches)->n_batches, most = INT64_MAX / 2 / batches;
-    const int64_t all = (s.epochs < most ? s.epochs : most) * batches;
-    tn_batches_seek(r->batches, start);
-    r->o.steps = (all + r->o.accumulate - 1) / r->o.accumulate;
-    settle_warmup(r->o.steps);
-    r->o.warmup = s.warmup;
-}
-
 /* The model: a new one, or as it was. */
 static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const char *resumed)
 {
@@ -472,6 +458,7 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
                            .schedule = schedule,
                            .warmup = s.warmup,
                            .steps = s.steps,
+                           .epochs = s.epochs,
                            .seconds = 60 * s.minutes,
                            .patience = s.patience,
                            .seed = (uint64_t)s.seed,
@@ -482,7 +469,8 @@ static bool begin(tn_ctx *ctx, corpora *c, translation *t, training *r, const ch
         blame_batches(ctx, r, c->valid != NULL);
         return false;
     }
-    count_epochs(r);
+    settle_warmup(training_steps(r));
+    r->o.warmup = s.warmup;
     if (last && training_resume(r, last, resumed) != TN_OK) return false;
     const long long n_pairs = tn_batches_pairs(r->batches);
     printf("%lld pair%s, %lld left out for their length; vocabulary %lld; %lld parameters; %d "

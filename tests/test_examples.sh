@@ -342,6 +342,8 @@ $train $small --epochs 2 --save "$dir/epochs" > "$dir/out.txt" 2>&1 || fail "a t
 grep -a -q "epoch=2[^0-9]" "$dir/epochs/last.safetensors" || fail "2 epochs are others"
 $train --resume "$dir/epochs" --epochs 3 > "$dir/rest.txt" 2>&1 || fail "a third epoch"
 grep -a -q "epoch=3[^0-9]" "$dir/epochs/last.safetensors" || fail "3 epochs are others"
+$train --resume "$dir/epochs" --epochs 5 --accumulate 4 > "$dir/rest.txt" 2>&1 || fail "a fifth epoch"
+grep -a -q "epoch=5[^0-9]" "$dir/epochs/last.safetensors" || fail "5 epochs, with other updates, are others"
 wrong_early=$($train --epochs 1 --steps 1 2>&1) && fail "epochs and steps"
 case $wrong_early in *"--steps 1 and --epochs 1: one of them is to be 0"*) ;; *) fail "$wrong_early" ;; esac
 # The best of other pairs does not count.
