@@ -3,6 +3,8 @@
 
 #include "nn/internal.h"
 
+#include <math.h>
+
 typedef struct heads {
     tn_node *q, *k, *v; /* [b, t, heads, dh], or packed [n, heads, dh] */
 } heads;
@@ -22,7 +24,8 @@ static tn_node *refuse(const tn_attention_layer *l, const tn_node *x, const char
 static bool settle_rotary(tn_attention_layer *l, tn_ctx *ctx, bool is_self, double base)
 {
     l->rotary = base;
-    if (base == 0 || (is_self && base > 0 && l->head_size % 2 == 0)) return true;
+    const bool is_base = base > 0 && base < INFINITY;
+    if (base == 0 || (is_self && is_base && l->head_size % 2 == 0)) return true;
     return tn_fail(ctx, TN_ERR_ARG,
                    "attention %s: rotary %g: it is a base over 0, of self-attention with heads of "
                    "an even size", l->name, base) == TN_OK;
@@ -258,7 +261,8 @@ tn_node *tn_attention_decode(const tn_attention_layer *l, tn_node *x,
     if (parents && assigns == unwanted) return refuse(l, x, "parents need assigns");
     tn_graph *g = enter(l, x);
     position = tn_read(g, position);
-    tn_node *index = l->rotary != 0 ? tn_add(tn_arange(g, TN_I32, tn_dim(x, -2), 0, 1), position)
+    tn_node *index = l->rotary != 0 ? tn_add(tn_arange(g, TN_I32, tn_dim(x, -2), 0, 1),
+                                             tn_cast(position, TN_I32))
                                     : NULL;
     heads    h = project_self(l, x, index);
     h.k = append(cache->k, h.k, position, parents, &assigns[0]);

@@ -215,7 +215,8 @@ TEST(attention, rotary_is_refused)
     const struct {
         int64_t                    d;
         tn_attention_layer_options o;
-    } wrong[] = { { 8, { .rotary = -1 } }, { 6, { .rotary = 1e4 } },
+    } wrong[] = { { 8, { .rotary = -1 } }, { 8, { .rotary = INFINITY } },
+                  { 6, { .rotary = 1e4 } },
                   { 8, { .rotary = 1e4, .is_cross = true } },
                   { 8, { .rotary = 1e4, .d_memory = 4 } } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -223,6 +224,11 @@ TEST(attention, rotary_is_refused)
         CHECK_CONTAINS(tn_error(b.ctx), "it is a base over 0, of self-attention with heads of an");
         tn_clear_error(b.ctx);
     }
+    const tn_attention_layer l = rotary_layer(&b);
+    const tn_attention_cache cache = tn_attention_cache_new(b.p, "cache", &l, 2, 6);
+    tn_node *place = tn_full(b.g, TN_I64, TN_SCALAR, 0), *x = filled(b.g, TN_SHAPE(2, 1, 8), 0.1);
+    CHECK(tn_attention_decode(&l, x, &cache, place, NULL, NULL) == NULL);
+    CHECK_CONTAINS(tn_error(b.ctx), "the position is not an i32 scalar");
     bench_free(&b);
 }
 
@@ -356,10 +362,11 @@ TEST(attention, rows_that_share_memory)
 }
 
 /* Beams change places between positions: each row continues the cache of its parent. */
-TEST(attention, decoding_follows_parents)
+static void follow_parents(double rotary)
 {
     bench              b = bench_new();
     tn_attention_layer l = self_layer(&b);
+    l.rotary = rotary;
     tn_params         *state = tn_params_new(b.ctx, TN_F64);
     tn_attention_cache cache = tn_attention_cache_new(state, "self", &l, 2, 4);
     tn_node           *position = tn_buffer(state, "position", TN_I32, TN_SCALAR), *out[4];
@@ -392,6 +399,12 @@ TEST(attention, decoding_follows_parents)
     check_values("the last position", tn_contiguous(tn_select(y, 1, 3)), tn_output(step, 0), 8,
                  1e-14);
     tn_program_free(step), tn_graph_free(g), tn_params_free(state), bench_free(&b);
+}
+
+TEST(attention, decoding_follows_parents)
+{
+    follow_parents(0);
+    follow_parents(100);
 }
 
 TEST_MAIN

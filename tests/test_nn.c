@@ -250,6 +250,9 @@ TEST(positions, rotary)
     check_same("moved", tn_sum_all(tn_mul(far, far)), tn_sum_all(tn_mul(x, x)), 1e-12);
     CHECK(!tn_rotary(tn_reshape(x, TN_SHAPE(3, 8)), NULL, 0));
     CHECK_CONTAINS(tn_error(b.ctx), "tn_rotary: x [3,8], base 0: x is [.., t, h, d], d even");
+    tn_clear_error(b.ctx);
+    CHECK(!tn_rotary(x, NULL, INFINITY));
+    CHECK_CONTAINS(tn_error(b.ctx), "base inf");
     bench_free(&b);
 }
 
