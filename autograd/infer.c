@@ -8,7 +8,8 @@ static tn_status broadcast_all(tn_infer *c, tn_dtype out)
     tn_shape s = c->in[0].shape;
     for (int i = 1; i < c->n_in; i++) {
         if (c->in[i].dtype != c->in[0].dtype)
-            return tn_infer_fail(c, TN_ERR_DTYPE, "dtypes %s and %s differ",
+            return tn_infer_fail(c, TN_ERR_DTYPE,
+                                 "dtypes %s and %s differ: tn_cast brings them together",
                                  tn_dtype_name(c->in[0].dtype), tn_dtype_name(c->in[i].dtype));
         if (!tn_shape_broadcast(&s, &c->in[i].shape, &s))
             return tn_infer_fail(c, TN_ERR_SHAPE, "shapes do not broadcast");

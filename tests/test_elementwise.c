@@ -612,7 +612,7 @@ TEST(elementwise, wrong_dtypes)
     tn_node *l = VECTOR(&t, TN_I64, 1, 2), *u = VECTOR(&t, TN_U8, 1, 2),
             *m = VECTOR(&t, TN_BOOL, 1, 0);
     tn_node *h = VECTOR(&t, TN_F16, 1, 2);
-    REFUSED(&t, tn_add(f, w), TN_ERR_DTYPE, "dtypes f32 and f64 differ");
+    REFUSED(&t, tn_add(f, w), TN_ERR_DTYPE, "dtypes f32 and f64 differ: tn_cast");
     REFUSED(&t, tn_mul(i, l), TN_ERR_DTYPE, "dtypes i32 and i64 differ");
     REFUSED(&t, tn_lt(f, i), TN_ERR_DTYPE, "dtypes f32 and i32 differ");
     REFUSED(&t, tn_lerp(f, f, w), TN_ERR_DTYPE, "dtypes f32 and f64 differ");

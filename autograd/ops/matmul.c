@@ -16,7 +16,7 @@ static tn_status matmul_infer(tn_infer *c)
             return tn_ctx_status(c->ctx);
     }
     if (c->in[0].dtype != c->in[1].dtype)
-        return tn_infer_fail(c, TN_ERR_DTYPE, "dtypes differ");
+        return tn_infer_fail(c, TN_ERR_DTYPE, "dtypes differ: tn_cast brings them together");
     int64_t k = a->dim[a->rank - 1], kb = b->dim[b->rank - 2];
     if (k != kb)
         return tn_infer_fail(c, TN_ERR_SHAPE, "inner dimensions %lld and %lld differ", (long long)k,
