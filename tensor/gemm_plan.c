@@ -1,4 +1,5 @@
-/* Planning a product: folded and flipped forms first, then the tile, what is packed, and the cuts. */
+/* Planning a product: folded and flipped forms first, then the tile, what is packed, and the
+ * cuts. */
 #include "tensor/gemm_plan.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Convolutions, pooling, batch norm and group norm: against PyTorch's numbers, and their gradients against
- * central differences. */
+/* Convolutions, pooling, batch norm and group norm: against PyTorch's numbers, and their gradients
+ * against central differences. */
 #include "failing.h"
 #include "layers.h"
 
@@ -218,7 +218,8 @@ TEST(group_norm, is_as_pytorchs)
     setting      s = set_up(TN_TRAIN);
     for (int groups = 2; groups <= 4; groups += 2) {
         const tn_group_norm l = tn_group_norm_new(s.p, groups == 2 ? "pairs" : "each", groups, 4);
-        CHECK(*(double *)tn_variable_data(l.gamma) == 1 && *(double *)tn_variable_data(l.beta) == 0);
+        CHECK(*(double *)tn_variable_data(l.gamma) == 1);
+        CHECK(*(double *)tn_variable_data(l.beta) == 0);
         tn_variable_set(l.gamma, gamma, sizeof gamma), tn_variable_set(l.beta, beta, sizeof beta);
         tn_node *y = tn_group_norm_apply(&l, input_of(s.g, TN_SHAPE(2, 3, 2, 4)));
         check_values(l.name, y, groups == 2 ? torch_gn_pairs : torch_gn_instance, 48, 1e-14);
