@@ -374,7 +374,8 @@ tn_node *tn_rotary(tn_node *x, tn_node *index, double base)
     const int64_t half = tn_dim(x, -1) / 2;
     tn_node      *part[2], *turned[2];
     if (!x || !tn__is_in_graph(x, "tn_rotary")) return NULL;
-    if (tn_rank(x) < 3 || half < 1 || tn_dim(x, -1) != 2 * half || !(base >= 0 && base < INFINITY)) {
+    const bool is_base = base >= 0 && base < INFINITY;
+    if (tn_rank(x) < 3 || half < 1 || tn_dim(x, -1) != 2 * half || !is_base) {
         char           text[96];
         const tn_shape s = tn_node_shape(x);
         tn_fail(tn_node_ctx(x), TN_ERR_SHAPE,
