@@ -149,8 +149,10 @@ tn_status training_begin(training *r, translation *t, const tn_corpus *train,
     *r = (training){ .t = t, .o = *o, .best = INFINITY };
     if (r->o.accumulate < 1) r->o.accumulate = 1;
     r->batches = batches_of(r, train, false, &r->pairs);
-    if (r->batches) r->per_epoch = tn_batches_next(r->batches)->n_batches;
-    if (r->batches) tn_batches_seek(r->batches, (tn_batches_position){ 0, 0 });
+    if (r->batches && o->epochs) {
+        r->per_epoch = tn_batches_next(r->batches)->n_batches;
+        tn_batches_seek(r->batches, (tn_batches_position){ 0, 0 });
+    }
     if (valid && r->batches) r->valid = batches_of(r, valid, true, &r->valid_pairs);
     if (r->valid) r->best_of = tn_batches_fingerprint(r->valid);
     r->optimizer = make_optimizer(r, &r->o);

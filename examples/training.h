@@ -35,7 +35,7 @@ typedef struct training {
     /* of the weights, where there is one: what is validated and saved as best */
     translation       average;
     int64_t           step;
-    int64_t           per_epoch;   /* batches of the first epoch; of others about as many */
+    int64_t           per_epoch;   /* of epochs: batches of the first; of others about as many */
     double            spent;       /* seconds of training, of earlier runs too */
     double            best;        /* perplexity */
     uint64_t          best_of;     /* the pairs it is of, as a fingerprint; 0: not known */

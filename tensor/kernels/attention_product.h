@@ -364,11 +364,12 @@ static TN_R(tile_args) TN_R(tile_args_of)(const TN_R(product) *p)
 #ifdef STRIPS_BY_HAND
 
 /* Strips down from row r, as many before `end` as have its n rows and its sum, or sums that grow as
- * the rows do; cut.larger: of those after it. How many they were. */
-static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t, TN_R(cut) cut,
+ * the rows do; cut->larger: of those after it. Takes them from the cut; their rows but for the
+ * first n. */
+static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t, TN_R(cut) *cut,
                                 int64_t r, int64_t end, int64_t n, int64_t x)
 {
-    int64_t strips = n > cut.n ? cut.larger + 1 : (end - r) / n, alike = strips;
+    int64_t strips = n > cut->n ? cut->larger + 1 : (end - r) / n, alike = strips;
     int64_t k0 = 0, k1 = p->depth, grow0 = 0, grow1 = 0;
     if (p->kind == TN_R(BY_KEY)) {
         if (r < p->first) alike = (p->first - r) / n + 1;
@@ -379,7 +380,8 @@ static int64_t TN_R(run_column)(const TN_R(product) *p, const TN_R(tile_args) *t
     }
     if (alike < strips) strips = alike;
     TN_R(run_strips)(p, t, strips, false, r, n, x, k0, k1, grow0, grow1);
-    return strips;
+    if (n > cut->n) cut->larger -= strips - 1;
+    return (strips - 1) * n;
 }
 
 #endif
@@ -399,9 +401,7 @@ static void TN_R(multiply_scores)(const TN_R(product) *p)
 #ifdef STRIPS_BY_HAND
             const int64_t wide = (p->cols - x) / NV;
             if (p->cols - x == NV && IS_BY_HAND(NV, n)) { /* one column of them */
-                const int64_t strips = TN_R(run_column)(p, &t, cut, r, end, n, x);
-                if (n > cut.n) cut.larger -= strips - 1;
-                r += (strips - 1) * n;
+                r += TN_R(run_column)(p, &t, &cut, r, end, n, x);
                 continue;
             }
             if (wide > 0 && IS_BY_HAND(NV, n)) {
@@ -429,9 +429,7 @@ static void TN_R(multiply_sums)(const TN_R(product) *p)
             n = cut.n + (cut.larger-- > 0);
 #ifdef STRIPS_BY_HAND
             if (IS_BY_HAND(nv, n)) {
-                const int64_t strips = TN_R(run_column)(p, &t, cut, r, p->rows, n, x);
-                if (n > cut.n) cut.larger -= strips - 1;
-                r += (strips - 1) * n;
+                r += TN_R(run_column)(p, &t, &cut, r, p->rows, n, x);
                 continue;
             }
 #endif
